@@ -1,0 +1,222 @@
+"""O que uma pessoa vê: raias, cores, progresso e mensagens de erro.
+
+Este arquivo existe igual nas duas pastas (monolito/ e microsservicos/): o mesmo
+desenho conta a 2PC e a saga. Um teste garante que as duas cópias não divergem.
+
+A tela tem 80 colunas. A cor é um enfeite: nada é dito só por ela. Onde o terminal
+não conhece um caractere, ele vira o parente mais próximo em vez de um erro.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+import signal
+import sqlite3
+import sys
+import unicodedata
+
+LARGURA = 80
+CORES = {"verde": "32", "vermelho": "31", "amarelo": "33", "azul": "36", "fraco": "2", "forte": "1"}
+SEM_UNICODE = {"─": "-", "═": "=", "│": "|", "├": "|", "┤": "|", "╞": "|", "╡": "|", "▶": ">", "◀": "<",
+               "●": "*", "○": "o", "…": "~", "·": "-", "█": "#", "░": ".", "«": '"', "»": '"', "—": "-", "×": "x"}
+
+
+class Falha(Exception):
+    """Algo que a pessoa pode entender e resolver; vira uma linha, nunca um traceback.
+
+    mensagem: o que houve e o que fazer. codigo: o status de saída do processo
+    (1: a promessa não foi cumprida; 2: uso, arquivo ou ambiente errado).
+    """
+
+    def __init__(self, mensagem: str, codigo: int = 1):
+        super().__init__(mensagem)
+        self.codigo = codigo
+
+
+def executar(principal) -> None:
+    """Roda `principal()` e encerra o processo com um status, sem traceback previsível."""
+    preparar_saida()
+    try:
+        status = principal() or 0
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = 130
+    except BrokenPipeError:
+        # Quem lia (um `| head`) foi embora: não há mais a quem falar.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except (Falha, sqlite3.Error, OSError) as erro:
+        erro = em_portugues(erro)
+        alertar(str(erro))
+        status = erro.codigo
+    sys.exit(status)
+
+
+def em_portugues(erro: Exception, onde: str = "") -> Falha:
+    """Traduz os erros do SQLite e do sistema operacional que uma pessoa pode causar."""
+    if isinstance(erro, Falha):
+        return erro
+    texto, onde = str(erro), onde or getattr(erro, "filename", None) or "a pasta de dados"
+    if "is full" in texto or getattr(erro, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return Falha(f"disco cheio ao gravar em {onde}: libere espaço e rode de novo; nada do que já foi dito se perdeu", 1)
+    for trecho, conselho in (
+        ("not a database", "não é um banco SQLite: tire o arquivo dali ou recomece com --limpar"),
+        ("malformed", "está corrompido: restaure uma cópia ou recomece com --limpar"),
+        ("disk I/O", "não pôde ser lido ou gravado: confira o disco"),
+        ("locked", "está travado por outro programa: feche o sqlite3 (ou o outro processo) e tente de novo"),
+        ("readonly", "está somente para leitura: dê permissão de escrita ou use --dados OUTRA_PASTA"),
+        ("unable to open", "não pôde ser aberto: confira as permissões ou use --dados OUTRA_PASTA"),
+        ("no such table", "é de outra versão deste projeto: recomece com --limpar"),
+        ("no such column", "é de outra versão deste projeto: recomece com --limpar"),
+        ("Permission denied", "não dá permissão de acesso: mude as permissões ou use --dados OUTRA_PASTA"),
+        ("Read-only file system", "está num disco somente para leitura: use --dados OUTRA_PASTA"),
+        ("Not a directory", "não é uma pasta: use --dados OUTRA_PASTA"),
+        ("File exists", "existe e não é uma pasta: use --dados OUTRA_PASTA"),
+        ("No such file", "não existe"),
+        ("Is a directory", "é uma pasta, e aqui se esperava um arquivo"),
+    ):
+        if trecho in texto:
+            return Falha(f"{onde} {conselho}", 2)
+    return Falha(f"{onde}: {texto}", 1)
+
+
+def preparar_saida() -> None:
+    """Faz a saída sobreviver a qualquer codificação, e o encerramento ser uma exceção só."""
+    codecs.register_error("parente", _parente)
+    for saida in (sys.stdout, sys.stderr):
+        if saida is not None and hasattr(saida, "reconfigure"):
+            saida.reconfigure(errors="parente", line_buffering=True)
+    if os.name == "nt":
+        os.system("")  # liga as cores ANSI no console do Windows
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _parente(erro: UnicodeEncodeError):
+    """Troca o que a codificação não tem pelo caractere mais parecido, um por um."""
+    trecho = erro.object[erro.start:erro.end]
+    troca = [SEM_UNICODE.get(c) or unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()[:1] or "?"
+             for c in trecho]
+    return "".join(troca), erro.end
+
+
+def tem_cor(saida=None) -> bool:
+    saida = saida or sys.stdout
+    return saida.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def pintar(texto: str, cor: str | None, saida=None) -> str:
+    return f"\x1b[{CORES[cor]}m{texto}\x1b[0m" if cor and tem_cor(saida) else texto
+
+
+def visivel(texto: str) -> str:
+    """Tira do texto os caracteres de controle: o que vem de fora não comanda o terminal."""
+    return "".join(c if c.isprintable() else "?" for c in texto)
+
+
+def dizer(texto: str = "", cor: str | None = None) -> None:
+    """Uma linha na saída, apagando antes a barra de progresso que houver."""
+    Progresso.apagar()
+    print(pintar(texto, cor))
+
+
+def alertar(texto: str) -> None:
+    """Uma linha na saída de erros: o que houve e o que fazer."""
+    Progresso.apagar()
+    print(pintar(visivel(texto), "vermelho", sys.stderr), file=sys.stderr)
+
+
+def reais(centavos: int) -> str:
+    """5000 -> 'R$ 50,00'; o dinheiro é um inteiro de centavos em todo o resto do projeto."""
+    inteiro = f"{abs(centavos) // 100:,}".replace(",", ".")
+    return f"{'-' if centavos < 0 else ''}R$ {inteiro},{abs(centavos) % 100:02d}"
+
+
+def curto(pedido: str, largura: int = 12) -> str:
+    """O id do pedido em até `largura` colunas; o começo de um UUID basta para reconhecê-lo."""
+    return pedido if len(pedido) <= largura else pedido[: largura - 1] + "…"
+
+
+class Raias:
+    """Desenha quem falou com quem: uma raia por participante, o pedido em toda linha.
+
+    nomes: os participantes, da esquerda para a direita.
+    """
+
+    MARGEM = 15  # as colunas do pedido; a primeira raia vem logo depois
+
+    def __init__(self, nomes: list[str]):
+        passo = (LARGURA - 2 - self.MARGEM) / (len(nomes) - 1)
+        self.colunas = {nome: round(self.MARGEM + i * passo) for i, nome in enumerate(nomes)}
+
+    def cabecalho(self) -> str:
+        linha = [" "] * LARGURA
+        linha[:6] = "pedido"
+        for nome, coluna in self.colunas.items():
+            inicio = min(coluna - len(nome) // 2, LARGURA - len(nome))
+            linha[inicio:inicio + len(nome)] = nome
+        return "".join(linha).rstrip()
+
+    def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> str:
+        """A mensagem `rotulo` que sai da raia `de` e chega à raia `para` (traço "═": compensação)."""
+        linha, a, b = self._vazia(pedido), self.colunas[de], self.colunas[para]
+        esquerda, direita = min(a, b) + 1, max(a, b)
+        vao = direita - esquerda - 1  # uma coluna é da ponta da seta
+        texto = rotulo if len(rotulo) <= vao else rotulo[: vao - 1] + "…"
+        if len(texto) + 2 <= vao:
+            texto = f" {texto} "
+        meio = texto.center(vao, traco)
+        linha[esquerda:direita] = meio + "▶" if a < b else "◀" + meio
+        linha[a] = {"─": "├┤", "═": "╞╡"}[traco][a > b]
+        return "".join(linha).rstrip()
+
+    def nota(self, pedido: str, raia: str, texto: str) -> str:
+        """Algo que aconteceu dentro de uma raia, sem mensagem para ninguém."""
+        linha, coluna = self._vazia(pedido), self.colunas[raia]
+        linha[coluna] = "●"
+        texto = visivel(texto)
+        if coluna + 2 + len(texto) <= LARGURA:
+            linha[coluna + 1:coluna + 3 + len(texto)] = f" {texto} "
+            return "".join(linha)[:LARGURA].rstrip()
+        espaco = coluna - self.MARGEM
+        if len(texto) + 2 > espaco:  # não cabe de lado nenhum: fica com o maior
+            if LARGURA - coluna - 2 >= espaco:
+                linha[coluna + 1:] = f" {texto}"[: LARGURA - coluna - 2] + "…"
+                return "".join(linha)
+            texto = texto[: espaco - 3] + "…"
+        linha[coluna - len(texto) - 2:coluna] = f" {texto} "
+        return "".join(linha).rstrip()
+
+    def _vazia(self, pedido: str) -> list[str]:
+        linha = list(curto(visivel(pedido)).ljust(LARGURA))
+        for coluna in self.colunas.values():
+            linha[coluna] = "│"
+        return linha
+
+
+class Progresso:
+    """Uma barra que se redesenha no terminal; num pipe, uma linha a cada décimo do caminho."""
+
+    _na_tela = False
+
+    def __init__(self, total: int, texto: str):
+        self.total, self.texto, self.decimo = total, texto, 0
+
+    def mostrar(self, feitos: int, resto: str = "") -> None:
+        """feitos: quantos dos `total` já terminaram. resto: o que mais dizer na mesma linha."""
+        if sys.stdout.isatty():
+            cheio = 24 * feitos // max(self.total, 1)
+            linha = f"{self.texto} {'█' * cheio}{'░' * (24 - cheio)} {feitos}/{self.total} {resto}"
+            sys.stdout.write("\r" + linha[: LARGURA - 1].ljust(LARGURA - 1))
+            sys.stdout.flush()
+            Progresso._na_tela = True
+        elif 10 * feitos // max(self.total, 1) > self.decimo:
+            self.decimo = 10 * feitos // max(self.total, 1)
+            print(f"{self.texto} {feitos}/{self.total} {resto}".rstrip())
+
+    @staticmethod
+    def apagar() -> None:
+        if Progresso._na_tela:
+            sys.stdout.write("\r" + " " * (LARGURA - 1) + "\r")
+            Progresso._na_tela = False
