@@ -1,0 +1,110 @@
+"""O broker desta máquina quando ninguém mais o liga: um nó privado, dividido entre lançadores.
+
+    no = usar_no_privado(pasta, porta)   # liga, adota ou entra no que já está ligado
+    ...
+    no.largar()                          # o último que sai desliga
+
+Como saber quem é o último, mesmo que alguém seja morto com SIGKILL? Um contador num
+arquivo ficaria errado para sempre. Uma trava que o sistema operacional solta com o
+processo, não. O SQLite as oferece em qualquer sistema: num banco vazio, sem WAL
+(manual do SQLite, "File Locking And Concurrency In SQLite Version 3", seção 3),
+
+    quem usa o nó         mantém uma leitura aberta       SHARED     vários ao mesmo tempo
+    quem vai ligar        pede BEGIN IMMEDIATE            RESERVED   um só, sem expulsar leitores
+    quem sai              pede BEGIN EXCLUSIVE            EXCLUSIVE  só se ninguém mais lê
+
+Dois lançadores que partem juntos disputam RESERVED: um liga, o outro espera e encontra
+o nó pronto. Quem chega enquanto o último está desligando espera o SHARED.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from instalacao import COMO_INSTALAR, localizar_rabbitmq, responde
+from no_privado import PRAZO_PARADA, PRAZO_PARTIDA, NoPrivado
+from tela import Falha, em_portugues
+
+__all__ = ["COMO_INSTALAR", "Falha", "NoCompartilhado", "NoPrivado", "localizar_rabbitmq", "responde", "usar_no_privado"]
+
+# Segundos que quem sai espera pelas outras leituras. Não pode ser zero: dois que saem no
+# mesmo instante se veriam um ao outro, os dois achariam que não são o último, e o nó ficaria.
+ESPERA_DE_QUEM_SAI = 0.5
+
+
+def usar_no_privado(pasta, porta: int, usuario: str = "guest", senha: str = "guest", vhost: str = "/",
+                    **opcoes) -> NoCompartilhado | None:
+    """Entra no nó privado de `pasta` e `porta`, ligando-o se preciso; devolve-o já respondendo.
+
+    Devolve None se quem responde AMQP nessa porta é um broker que não é desta pasta:
+    não há o que ligar nem desligar. opcoes: as de NoPrivado (`pagina=False`...).
+    Levanta Falha: não instalado (COMO_INSTALAR), porta ocupada, pasta sem permissão, prazo.
+    """
+    no = NoCompartilhado(pasta, porta, usuario, senha, vhost, **opcoes)
+    no.entrar()
+    try:
+        e_nosso = no.garantir()
+    except BaseException:
+        no.largar()
+        raise
+    if not e_nosso:
+        no.sair()
+    return no if e_nosso else None
+
+
+class NoCompartilhado(NoPrivado):
+    """Um NoPrivado com uma lista de presença."""
+
+    _presenca: sqlite3.Connection | None = None
+
+    def entrar(self) -> None:
+        """Marca presença: enquanto este processo viver, ou até `largar`, ninguém desliga o nó."""
+        if self._presenca is not None:
+            return
+        try:
+            self.pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
+            presenca = self._abrir(PRAZO_PARADA + 10)
+            presenca.execute("BEGIN")
+            presenca.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        except (OSError, sqlite3.Error) as erro:
+            raise em_portugues(erro, str(self.pasta))
+        self._presenca = presenca
+
+    def garantir(self, prazo: float = PRAZO_PARTIDA) -> bool:
+        """Liga o nó se ele não está vivo (ou caiu); False se a porta já é de um broker alheio.
+
+        prazo: segundos. Um de cada vez: quem espera aqui encontra o nó que o outro ligou.
+        """
+        try:
+            with closing(self._abrir(prazo + 10)) as vez:
+                vez.execute("BEGIN IMMEDIATE")
+                if not self.vivo() and self.responde():
+                    return False
+                self.iniciar(prazo)
+                return True
+        except sqlite3.Error as erro:
+            raise em_portugues(erro, str(self.pasta / "presenca.db"))
+
+    def largar(self) -> bool:
+        """Sai; se era o último, desliga o nó. Devolve se desligou. Pode repetir."""
+        if self._presenca is None:
+            return False
+        self.sair()
+        with closing(self._abrir(ESPERA_DE_QUEM_SAI)) as vez:
+            try:
+                vez.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError:
+                return False  # há mais alguém usando
+            self.parar()
+            return True
+
+    def sair(self) -> None:
+        """Tira a presença sem desligar nada."""
+        if self._presenca is not None:
+            self._presenca.close()
+            self._presenca = None
+
+    def _abrir(self, espera: float) -> sqlite3.Connection:
+        # check_same_thread: quem larga pode ser o tratador do Ctrl-C, em outra thread.
+        return sqlite3.connect(self.pasta / "presenca.db", timeout=espera, isolation_level=None, check_same_thread=False)

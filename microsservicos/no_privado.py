@@ -1,0 +1,287 @@
+"""Um nó de RabbitMQ só desta pasta: liga, desliga, sobrevive a quem o ligou.
+
+Roda o `rabbitmq-server` instalado, como o usuário atual, sem tocar no RabbitMQ do
+sistema: pasta, nome, cookie, epmd e configuração são próprios, e nada escuta além
+de 127.0.0.1. Na pasta do nó ficam:
+
+    rabbitmq.conf, plugins, definicoes.json   a configuração, refeita a cada partida
+    dados/                                    filas e mensagens: o que sobrevive
+    no.log                                    tudo o que o nó disse
+    no.json                                   quem é o nó vivo (pid, portas), para quem vier depois
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, ambiente_limpo, comando_do_processo, localizar_epmd,
+                        localizar_rabbitmq, porta_livre, responde, tem_pagina)
+from tela import Falha, em_portugues
+
+PRAZO_PARTIDA = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
+PRAZO_PARADA = 30.0   # segundos até trocar o pedido gentil por SIGKILL
+PASSO = 0.05          # segundos entre duas perguntas "já?"
+
+
+class NoPrivado:
+    """Um nó do RabbitMQ e os arquivos dele, em `pasta/loja-PORTA/`.
+
+    pasta: onde guardar tudo (é criada). porta: a do AMQP, em 127.0.0.1.
+    usuario, senha, vhost, vhosts: criados ou atualizados a cada partida, com todas as permissões.
+    nome: o nome Erlang do nó (padrão: loja-PORTA@localhost). pagina: ligar a página de administração.
+    cookie, epmd_porta, vizinhos: para um cluster; o segredo comum, o epmd comum (que não é
+    ligado nem desligado aqui) e os nomes de todos os nós.
+    configuracao_extra: mais linhas de rabbitmq.conf, como {chave: valor}.
+    """
+
+    def __init__(self, pasta, porta: int, usuario: str = "guest", senha: str = "guest", vhost: str = "/",
+                 nome: str | None = None, *, pagina: bool = True, vhosts=(), cookie: str | None = None,
+                 epmd_porta: int | None = None, vizinhos=(), configuracao_extra: dict | None = None):
+        self.porta, self.usuario, self.senha, self.vhost = porta, usuario, senha, vhost
+        self.nome = nome or f"loja-{porta}@localhost"
+        self.pasta = Path(pasta).absolute() / self.nome.split("@")[0]
+        self.registro = self.pasta / "no.log"
+        self.vhosts, self.vizinhos = list(dict.fromkeys([vhost, *vhosts])), list(vizinhos)
+        self._quer_pagina, self._cookie, self._epmd_comum = pagina, cookie, epmd_porta
+        self._configuracao_extra = configuracao_extra or {}
+        self._processos: list[subprocess.Popen] = []  # os filhos que este objeto ligou e precisa colher
+
+    @classmethod
+    def adotar(cls, pasta, porta: int, *args, **opcoes) -> NoPrivado | None:
+        """O nó que uma execução anterior deixou vivo nesta pasta e porta, pronto para usar, ou None."""
+        no = cls(pasta, porta, *args, **opcoes)
+        return no.aguardar() if no.vivo() else None
+
+    # --- quem é o nó ---
+
+    @property
+    def url(self) -> str:
+        usuario, senha, vhost = (quote(parte, safe="") for parte in (self.usuario, self.senha, self.vhost))
+        return f"amqp://{usuario}:{senha}@127.0.0.1:{self.porta}/{vhost}"
+
+    @property
+    def pid(self) -> int | None:
+        """O processo da máquina virtual Erlang, ou None se o nó não está vivo."""
+        return self._anotado()["pid"] if self.vivo() else None
+
+    @property
+    def pagina_url(self) -> str | None:
+        porta = self._anotado().get("pagina_porta")
+        return f"http://127.0.0.1:{porta}/" if porta and self.vivo() else None
+
+    def vivo(self) -> bool:
+        """Se o processo do nó existe, ligado por quem for. A ficha afasta um pid reaproveitado."""
+        anotado = self._anotado()
+        return bool(anotado) and anotado["ficha"] in comando_do_processo(anotado["pid"])
+
+    def responde(self) -> bool:
+        return responde("127.0.0.1", self.porta)
+
+    # --- ligar ---
+
+    def iniciar(self, prazo: float = PRAZO_PARTIDA) -> NoPrivado:
+        """Liga o nó e volta quando ele responde AMQP; se já está vivo, só espera a resposta.
+
+        prazo: segundos. Levanta Falha (uma linha) se não der, e não deixa nada ligado.
+        """
+        if self.vivo():
+            return self.aguardar(prazo)
+        if os.name == "nt":
+            raise Falha(WINDOWS_USA_SERVICO, 2)
+        servidor = localizar_rabbitmq()
+        if servidor is None:
+            raise Falha(COMO_INSTALAR, 2)
+        if porta_livre(self.porta) is None:
+            raise Falha(f"a porta {self.porta} está ocupada por outro programa (ou é proibida): libere-a,"
+                        f" ou escolha outra em RABBITMQ_URL", 2)
+        try:
+            self._encerrar_epmd()  # o que um nó morto com SIGKILL tenha deixado
+            self._lancar(servidor)
+            return self.aguardar(prazo)
+        except OSError as erro:
+            self.matar()
+            raise em_portugues(erro, str(self.pasta))
+        except BaseException:  # um Ctrl-C no meio da partida também não pode deixar um nó solto
+            self.matar()
+            raise
+
+    def aguardar(self, prazo: float = PRAZO_PARTIDA) -> NoPrivado:
+        """Espera até `prazo` segundos que o nó vivo responda; Falha se ele morre antes, ou não responde."""
+        limite = time.monotonic() + prazo
+        while not self.responde():
+            if not self.vivo():
+                raise Falha(f"o RabbitMQ não ficou de pé; o motivo está em {self.registro}", 2)
+            if time.monotonic() > limite:
+                raise Falha(f"o RabbitMQ (processo {self.pid}) não respondeu em {prazo:.0f} s; ver {self.registro}", 2)
+            time.sleep(PASSO)
+        return self
+
+    def _lancar(self, servidor: Path) -> None:
+        # O Erlang recusa um cookie que outros possam ler; senhas e mensagens também são só do dono.
+        self.pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.pasta.chmod(0o700)
+        pagina_porta = None
+        if self._quer_pagina and tem_pagina(servidor):
+            pagina_porta = porta_livre(self.porta + 10000) or porta_livre()
+        self._configurar(pagina_porta)
+        anotado = {"ficha": secrets.token_hex(8), "pagina_porta": pagina_porta, **self._ligar_epmd()}
+        with open(self.registro, "ab") as registro:
+            # start_new_session: o Ctrl-C do terminal não chega ao nó; quem o desliga é `parar`.
+            # A ficha viaja como uma opção que o Erlang ignora: `vivo` a procura na linha de comando.
+            no = subprocess.Popen([servidor, "-loja_ficha", anotado["ficha"]], cwd=self.pasta, umask=0o077,
+                                  env=self._ambiente(servidor, anotado["epmd_porta"]), stdin=subprocess.DEVNULL,
+                                  stdout=registro, stderr=registro, start_new_session=True)
+        self._processos.append(no)
+        self._gravar("no.json", json.dumps({"pid": no.pid, **anotado}))
+
+    def _ambiente(self, servidor: Path, epmd_porta: int) -> dict[str, str]:
+        """As variáveis do nó. Manual do RabbitMQ: "Configuration", "Networking", "Clustering".
+
+        Os caminhos são relativos, e o nó roda dentro da pasta dele: assim os scripts e o
+        Erlang aguentam espaços, acentos e caminhos longos, em qualquer idioma do sistema
+        (com o caminho completo, "dados é" impede a partida quando LANG=C).
+        """
+        so_aqui = "-kernel inet_dist_use_interface {127,0,0,1}"
+        ambiente = ambiente_limpo()
+        ambiente["PATH"] += os.pathsep + str(servidor.parent)
+        return {**ambiente, "HOME": ".", "ERL_EPMD_PORT": str(epmd_porta), "ERL_EPMD_ADDRESS": "127.0.0.1",
+                "RABBITMQ_NODENAME": self.nome, "RABBITMQ_DIST_PORT": str(porta_livre()),
+                "RABBITMQ_MNESIA_BASE": "./dados", "RABBITMQ_LOG_BASE": ".", "RABBITMQ_LOGS": "-",
+                "RABBITMQ_CONFIG_FILE": "./rabbitmq.conf", "RABBITMQ_ENABLED_PLUGINS_FILE": "./plugins",
+                # Estes três não existem aqui: é assim que os de /etc/rabbitmq ficam de fora.
+                "RABBITMQ_CONF_ENV_FILE": "./rabbitmq-env.conf", "RABBITMQ_CONFIG_FILES": "./conf.d",
+                "RABBITMQ_ADVANCED_CONFIG_FILE": "./advanced.config",
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": so_aqui, "RABBITMQ_CTL_ERL_ARGS": so_aqui,
+                # O script se torna a máquina virtual em vez de vigiá-la: um processo só, com o pid que temos.
+                "RUNNING_UNDER_SYSTEMD": "true"}
+
+    def _configurar(self, pagina_porta: int | None) -> None:
+        """Escreve a configuração. Manual do RabbitMQ: "Configuration", "Schema Definition Export and Import"."""
+        linhas = {"listeners.tcp.loja": f"127.0.0.1:{self.porta}", "load_definitions": "./definicoes.json"}
+        if pagina_porta:
+            linhas.update({"management.tcp.ip": "127.0.0.1", "management.tcp.port": pagina_porta})
+        if self.vizinhos:  # manual: "Cluster Formation", "Config File Peer Discovery Backend"
+            linhas["cluster_formation.peer_discovery_backend"] = "classic_config"
+            linhas.update({f"cluster_formation.classic_config.nodes.{i}": nome for i, nome in enumerate(self.vizinhos, 1)})
+        linhas.update(self._configuracao_extra)
+        self._gravar("rabbitmq.conf", "".join(f"{chave} = {valor}\n" for chave, valor in linhas.items()))
+        self._gravar("plugins", "[rabbitmq_management].\n" if pagina_porta else "[].\n")
+        self._gravar("definicoes.json", json.dumps(self._definicoes()))
+        cookie = self.pasta / ".erlang.cookie"
+        if self._cookie or not cookie.exists():
+            self._gravar(cookie.name, self._cookie or secrets.token_hex(16))
+
+    def _definicoes(self) -> dict:
+        """Usuário, vhosts e permissões, relidos a cada partida: valem também com os dados de antes.
+
+        Ao contrário de `default_pass`, aceitam qualquer caractere, e a senha vai só como resumo
+        (manual: "Credentials and Passwords", "Computing Password Hash").
+        """
+        sal = secrets.token_bytes(4)
+        resumo = base64.b64encode(sal + hashlib.sha256(sal + self.senha.encode()).digest()).decode()
+        usuario = {"name": self.usuario, "password_hash": resumo, "tags": "administrator",
+                   "hashing_algorithm": "rabbit_password_hashing_sha256"}
+        tudo = {"user": self.usuario, "configure": ".*", "write": ".*", "read": ".*"}
+        return {"users": [usuario], "vhosts": [{"name": vhost} for vhost in self.vhosts],
+                "permissions": [{"vhost": vhost, **tudo} for vhost in self.vhosts]}
+
+    # --- desligar ---
+
+    def parar(self, prazo: float = PRAZO_PARADA) -> None:
+        """Desliga com calma (SIGTERM) e espera o fim; depois de `prazo` segundos, à força. Pode repetir."""
+        self.continuar()  # um processo suspenso não ouve o pedido
+        self._sinalizar(signal.SIGTERM)
+        self._esperar_o_fim(prazo)
+        self.matar()
+
+    def matar(self) -> None:
+        """SIGKILL: o que acontece numa queda. Os dados duráveis ficam; `iniciar` os encontra."""
+        self._sinalizar(signal.SIGKILL)
+        self._esperar_o_fim(PRAZO_PARADA)
+        self._encerrar_epmd()
+        for processo in self._processos:
+            processo.wait()
+        self._processos.clear()
+
+    def suspender(self) -> None:
+        """SIGSTOP: o nó some sem fechar nada, como numa rede que engole pacotes."""
+        self._sinalizar(signal.SIGSTOP)
+
+    def continuar(self) -> None:
+        self._sinalizar(signal.SIGCONT)
+
+    def _sinalizar(self, sinal: int) -> None:
+        if pid := self.pid:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, sinal)  # o grupo inteiro: o script, se ainda não virou a máquina virtual
+
+    def _esperar_o_fim(self, prazo: float) -> None:
+        limite = time.monotonic() + prazo
+        while self.vivo() and time.monotonic() < limite:
+            time.sleep(PASSO)
+
+    # --- o epmd, que o Erlang ligaria sozinho em todas as interfaces e deixaria para sempre ---
+
+    def _ligar_epmd(self) -> dict[str, int]:
+        if self._epmd_comum:
+            return {"epmd_porta": self._epmd_comum}
+        epmd, porta = ligar_epmd(self.pasta)
+        self._processos.append(epmd)
+        return {"epmd_porta": porta, "epmd_pid": epmd.pid}
+
+    def _encerrar_epmd(self) -> None:
+        anotado = self._anotado()
+        pid = anotado.get("epmd_pid")
+        if pid and f"epmd -port {anotado['epmd_porta']} " in comando_do_processo(pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    # --- arquivos ---
+
+    def _anotado(self) -> dict:
+        try:
+            return json.loads((self.pasta / "no.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+
+    def _gravar(self, nome: str, texto: str) -> None:
+        """Troca o arquivo inteiro de uma vez, legível só pelo dono."""
+        novo = self.pasta / f"{nome}.novo"
+        novo.unlink(missing_ok=True)
+        with open(os.open(novo, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as arquivo:
+            arquivo.write(texto)
+        os.replace(novo, self.pasta / nome)
+
+
+def ligar_epmd(pasta: Path) -> tuple[subprocess.Popen, int]:
+    """Um epmd só nosso, em primeiro plano e numa porta livre de 127.0.0.1; devolve (processo, porta).
+
+    Levanta Falha se o epmd não está instalado ou não responde em 10 segundos.
+    """
+    programa = localizar_epmd()
+    if programa is None:
+        raise Falha("o programa epmd, do Erlang, não foi encontrado: ponha a pasta dele no PATH", 2)
+    limite = time.monotonic() + 10
+    while time.monotonic() < limite:
+        porta = porta_livre()
+        epmd = subprocess.Popen([programa, "-port", str(porta), "-address", "127.0.0.1"], cwd=pasta,
+                                env=ambiente_limpo(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, start_new_session=True)
+        while epmd.poll() is None and time.monotonic() < limite:  # se morreu, a porta não estava tão livre
+            with suppress(OSError), socket.create_connection(("127.0.0.1", porta), timeout=1):
+                return epmd, porta
+            time.sleep(PASSO)
+        epmd.kill()
+        epmd.wait()
+    raise Falha("o epmd, do Erlang, não respondeu em 10 s: confira a instalação do Erlang", 2)
