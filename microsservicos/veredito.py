@@ -87,11 +87,9 @@ def imprimir_estado(pasta: Path) -> None:
     print(json.dumps(estado(pasta), sort_keys=True, indent=2, ensure_ascii=False))
 
 
-def contar_pendentes(pasta: Path, pedidos: list[str]) -> int:
-    """Quantos dos `pedidos` desta execução ainda não têm resultado."""
-    bancos = abrir_leitura(pasta)
-    pendentes = {p for p, in bancos.execute("SELECT pedido FROM pedidos WHERE estado = 'pendente'")}
-    return len(pendentes.intersection(pedidos))
+def pendentes(pasta: Path) -> list[str]:
+    """Os pedidos que ainda não têm resultado."""
+    return [p for p, in abrir_leitura(pasta).execute("SELECT pedido FROM pedidos WHERE estado = 'pendente'")]
 
 
 def violacoes(pasta: Path) -> dict[str, list]:
@@ -129,12 +127,12 @@ def veredito(pasta: Path, pedidos: list[str], em_duvida: int) -> bool:
     achadas = violacoes(pasta)
     for nome, (promessa, _) in PROMESSAS.items():
         _linha(nome, promessa, achadas[nome])
-    pendentes = [f[0] for f in finais if f[3] == "pendente"]
+    em_aberto = [f[0] for f in finais if f[3] == "pendente"]
     perdidos = len(set(pedidos)) - len(finais)
     _linha("término", "nenhum pedido pendente, nenhum perdido",
-           pendentes + ([f"{perdidos} pedidos não chegaram ao banco"] if perdidos else []))
+           em_aberto + ([f"{perdidos} pedidos não chegaram ao banco"] if perdidos else []))
     dizer(f"em dúvida: {em_duvida}", "vermelho" if em_duvida else None)
-    return not (any(achadas.values()) or pendentes or perdidos or em_duvida)
+    return not (any(achadas.values()) or em_aberto or perdidos or em_duvida)
 
 
 def _linha(nome: str, promessa: str, violacoes: list) -> None:

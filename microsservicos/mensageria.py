@@ -1,0 +1,342 @@
+"""O único arquivo que conhece o pika: conectar, receber em lote, publicar com resposta.
+
+Um lote é o que estiver esperando na fila, até LOTE mensagens; um pedido sozinho é
+um lote de um, e não espera por ninguém. A publicação usa a transação do AMQP
+(tx.select, tx.commit): o broker responde uma vez por lote, depois que toda fila
+guardou o que recebeu. É um publisher confirm por lote, e não atomicidade: quem
+garante que nada se perde é a caixa de saída.
+(Manual do RabbitMQ: "Consumer Acknowledgements and Publisher Confirms",
+"Broker Semantics", "Quorum Queues".)
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+import sys
+import time
+from contextlib import contextmanager
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from coreografia import EVENTOS, SERVICOS, VERSAO, o_que_ouve, quem_ouve, quem_publica
+from tela import Falha
+
+try:
+    import pika
+    from pika import exceptions as erros
+except ImportError:
+    print("falta o pacote pika: instale com  python -m pip install -r requirements.txt  "
+          "(ou use o Python da pasta .venv, como no README)", file=sys.stderr)
+    sys.exit(2)
+
+# O pika avisa cada tropeço por conta própria; aqui, cada falha vira uma linha nossa.
+logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
+
+EXCHANGE = "loja"
+LOTE = 200  # mensagens por lote, no máximo
+# Barreira distante, para uma mensagem que mate o processo antes de ele poder contar as
+# tentativas. Pequena demais, condenaria mensagens sãs de um serviço morto muitas vezes:
+# cada conexão que cai conta uma entrega para tudo o que estava em mãos.
+LIMITE_DE_ENTREGAS = 100_000
+URL_PADRAO = "amqp://guest:guest@localhost:5672/"
+
+
+class BrokerFora(Falha):
+    """Não há broker, ou a conexão caiu: vale a pena tentar de novo."""
+
+
+class Recebida(NamedTuple):
+    """Uma mensagem como chegou, ainda sem ter sido entendida."""
+
+    entrega: int
+    corpo: bytes
+    propriedades: dict
+
+
+def enderecos() -> list[pika.URLParameters]:
+    """Os endereços de RABBITMQ_URL, na ordem em que serão tentados; Falha (código 2) se ilegíveis."""
+    urls = [u.strip() for u in os.environ.get("RABBITMQ_URL", URL_PADRAO).split(",") if u.strip()]
+    try:
+        lista = []
+        for url in urls:
+            partes = urlsplit(url)
+            if partes.scheme not in ("amqp", "amqps") or not partes.hostname or partes.port == 0:
+                raise ValueError
+            lista.append(pika.URLParameters(url))
+        if not lista:
+            raise ValueError
+    except Exception:  # o pika levanta de tudo aqui, e o texto do erro poderia mostrar a senha
+        raise Falha("RABBITMQ_URL não está na forma amqp://usuario:senha@servidor:5672/vhost "
+                    "(vários endereços, separados por vírgula)", 2) from None
+    for endereco in lista:
+        endereco.heartbeat = 30  # segundos
+        endereco.blocked_connection_timeout = 15
+        endereco.socket_timeout = endereco.stack_timeout = 5
+        endereco.connection_attempts = 1
+    return lista
+
+
+def onde() -> str:
+    """Os endereços para mostrar na tela: sem usuário nem senha."""
+    return ", ".join(f"{e.host}:{e.port}{'' if e.virtual_host == '/' else '/' + e.virtual_host}" for e in enderecos())
+
+
+def endereco_local() -> tuple | None:
+    """(porta, usuário, senha, vhost) do primeiro endereço que é desta máquina, sem TLS; ou None."""
+    for endereco in enderecos():
+        if endereco.host in ("localhost", "127.0.0.1", "::1") and endereco.ssl_options is None:
+            quem = endereco.credentials
+            return endereco.port, quem.username, quem.password, endereco.virtual_host
+    return None
+
+
+def conectar(quem: str) -> pika.BlockingConnection:
+    """Uma conexão com o primeiro endereço que responde.
+
+    quem: o nome que aparece na página de administração.
+    Levanta BrokerFora se nenhum responde, e Falha (código 2) se algum recusa a entrada.
+    """
+    lista = enderecos()
+    for endereco in lista:
+        endereco.client_properties = {"connection_name": f"loja: {quem}"}
+    try:
+        return pika.BlockingConnection(lista)
+    except Exception as erro:
+        raise _explicar(erro) from None
+
+
+def _explicar(erro: BaseException) -> Falha:
+    """Transforma um erro do pika, do socket ou do TLS numa linha em português."""
+    causas = _causas(erro)
+    texto = " ".join(str(c) for c in causas)
+    if any(isinstance(c, erros.ProbableAuthenticationError) for c in causas) or "ACCESS_REFUSED" in texto:
+        return Falha(f"o RabbitMQ em {onde()} recusou o usuário ou a senha: confira RABBITMQ_URL", 2)
+    if any(isinstance(c, erros.ProbableAccessDeniedError) for c in causas) or "NOT_ALLOWED" in texto:
+        return Falha(f"o RabbitMQ em {onde()} não tem esse vhost, ou o usuário não pode usá-lo: confira RABBITMQ_URL", 2)
+    if any(isinstance(c, (erros.IncompatibleProtocolError, erros.ProtocolVersionMismatch)) for c in causas):
+        return Falha(f"o que responde em {onde()} não é um RabbitMQ (ou a porta é de TLS: use amqps://)", 2)
+    if any(isinstance(c, ssl.SSLError) for c in causas):
+        return Falha(f"a conexão segura com {onde()} falhou: confira o certificado (SSL_CERT_FILE) e o nome do servidor", 2)
+    if any(isinstance(c, socket.gaierror) for c in causas):
+        return BrokerFora(f"não conheço o servidor de {onde()}: confira RABBITMQ_URL")
+    if any(isinstance(c, erros.ConnectionBlockedTimeout) for c in causas):
+        return BrokerFora(f"o RabbitMQ em {onde()} não aceita publicações agora (memória ou disco no limite); nada se perde")
+    if any(isinstance(c, erros.ChannelClosedByBroker) and c.reply_code == 406 for c in causas):
+        return Falha(f"em {onde()} há filas com os mesmos nomes e outros argumentos, de outro programa: "
+                     "use outro vhost em RABBITMQ_URL, ou apague-as", 2)
+    if isinstance(erro, erros.ConnectionClosedByBroker):
+        return BrokerFora(f"o RabbitMQ em {onde()} encerrou a conexão ({erro.reply_text[:60]})")
+    return BrokerFora(f"o RabbitMQ em {onde()} não responde")
+
+
+def _causas(erro: BaseException) -> list:
+    """O pika embrulha o erro original, às vezes vários, dentro de outros."""
+    vistas, fila = [], [erro]
+    while fila:
+        atual = fila.pop(0)
+        if isinstance(atual, BaseException) and atual not in vistas:
+            vistas.append(atual)
+            fila += [atual.__cause__, atual.__context__, *atual.args, *getattr(atual, "exceptions", ())]
+    return vistas
+
+
+def declarar(canal) -> None:
+    """Cria o exchange, as filas e as ligações de todos; repetir não muda nada.
+
+    Qualquer serviço declara tudo: assim o primeiro a subir já guarda os eventos
+    dos que ainda não subiram.
+    """
+    canal.exchange_declare(EXCHANGE, "topic", durable=True)
+    for servico in SERVICOS:
+        mortas = f"{servico}.mortas"
+        limite = {"x-queue-type": "quorum", "x-delivery-limit": LIMITE_DE_ENTREGAS}
+        canal.queue_declare(mortas, durable=True, arguments=limite)
+        canal.queue_declare(servico, durable=True, arguments={
+            **limite, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": mortas})
+        for tipo in o_que_ouve(servico):
+            canal.queue_bind(servico, EXCHANGE, tipo)
+
+
+class Ligacao:
+    """Uma conexão que recebe de uma fila; serve ao serviço e a quem só assiste."""
+
+    def __init__(self, quem: str):
+        self._chegaram: list[Recebida] = []
+        self._perdido: str | None = None
+        self._conexao = conectar(quem)
+        with traduzindo():
+            self._canal = self._conexao.channel()
+            declarar(self._canal)
+            self._canal.add_on_cancel_callback(self._ao_cancelar)
+
+    def receber(self, espera: float) -> list[Recebida]:
+        """As mensagens que estão esperando, até LOTE; se não há nenhuma, aguarda até `espera` segundos.
+
+        Levanta BrokerFora se a conexão caiu ou se o broker cancelou o consumo.
+        """
+        with traduzindo():
+            if len(self._chegaram) < LOTE:
+                self._conexao.process_data_events(0 if self._chegaram else espera)
+        if self._perdido:
+            raise BrokerFora(self._perdido)
+        lote, self._chegaram = self._chegaram[:LOTE], self._chegaram[LOTE:]
+        return lote
+
+    def _ao_receber(self, canal, metodo, propriedades, corpo):
+        self._chegaram.append(Recebida(metodo.delivery_tag, corpo, em_dicionario(propriedades)))
+
+    def _ao_cancelar(self, metodo):
+        # O pika não trata isto como erro: sem esta linha o serviço ficaria "saudável" e surdo.
+        self._perdido = "o RabbitMQ cancelou o consumo da fila (ela foi apagada ou mudou de nó)"
+
+
+class Canal(Ligacao):
+    """A ligação de um serviço: recebe da sua fila e publica no exchange.
+
+    servico: o nome dele e da sua fila. Levanta o mesmo que conectar().
+    """
+
+    def __init__(self, servico: str):
+        super().__init__(servico)
+        self._devolvida: str | None = None
+        with traduzindo():
+            self._canal.basic_qos(prefetch_count=2 * LOTE)
+            self._canal.add_on_return_callback(self._ao_devolver)
+            self._canal.tx_select()
+            self._canal.basic_consume(servico, self._ao_receber)
+
+    def publicar(self, eventos: list[tuple], mortas: list[tuple], ate_entrega: int) -> None:
+        """Publica um lote, dá o ack do que foi recebido e espera a resposta do broker por tudo.
+
+        eventos: (ordem, tipo, pedido, corpo, causa). mortas: (fila, corpo, propriedades, motivo).
+        ate_entrega: a última mensagem já tratada (0: nenhuma). Só retorna sem erro
+        quando o broker guardou tudo; levanta BrokerFora se algum evento não achou fila.
+        """
+        agora = int(time.time())
+        with traduzindo():
+            for _, tipo, pedido, corpo, causa in eventos:
+                self._canal.basic_publish(EXCHANGE, tipo, corpo, pika.BasicProperties(
+                    content_type="application/json", delivery_mode=2, correlation_id=pedido,
+                    message_id=f"{pedido}:{tipo}", type=tipo, app_id=quem_publica(tipo), timestamp=agora,
+                    headers={"causa": causa, "versao": VERSAO}), mandatory=bool(quem_ouve(tipo)))
+            for fila, corpo, propriedades, motivo in mortas:
+                self._canal.basic_publish("", fila, corpo, refazer(propriedades, motivo), mandatory=True)
+            if ate_entrega:
+                self._canal.basic_ack(ate_entrega, multiple=True)
+            self._canal.tx_commit()
+            # O que não achou fila volta antes da resposta; é aqui que o pika nos conta.
+            self._conexao.process_data_events(0)
+        if self._devolvida:
+            raise BrokerFora(f"nenhuma fila recebeu {self._devolvida}: alguém apagou uma fila; declaro de novo")
+
+    def _ao_devolver(self, canal, metodo, propriedades, corpo):
+        self._devolvida = metodo.routing_key
+
+
+class Plateia(Ligacao):
+    """Assiste a todos os eventos por uma fila só sua, que some com ela; os serviços nem sabem."""
+
+    def __init__(self):
+        super().__init__("plateia")
+        with traduzindo():
+            fila = self._canal.queue_declare("", exclusive=True, auto_delete=True).method.queue
+            self._canal.queue_bind(fila, EXCHANGE, "#")
+            self._canal.basic_consume(fila, self._ao_receber, auto_ack=True)
+
+
+class traduzindo:
+    """Dentro deste bloco, todo erro do pika sai como BrokerFora ou Falha."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, tipo, erro, rastro):
+        if isinstance(erro, (erros.AMQPError, OSError)):
+            raise _explicar(erro) from None
+
+
+def em_dicionario(propriedades) -> dict:
+    """As propriedades que foram mandadas, num dicionário comum."""
+    return {nome: valor for nome, valor in vars(propriedades).items() if valor is not None}
+
+
+def refazer(propriedades: dict, motivo: str | None):
+    """As propriedades originais de uma mensagem, com o motivo da morte nos cabeçalhos."""
+    aceitas = ("content_type", "content_encoding", "correlation_id", "message_id", "type", "app_id", "timestamp")
+    cabecalhos = dict(propriedades.get("headers") or {})
+    if motivo is not None:
+        cabecalhos["motivo"] = motivo
+    return pika.BasicProperties(headers=cabecalhos, delivery_mode=2,
+                                **{n: propriedades[n] for n in aceitas if n in propriedades})
+
+
+def profundidades() -> dict[str, int]:
+    """Quantas mensagens esperam em cada fila do projeto. Levanta o mesmo que conectar()."""
+    with _avulso() as canal:
+        return {fila: canal.queue_declare(fila, passive=True).method.message_count
+                for servico in SERVICOS for fila in (servico, f"{servico}.mortas")}
+
+
+def esvaziar_filas() -> None:
+    """Joga fora o que espera em todas as filas do projeto. Levanta o mesmo que conectar()."""
+    with _avulso() as canal:
+        for servico in SERVICOS:
+            canal.queue_purge(servico)
+            canal.queue_purge(f"{servico}.mortas")
+
+
+def ler_mortas(servico: str):
+    """As mensagens mortas de um serviço, uma a uma, sem tirá-las da fila: (corpo, propriedades)."""
+    with _avulso() as canal:
+        for metodo, propriedades, corpo in _pegar_todas(canal, f"{servico}.mortas"):
+            yield corpo, em_dicionario(propriedades)
+        canal.basic_nack(0, multiple=True, requeue=True)
+
+
+def reenviar_mortas(servico: str, escolher) -> int:
+    """Devolve à fila do serviço as mensagens mortas que `escolher(corpo, propriedades)` aceita.
+
+    Cada uma só sai das mortas depois que o broker respondeu por ela na fila: morrer
+    no meio a repete, e a caixa de entrada do serviço reconhece a repetição.
+    Devolve quantas foram. Levanta o mesmo que conectar().
+    """
+    foram = 0
+    with _avulso() as canal:
+        canal.confirm_delivery()
+        for metodo, propriedades, corpo in _pegar_todas(canal, f"{servico}.mortas"):
+            originais = em_dicionario(propriedades)
+            if not escolher(corpo, originais):
+                continue
+            originais["headers"] = {n: v for n, v in (originais.get("headers") or {}).items()
+                                    if n != "motivo" and not n.startswith("x-")}
+            canal.basic_publish("", servico, corpo, refazer(originais, None), mandatory=True)
+            canal.basic_ack(metodo.delivery_tag)
+            foram += 1
+        canal.basic_nack(0, multiple=True, requeue=True)
+    return foram
+
+
+def _pegar_todas(canal, fila: str):
+    # Só as que já estavam lá: uma que morra de novo enquanto isso fica para a próxima vez.
+    for _ in range(canal.queue_declare(fila, passive=True).method.message_count):
+        metodo, propriedades, corpo = canal.basic_get(fila)
+        if metodo is None:
+            return
+        yield metodo, propriedades, corpo
+
+
+@contextmanager
+def _avulso():
+    """Um canal para uma tarefa curta, fechado ao fim dela."""
+    conexao = conectar("tarefa avulsa")
+    try:
+        with traduzindo():
+            canal = conexao.channel()
+            declarar(canal)
+            yield canal
+    finally:
+        if conexao.is_open:
+            conexao.close()

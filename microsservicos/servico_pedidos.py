@@ -1,0 +1,130 @@
+"""Pedidos: recebe o pedido, dá o preço e guarda como ele terminou.
+
+Fila:     pedidos
+Ouve:     envio.despachado                       -> concluir
+          estoque.recusado, estoque.liberado     -> cancelar
+Publica:  pedido.criado; pedido.concluido ou pedido.cancelado; pedido.cancelamento_solicitado
+Desfaz:   nada: cancelar é o fim do caminho de volta
+
+É também a porta de entrada: `python servico_pedidos.py` envia um pedido e fica ouvindo.
+Fica ao lado de monolito/pedidos.py: as mesmas tabelas, os mesmos verbos.
+"""
+
+from __future__ import annotations
+
+import caixas
+from banco import transacao
+from comandos import pedidos_escolhidos
+from loja import PRODUTO_DESCONHECIDO
+from servico import Servico, opcoes_de_servico
+from tela import Falha, dizer, executar
+
+TABELAS = """
+CREATE TABLE pedidos (
+    pedido TEXT PRIMARY KEY, cliente TEXT NOT NULL, total INTEGER NOT NULL CHECK (total >= 0),
+    estado TEXT NOT NULL CHECK (estado IN ('pendente', 'concluido', 'cancelado')), motivo TEXT);
+CREATE INDEX pendentes ON pedidos (pedido) WHERE estado = 'pendente';
+CREATE TABLE itens (
+    pedido TEXT, produto TEXT, quantidade INTEGER NOT NULL,
+    PRIMARY KEY (pedido, produto)) WITHOUT ROWID
+"""
+PRECOS = {"livro": 5000, "caneca": 2500, "teclado": 20000, "notebook": 450000}  # centavos
+A_PEDIDO = "cancelado a pedido do cliente"
+
+
+def receber(banco, dados):
+    """Um pedido novo: dá o preço e abre a saga. Um id que já existe não muda nada."""
+    pedido, cliente, itens = dados["pedido"], dados["cliente"], dados["itens"]
+    if estado_de(banco, pedido):
+        return []
+    conhecidos = all(item["produto"] in PRECOS for item in itens)
+    total = sum(PRECOS[item["produto"]] * item["quantidade"] for item in itens) if conhecidos else 0
+    estado, motivo = ("pendente", None) if conhecidos else ("cancelado", PRODUTO_DESCONHECIDO)
+    banco.execute("INSERT INTO pedidos VALUES (?, ?, ?, ?, ?)", (pedido, cliente, total, estado, motivo))
+    banco.executemany("INSERT INTO itens VALUES (?, ?, ?)", [(pedido, i["produto"], i["quantidade"]) for i in itens])
+    if conhecidos:
+        return [("pedido.criado", {**dados, "total": total})]
+    return [("pedido.cancelado", {"pedido": pedido, "motivo": motivo})]
+
+
+def solicitar_cancelamento(banco, pedido):
+    """Pede a envio, o pivô, que recuse este pedido; quem já despachou não responde."""
+    estado = estado_de(banco, pedido)
+    if estado is None:
+        raise Falha(f"não há nenhum pedido {pedido!r}: confira o id com --estado em orquestracao.py", 2)
+    if estado != "pendente":
+        return []
+    return [("pedido.cancelamento_solicitado", {"pedido": pedido, "motivo": A_PEDIDO})]
+
+
+def concluir(banco, evento):
+    """envio.despachado: o pedido deu certo."""
+    encerrar(banco, evento.pedido, "concluido", None)
+    return [("pedido.concluido", evento.dados)]
+
+
+def cancelar(banco, evento):
+    """estoque.recusado ou estoque.liberado: ninguém mais retém nada deste pedido."""
+    encerrar(banco, evento.pedido, "cancelado", evento.dados["motivo"])
+    return [("pedido.cancelado", evento.dados)]
+
+
+def encerrar(banco, pedido, estado, motivo):
+    """Escreve o resultado, uma vez: um pedido encerrado não muda mais. Levanta ValueError se já mudou."""
+    mudou = banco.execute("UPDATE pedidos SET estado = ?, motivo = ? WHERE pedido = ? AND estado = 'pendente'",
+                          (estado, motivo, pedido)).rowcount
+    if not mudou:
+        raise ValueError(f"o pedido {pedido} está {estado_de(banco, pedido) or 'ausente'}, não pode ficar {estado}")
+
+
+def estado_de(banco, pedido):
+    """'pendente', 'concluido', 'cancelado' ou None."""
+    linha = banco.execute("SELECT estado FROM pedidos WHERE pedido = ?", (pedido,)).fetchone()
+    return linha and linha[0]
+
+
+OUVE = {
+    "envio.despachado": concluir,
+    "estoque.recusado": cancelar,
+    "estoque.liberado": cancelar,
+}
+
+
+def entrar_na_saga(banco, funcao, entradas):
+    """Roda `funcao` para cada entrada e deixa os eventos na caixa de saída, numa transação só."""
+    with transacao(banco):
+        for entrada in entradas:
+            caixas.publicar(banco, "pedidos", funcao(banco, entrada))
+
+
+def main():
+    opcoes = opcoes_de_servico("Serviço de pedidos: envia o pedido e ouve como a saga termina.")
+    opcoes.dos_pedidos()
+    opcoes.add_argument("--sem-pedido", action="store_true", help="não envia nada, só ouve")
+    opcoes.add_argument("--cancelar", metavar="ID", help="pede o cancelamento do pedido ID e fica ouvindo")
+    escolha = opcoes.parse_args()
+    novos = [] if escolha.sem_pedido or escolha.cancelar else pedidos_escolhidos(escolha)
+    servico = Servico("pedidos", TABELAS, OUVE, escolha.dados, not escolha.sem_eventos)
+    if escolha.cancelar:
+        entrar_na_saga(servico.banco, solicitar_cancelamento, [escolha.cancelar])
+    entrar_na_saga(servico.banco, receber, novos)
+    mostrar_pedidos(servico.banco, [p["pedido"] for p in novos] + [escolha.cancelar] * bool(escolha.cancelar))
+    try:
+        servico.rodar()
+    except KeyboardInterrupt:
+        dizer("pedidos: encerrado")
+    return 0
+
+
+def mostrar_pedidos(banco, ids):
+    """Diz como está cada pedido que esta linha de comando enviou (poucos) ou quantos são (muitos)."""
+    if len(ids) > 4:
+        dizer(f"pedidos    {len(ids)} pedidos registrados")
+        return
+    for pedido in ids:
+        estado, motivo = banco.execute("SELECT estado, motivo FROM pedidos WHERE pedido = ?", (pedido,)).fetchone()
+        dizer(f"pedidos    {pedido} está {estado}{': ' + motivo if motivo else ''}")
+
+
+if __name__ == "__main__":
+    executar(main)

@@ -1,0 +1,340 @@
+"""Inicia os quatro serviços, na ordem, e os mantém de pé. Não orquestra a saga.
+
+O nome é o da tarefa, e engana: a saga é coreografada, ninguém a comanda. Este programa
+só faz o que uma pessoa faria com cinco terminais: garante que há um RabbitMQ, abre um
+serviço por terminal, entrega o pedido do cliente à porta de entrada e assiste.
+Com ele desligado, tudo funciona igual.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+MICROSSERVICOS = Path(__file__).resolve().parent / "microsservicos"
+sys.path.insert(0, str(MICROSSERVICOS))
+
+import banco as bancos
+import broker
+import caixas
+import mensageria
+import servico_envio
+import servico_estoque
+import servico_pagamentos
+import servico_pedidos
+import veredito
+from comandos import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
+from coreografia import SERVICOS
+from mensageria import BrokerFora, Plateia
+from observador import RAIAS, desenhar_recebidas
+from rastro import onde_espera
+from servico import pasta_dos_dados
+from tela import Falha, Progresso, alertar, dizer, executar
+
+MODULOS = {"pedidos": servico_pedidos, "estoque": servico_estoque, "pagamentos": servico_pagamentos, "envio": servico_envio}
+POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha de progresso
+PRAZO_DE_PARTIDA = 30.0  # segundos para um serviço dizer que está pronto
+MAIOR_PAUSA = 5.0  # segundos antes de reiniciar um serviço que morre sempre
+
+
+class Processo:
+    """Um serviço rodando no seu próprio processo, como se estivesse no terminal ao lado."""
+
+    def __init__(self, nome: str, dados: Path, linhas: queue.Queue):
+        self.nome, self.dados, self.linhas = nome, dados, linhas
+        self.pronto, self.pausa, self.volta = threading.Event(), 0.2, 0.0
+
+    def iniciar(self) -> None:
+        comando = [sys.executable, str(MICROSSERVICOS / f"servico_{self.nome}.py"), "--dados", str(self.dados), "--sem-eventos"]
+        self.pronto.clear()
+        self.inicio = time.monotonic()
+        self.processo = subprocess.Popen(
+            comando + ["--sem-pedido"] * (self.nome == "pedidos"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", "LOJA_LANCADOR": str(os.getpid())})
+        threading.Thread(target=self._ler, args=(self.processo.stdout,), daemon=True).start()
+
+    def _ler(self, saida) -> None:
+        for linha in saida:
+            self.linhas.put(linha.rstrip())
+            if linha.startswith(f"{self.nome}: pronto"):
+                self.pronto.set()
+
+    def esperar_pronto(self) -> None:
+        """Aguarda o serviço dizer que ouve; levanta Falha se ele morre ou demora demais."""
+        prazo = time.monotonic() + PRAZO_DE_PARTIDA
+        while not self.pronto.wait(0.02):
+            if self.processo.poll() is not None or time.monotonic() > prazo:
+                self.processo.wait(1) if self.processo.poll() is not None else None
+                raise Falha(f"{self.nome} não ficou pronto; veja a mensagem acima", 2)
+
+    def manter(self) -> str | None:
+        """Reinicia o serviço se ele morreu; devolve a linha a mostrar, se há algo a dizer."""
+        status = self.processo.poll()
+        if status is None:
+            if time.monotonic() - self.inicio > 10:
+                self.pausa = 0.2
+            return None
+        if not self.volta:  # acabou de morrer: marca a volta
+            self.volta = time.monotonic() + self.pausa
+            self.pausa = min(self.pausa * 2, MAIOR_PAUSA)
+            como = f"sinal {-status}" if status < 0 else f"status {status}"
+            return f"{self.nome} morreu ({como}): inicio outro"
+        if time.monotonic() >= self.volta:
+            self.volta = 0.0
+            self.iniciar()
+        return None
+
+    def parar(self) -> None:
+        self.processo.terminate()
+
+    def aguardar_fim(self) -> None:
+        try:
+            self.processo.wait(5)
+        except subprocess.TimeoutExpired:  # parado com SIGSTOP, por exemplo
+            self.processo.kill()
+            self.processo.wait()
+
+
+class Lancador:
+    """A execução inteira: o broker, os quatro processos, a plateia e a espera."""
+
+    def __init__(self, dados: Path, no):
+        self.dados, self.pasta, self.no = dados, pasta_dos_dados(dados), no
+        self.linhas: queue.Queue = queue.Queue()
+        self.processos = {nome: Processo(nome, dados, self.linhas) for nome in SERVICOS}
+        self.iniciados: list[Processo] = []
+        self.plateia: Plateia | None = None
+        self.proxima_plateia = 0.0
+
+    def iniciar(self) -> None:
+        for processo in self.processos.values():
+            processo.iniciar()
+            self.iniciados.append(processo)
+            try:
+                processo.esperar_pronto()
+            finally:
+                self.mostrar_linhas()
+
+    def enviar(self, pedidos: list[dict]) -> None:
+        """Faz o papel do cliente: entrega os pedidos à porta de entrada do serviço de pedidos."""
+        banco = bancos.abrir(self.pasta / "pedidos.db", servico_pedidos.TABELAS + ";" + caixas.TABELAS)
+        servico_pedidos.entrar_na_saga(banco, servico_pedidos.receber, pedidos)
+        banco.close()
+
+    def assistir(self, espera: float) -> None:
+        """Mostra os eventos dos próximos instantes (até `espera` segundos) e vigia os processos."""
+        self.vigiar()
+        if not self.plateia and time.monotonic() >= self.proxima_plateia:
+            self.abrir_plateia()
+        if not self.plateia:
+            time.sleep(espera)
+            return
+        try:
+            for linha in desenhar_recebidas(self.plateia.receber(espera)):
+                dizer(linha)
+        except Falha:
+            self.plateia = None  # os serviços já disseram que o broker caiu
+
+    def vigiar(self) -> None:
+        """Mostra o que os serviços disseram e reinicia quem morreu, serviço ou nó privado."""
+        self.mostrar_linhas()
+        for processo in self.processos.values():
+            if aviso := processo.manter():
+                alertar(aviso)
+        if self.no and not self.no.vivo():
+            self.reviver_no()
+
+    def abrir_plateia(self) -> None:
+        self.proxima_plateia = time.monotonic() + 1
+        try:
+            self.plateia = Plateia()
+        except Falha:
+            pass
+
+    def reviver_no(self) -> None:
+        alertar("o nó privado do RabbitMQ morreu: inicio de novo")
+        try:
+            self.no = usar_no_privado(self.dados)
+        except Falha as falha:
+            alertar(f"{falha}; tento de novo")
+
+    def mostrar_linhas(self) -> None:
+        while not self.linhas.empty():
+            linha = self.linhas.get()
+            dizer(linha, "fraco" if ": pronto" in linha else "vermelho" if ": " in linha else None)
+
+    def esperar_finais(self, pedidos: list[str], paciencia: float | None) -> bool:
+        """Espera o resultado de todos; False se nada se moveu por `paciencia` segundos (None: sem limite)."""
+        progresso = Progresso(len(pedidos), "pedidos") if len(pedidos) > POUCOS else None
+        movimento = Movimento(self.pasta)
+        inicio = time.monotonic()
+        faltam = set(pedidos)
+        while faltam := faltam.intersection(veredito.pendentes(self.pasta)):
+            if progresso:
+                feitos = len(pedidos) - len(faltam)
+                progresso.mostrar(feitos, f"{feitos / (time.monotonic() - inicio):.0f}/s")
+                self.vigiar()
+                time.sleep(0.1)
+            else:
+                self.assistir(0.1)
+            if paciencia and movimento.parado_ha() > paciencia:
+                return False
+        if progresso:
+            progresso.mostrar(len(pedidos), f"{len(pedidos) / (time.monotonic() - inicio):.0f}/s")
+            dizer(f"{len(pedidos)} pedidos terminados")
+        return True
+
+    def ver_o_resto(self) -> None:
+        """Mostra os eventos que ainda vêm: o resultado é gravado antes de ser publicado."""
+        saida = veredito.abrir_leitura(self.pasta)
+        while self.plateia and saida.execute("SELECT 1 FROM pedidos_db.caixa_saida").fetchone():
+            self.assistir(0.05)
+        self.assistir(0.1)
+
+    def parar(self) -> None:
+        for processo in reversed(self.iniciados):
+            processo.parar()
+        for processo in self.iniciados:
+            processo.aguardar_fim()
+        if self.no:
+            self.no.largar()
+
+
+class Movimento:
+    """Percebe se algum banco mudou, sem perguntar a nenhum serviço."""
+
+    def __init__(self, pasta: Path):
+        self.bancos = veredito.abrir_leitura(pasta)
+        self.ultimo, self.visto = time.monotonic(), None
+
+    def parado_ha(self) -> float:
+        """Há quantos segundos ninguém grava nada."""
+        agora = [self.bancos.execute(f"PRAGMA {nome}_db.data_version").fetchone() for nome in SERVICOS]
+        if agora != self.visto:
+            self.visto, self.ultimo = agora, time.monotonic()
+        return time.monotonic() - self.ultimo
+
+
+def garantir_broker(dados: Path):
+    """Usa o RabbitMQ que responde; se nenhum responde e o endereço é desta máquina, inicia um nó privado.
+
+    Devolve o nó privado, ou None se o broker é de outro. Levanta Falha (código 2).
+    """
+    try:
+        mensageria.conectar("orquestracao").close()
+        # Quem responde pode ser o nó privado de outro orquestracao.py: aí ele passa a ser nosso também.
+        return usar_no_privado(dados) if (dados / "rabbitmq").exists() else None
+    except BrokerFora as fora:
+        if not mensageria.endereco_local():
+            raise Falha(f"{fora}: suba-o, ou tire RABBITMQ_URL para usar um nó privado nesta máquina", 2) from None
+    dizer(f"nenhum RabbitMQ responde: inicio um nó privado em {dados / 'rabbitmq'}")
+    no = usar_no_privado(dados)
+    if no and no.pagina_url:
+        dizer(f"página de administração: {no.pagina_url} (usuário guest, senha guest)")
+    return no
+
+
+def usar_no_privado(dados: Path):
+    if not (local := mensageria.endereco_local()):
+        return None
+    return broker.usar_no_privado(dados / "rabbitmq", *local)
+
+
+def criar_bancos(dados: Path) -> None:
+    """Cria os bancos que faltarem, com as linhas iniciais, para que se possa lê-los."""
+    for nome, modulo in MODULOS.items():
+        bancos.abrir(pasta_dos_dados(dados) / f"{nome}.db", modulo.TABELAS + ";" + caixas.TABELAS).close()
+
+
+def opcoes():
+    opcoes = Opcoes("Inicia os quatro serviços, envia um pedido, mostra cada evento da saga e fica ouvindo.\n"
+                    "Não comanda a saga, que é coreografada: só inicia e vigia os processos.")
+    opcoes.dos_dados("microsservicos")
+    opcoes.dos_pedidos()
+    opcoes.add_argument("--sem-pedido", action="store_true", help="não envia nada, só ouve")
+    opcoes.add_argument("--ate-concluir", action="store_true", help="para quando todo pedido terminar, com o veredito")
+    opcoes.add_argument("--paciencia", metavar="S", type=inteiro, default=60,
+                        help="com --ate-concluir: desiste depois de S segundos sem nada se mover (padrão: 60)")
+    opcoes.add_argument("--estado", action="store_true", help="mostra o estado final em JSON e sai; não precisa de broker")
+    opcoes.add_argument("--limpar", action="store_true", help="antes de tudo, volta às linhas iniciais e esvazia as filas")
+    opcoes.add_argument("--sim", action="store_true", help="com --limpar: não pergunta")
+    return opcoes
+
+
+def main() -> int:
+    escolha = opcoes().parse_args()
+    dados, pasta = escolha.dados, pasta_dos_dados(escolha.dados)
+    if escolha.estado and not escolha.limpar:
+        criar_bancos(dados)
+        veredito.imprimir_estado(pasta)
+        return 0
+    pedidos = [] if escolha.sem_pedido or escolha.estado else pedidos_escolhidos(escolha)
+    if escolha.limpar:
+        confirmar_limpeza(pasta, escolha.sim)
+    dizer("Este programa só inicia e vigia os serviços; a saga é coreografada: ninguém a comanda.")
+    lancador = None
+    try:
+        lancador = Lancador(dados, garantir_broker(dados))
+        if escolha.limpar:
+            bancos.limpar(pasta)
+            mensageria.esvaziar_filas()
+            dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
+        if escolha.estado:
+            criar_bancos(dados)
+            veredito.imprimir_estado(pasta)
+            return 0
+        return conduzir(lancador, pedidos, escolha)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        if lancador:
+            encerrar(lancador)
+
+
+def conduzir(lancador: Lancador, pedidos: list[dict], escolha) -> int:
+    """Inicia tudo, envia os pedidos e assiste: até Ctrl-C, ou até o último resultado."""
+    lancador.iniciar()
+    lancador.abrir_plateia()
+    ids = [pedido["pedido"] for pedido in pedidos] or veredito.pendentes(lancador.pasta)
+    if len(pedidos) <= POUCOS:
+        dizer()
+        dizer(RAIAS.cabecalho(), "forte")
+    lancador.enviar(pedidos)
+    terminou = lancador.esperar_finais(ids, escolha.paciencia if escolha.ate_concluir else None)
+    if not escolha.ate_concluir:
+        dizer("Ouvindo; Ctrl-C encerra." if not ids else "Ouvindo novos eventos; Ctrl-C encerra.")
+        while True:
+            lancador.assistir(0.2)
+    lancador.ver_o_resto()
+    if not terminou:
+        explicar_espera(lancador.pasta, ids, escolha.paciencia)
+    return 0 if veredito.veredito(lancador.pasta, ids, len(veredito.pendentes(lancador.pasta))) else 1
+
+
+def explicar_espera(pasta: Path, ids: list[str], paciencia: int) -> None:
+    pendentes = set(ids).intersection(veredito.pendentes(pasta))
+    alertar(f"nada se moveu por {paciencia} s; {len(pendentes)} pedidos pendentes:")
+    for pedido in sorted(pendentes)[:20]:
+        alertar(f"  {pedido}: {'; '.join(onde_espera(pasta, pedido)) or 'nada à espera'}")
+    try:
+        alertar("filas: " + ", ".join(f"{nome} {n}" for nome, n in mensageria.profundidades().items() if n))
+    except Falha as falha:
+        alertar(str(falha))
+
+
+def encerrar(lancador: Lancador) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # um segundo Ctrl-C não interrompe a limpeza
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    lancador.parar()
+    dizer("tudo encerrado")
+
+
+if __name__ == "__main__":
+    executar(main)
