@@ -8,12 +8,9 @@ Com ele desligado, tudo funciona igual.
 
 from __future__ import annotations
 
-import os
 import queue
 import signal
-import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -33,73 +30,13 @@ from comandos import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
 from coreografia import SERVICOS
 from mensageria import BrokerFora, Plateia
 from observador import RAIAS, desenhar_recebidas
-from rastro import onde_espera
+from processo import Processo
+from rastro import Movimento, onde_espera
 from servico import pasta_dos_dados
 from tela import Falha, Progresso, alertar, dizer, executar
 
 MODULOS = {"pedidos": servico_pedidos, "estoque": servico_estoque, "pagamentos": servico_pagamentos, "envio": servico_envio}
 POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha de progresso
-PRAZO_DE_PARTIDA = 30.0  # segundos para um serviço dizer que está pronto
-MAIOR_PAUSA = 5.0  # segundos antes de reiniciar um serviço que morre sempre
-
-
-class Processo:
-    """Um serviço rodando no seu próprio processo, como se estivesse no terminal ao lado."""
-
-    def __init__(self, nome: str, dados: Path, linhas: queue.Queue):
-        self.nome, self.dados, self.linhas = nome, dados, linhas
-        self.pronto, self.pausa, self.volta = threading.Event(), 0.2, 0.0
-
-    def iniciar(self) -> None:
-        comando = [sys.executable, str(MICROSSERVICOS / f"servico_{self.nome}.py"), "--dados", str(self.dados), "--sem-eventos"]
-        self.pronto.clear()
-        self.inicio = time.monotonic()
-        self.processo = subprocess.Popen(
-            comando + ["--sem-pedido"] * (self.nome == "pedidos"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
-            env={**os.environ, "PYTHONIOENCODING": "utf-8", "LOJA_LANCADOR": str(os.getpid())})
-        threading.Thread(target=self._ler, args=(self.processo.stdout,), daemon=True).start()
-
-    def _ler(self, saida) -> None:
-        for linha in saida:
-            self.linhas.put(linha.rstrip())
-            if linha.startswith(f"{self.nome}: pronto"):
-                self.pronto.set()
-
-    def esperar_pronto(self) -> None:
-        """Aguarda o serviço dizer que ouve; levanta Falha se ele morre ou demora demais."""
-        prazo = time.monotonic() + PRAZO_DE_PARTIDA
-        while not self.pronto.wait(0.02):
-            if self.processo.poll() is not None or time.monotonic() > prazo:
-                self.processo.wait(1) if self.processo.poll() is not None else None
-                raise Falha(f"{self.nome} não ficou pronto; veja a mensagem acima", 2)
-
-    def manter(self) -> str | None:
-        """Reinicia o serviço se ele morreu; devolve a linha a mostrar, se há algo a dizer."""
-        status = self.processo.poll()
-        if status is None:
-            if time.monotonic() - self.inicio > 10:
-                self.pausa = 0.2
-            return None
-        if not self.volta:  # acabou de morrer: marca a volta
-            self.volta = time.monotonic() + self.pausa
-            self.pausa = min(self.pausa * 2, MAIOR_PAUSA)
-            como = f"sinal {-status}" if status < 0 else f"status {status}"
-            return f"{self.nome} morreu ({como}): inicio outro"
-        if time.monotonic() >= self.volta:
-            self.volta = 0.0
-            self.iniciar()
-        return None
-
-    def parar(self) -> None:
-        self.processo.terminate()
-
-    def aguardar_fim(self) -> None:
-        try:
-            self.processo.wait(5)
-        except subprocess.TimeoutExpired:  # parado com SIGSTOP, por exemplo
-            self.processo.kill()
-            self.processo.wait()
 
 
 class Lancador:
@@ -207,21 +144,6 @@ class Lancador:
             self.no.largar()
 
 
-class Movimento:
-    """Percebe se algum banco mudou, sem perguntar a nenhum serviço."""
-
-    def __init__(self, pasta: Path):
-        self.bancos = veredito.abrir_leitura(pasta)
-        self.ultimo, self.visto = time.monotonic(), None
-
-    def parado_ha(self) -> float:
-        """Há quantos segundos ninguém grava nada."""
-        agora = [self.bancos.execute(f"PRAGMA {nome}_db.data_version").fetchone() for nome in SERVICOS]
-        if agora != self.visto:
-            self.visto, self.ultimo = agora, time.monotonic()
-        return time.monotonic() - self.ultimo
-
-
 def garantir_broker(dados: Path):
     """Usa o RabbitMQ que responde; se nenhum responde e o endereço é desta máquina, inicia um nó privado.
 
@@ -301,9 +223,9 @@ def main() -> int:
 def conduzir(lancador: Lancador, pedidos: list[dict], escolha) -> int:
     """Inicia tudo, envia os pedidos e assiste: até Ctrl-C, ou até o último resultado."""
     lancador.iniciar()
-    lancador.abrir_plateia()
     ids = [pedido["pedido"] for pedido in pedidos] or veredito.pendentes(lancador.pasta)
     if len(pedidos) <= POUCOS:
+        lancador.abrir_plateia()
         dizer()
         dizer(RAIAS.cabecalho(), "forte")
     lancador.enviar(pedidos)

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-import ssl
 import sys
 import time
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from urllib.parse import urlsplit
 
 from coreografia import EVENTOS, SERVICOS, VERSAO, o_que_ouve, quem_ouve, quem_publica
 from tela import Falha
+from tropecos import BrokerFora, explicar
 
 try:
     import pika
@@ -42,10 +41,6 @@ LOTE = 200  # mensagens por lote, no máximo
 # cada conexão que cai conta uma entrega para tudo o que estava em mãos.
 LIMITE_DE_ENTREGAS = 100_000
 URL_PADRAO = "amqp://guest:guest@localhost:5672/"
-
-
-class BrokerFora(Falha):
-    """Não há broker, ou a conexão caiu: vale a pena tentar de novo."""
 
 
 class Recebida(NamedTuple):
@@ -105,42 +100,7 @@ def conectar(quem: str) -> pika.BlockingConnection:
     try:
         return pika.BlockingConnection(lista)
     except Exception as erro:
-        raise _explicar(erro) from None
-
-
-def _explicar(erro: BaseException) -> Falha:
-    """Transforma um erro do pika, do socket ou do TLS numa linha em português."""
-    causas = _causas(erro)
-    texto = " ".join(str(c) for c in causas)
-    if any(isinstance(c, erros.ProbableAuthenticationError) for c in causas) or "ACCESS_REFUSED" in texto:
-        return Falha(f"o RabbitMQ em {onde()} recusou o usuário ou a senha: confira RABBITMQ_URL", 2)
-    if any(isinstance(c, erros.ProbableAccessDeniedError) for c in causas) or "NOT_ALLOWED" in texto:
-        return Falha(f"o RabbitMQ em {onde()} não tem esse vhost, ou o usuário não pode usá-lo: confira RABBITMQ_URL", 2)
-    if any(isinstance(c, (erros.IncompatibleProtocolError, erros.ProtocolVersionMismatch)) for c in causas):
-        return Falha(f"o que responde em {onde()} não é um RabbitMQ (ou a porta é de TLS: use amqps://)", 2)
-    if any(isinstance(c, ssl.SSLError) for c in causas):
-        return Falha(f"a conexão segura com {onde()} falhou: confira o certificado (SSL_CERT_FILE) e o nome do servidor", 2)
-    if any(isinstance(c, socket.gaierror) for c in causas):
-        return BrokerFora(f"não conheço o servidor de {onde()}: confira RABBITMQ_URL")
-    if any(isinstance(c, erros.ConnectionBlockedTimeout) for c in causas):
-        return BrokerFora(f"o RabbitMQ em {onde()} não aceita publicações agora (memória ou disco no limite); nada se perde")
-    if any(isinstance(c, erros.ChannelClosedByBroker) and c.reply_code == 406 for c in causas):
-        return Falha(f"em {onde()} há filas com os mesmos nomes e outros argumentos, de outro programa: "
-                     "use outro vhost em RABBITMQ_URL, ou apague-as", 2)
-    if isinstance(erro, erros.ConnectionClosedByBroker):
-        return BrokerFora(f"o RabbitMQ em {onde()} encerrou a conexão ({erro.reply_text[:60]})")
-    return BrokerFora(f"o RabbitMQ em {onde()} não responde")
-
-
-def _causas(erro: BaseException) -> list:
-    """O pika embrulha o erro original, às vezes vários, dentro de outros."""
-    vistas, fila = [], [erro]
-    while fila:
-        atual = fila.pop(0)
-        if isinstance(atual, BaseException) and atual not in vistas:
-            vistas.append(atual)
-            fila += [atual.__cause__, atual.__context__, *atual.args, *getattr(atual, "exceptions", ())]
-    return vistas
+        raise explicar(erro, onde()) from None
 
 
 def declarar(canal) -> None:
@@ -255,7 +215,7 @@ class traduzindo:
 
     def __exit__(self, tipo, erro, rastro):
         if isinstance(erro, (erros.AMQPError, OSError)):
-            raise _explicar(erro) from None
+            raise explicar(erro, onde()) from None
 
 
 def em_dicionario(propriedades) -> dict:
@@ -275,61 +235,21 @@ def refazer(propriedades: dict, motivo: str | None):
 
 def profundidades() -> dict[str, int]:
     """Quantas mensagens esperam em cada fila do projeto. Levanta o mesmo que conectar()."""
-    with _avulso() as canal:
+    with avulso() as canal:
         return {fila: canal.queue_declare(fila, passive=True).method.message_count
                 for servico in SERVICOS for fila in (servico, f"{servico}.mortas")}
 
 
 def esvaziar_filas() -> None:
     """Joga fora o que espera em todas as filas do projeto. Levanta o mesmo que conectar()."""
-    with _avulso() as canal:
+    with avulso() as canal:
         for servico in SERVICOS:
             canal.queue_purge(servico)
             canal.queue_purge(f"{servico}.mortas")
 
 
-def ler_mortas(servico: str):
-    """As mensagens mortas de um serviço, uma a uma, sem tirá-las da fila: (corpo, propriedades)."""
-    with _avulso() as canal:
-        for metodo, propriedades, corpo in _pegar_todas(canal, f"{servico}.mortas"):
-            yield corpo, em_dicionario(propriedades)
-        canal.basic_nack(0, multiple=True, requeue=True)
-
-
-def reenviar_mortas(servico: str, escolher) -> int:
-    """Devolve à fila do serviço as mensagens mortas que `escolher(corpo, propriedades)` aceita.
-
-    Cada uma só sai das mortas depois que o broker respondeu por ela na fila: morrer
-    no meio a repete, e a caixa de entrada do serviço reconhece a repetição.
-    Devolve quantas foram. Levanta o mesmo que conectar().
-    """
-    foram = 0
-    with _avulso() as canal:
-        canal.confirm_delivery()
-        for metodo, propriedades, corpo in _pegar_todas(canal, f"{servico}.mortas"):
-            originais = em_dicionario(propriedades)
-            if not escolher(corpo, originais):
-                continue
-            originais["headers"] = {n: v for n, v in (originais.get("headers") or {}).items()
-                                    if n != "motivo" and not n.startswith("x-")}
-            canal.basic_publish("", servico, corpo, refazer(originais, None), mandatory=True)
-            canal.basic_ack(metodo.delivery_tag)
-            foram += 1
-        canal.basic_nack(0, multiple=True, requeue=True)
-    return foram
-
-
-def _pegar_todas(canal, fila: str):
-    # Só as que já estavam lá: uma que morra de novo enquanto isso fica para a próxima vez.
-    for _ in range(canal.queue_declare(fila, passive=True).method.message_count):
-        metodo, propriedades, corpo = canal.basic_get(fila)
-        if metodo is None:
-            return
-        yield metodo, propriedades, corpo
-
-
 @contextmanager
-def _avulso():
+def avulso():
     """Um canal para uma tarefa curta, fechado ao fim dela."""
     conexao = conectar("tarefa avulsa")
     try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from comandos import Opcoes
 from coreografia import SERVICOS
-from mensageria import ler_mortas, reenviar_mortas
+from mensageria import avulso, em_dicionario, refazer
 from tela import Falha, dizer, executar, visivel
 
 
@@ -27,6 +27,46 @@ def listar(servico: str, ids: list[str]) -> int:
         dizer(visivel(f"    motivo: {(propriedades.get('headers') or {}).get('motivo', 'o broker desistiu de entregá-la')}"))
         dizer(visivel(f"    corpo:  {corpo[:200].decode('utf-8', 'replace')}{'…' if len(corpo) > 200 else ''}"))
     return quantas
+
+
+def ler_mortas(servico: str):
+    """As mensagens mortas de um serviço, uma a uma, sem tirá-las da fila: (corpo, propriedades)."""
+    with avulso() as canal:
+        for metodo, propriedades, corpo in _pegar_todas(canal, f"{servico}.mortas"):
+            yield corpo, em_dicionario(propriedades)
+        canal.basic_nack(0, multiple=True, requeue=True)
+
+
+def reenviar_mortas(servico: str, escolher) -> int:
+    """Devolve à fila do serviço as mensagens mortas que `escolher(corpo, propriedades)` aceita.
+
+    Cada uma só sai das mortas depois que o broker respondeu por ela na fila: morrer
+    no meio a repete, e a caixa de entrada do serviço reconhece a repetição.
+    Devolve quantas foram. Levanta o mesmo que conectar().
+    """
+    foram = 0
+    with avulso() as canal:
+        canal.confirm_delivery()
+        for metodo, propriedades, corpo in _pegar_todas(canal, f"{servico}.mortas"):
+            originais = em_dicionario(propriedades)
+            if not escolher(corpo, originais):
+                continue
+            originais["headers"] = {n: v for n, v in (originais.get("headers") or {}).items()
+                                    if n != "motivo" and not n.startswith("x-")}
+            canal.basic_publish("", servico, corpo, refazer(originais, None), mandatory=True)
+            canal.basic_ack(metodo.delivery_tag)
+            foram += 1
+        canal.basic_nack(0, multiple=True, requeue=True)
+    return foram
+
+
+def _pegar_todas(canal, fila: str):
+    # Só as que já estavam lá: uma que morra de novo enquanto isso fica para a próxima vez.
+    for _ in range(canal.queue_declare(fila, passive=True).method.message_count):
+        metodo, propriedades, corpo = canal.basic_get(fila)
+        if metodo is None:
+            return
+        yield metodo, propriedades, corpo
 
 
 def main():

@@ -7,9 +7,10 @@ evento publicado que o seu ouvinte não tratou é onde o pedido espera.
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
-from coreografia import quem_ouve, quem_publica
+from coreografia import SERVICOS, quem_ouve, quem_publica
 from veredito import abrir_leitura
 
 
@@ -43,3 +44,18 @@ def _onde(bancos: sqlite3.Connection, pedido: str, tipo: str, ouvinte: str) -> s
 def _um(bancos: sqlite3.Connection, consulta: str, *valores):
     linha = bancos.execute(consulta, valores).fetchone()
     return linha and linha[0]
+
+
+class Movimento:
+    """Percebe se algum banco mudou, sem perguntar a nenhum serviço."""
+
+    def __init__(self, pasta: Path):
+        self.bancos = abrir_leitura(pasta)
+        self.ultimo, self.visto = time.monotonic(), None
+
+    def parado_ha(self) -> float:
+        """Há quantos segundos ninguém grava nada."""
+        agora = [self.bancos.execute(f"PRAGMA {nome}_db.data_version").fetchone() for nome in SERVICOS]
+        if agora != self.visto:
+            self.visto, self.ultimo = agora, time.monotonic()
+        return time.monotonic() - self.ultimo
