@@ -96,16 +96,18 @@ class Servico:
         self.narrar(linhas, len(recebidas))
 
     def tratar_mensagem(self, corpo: bytes, propriedades: dict, linhas: list) -> None:
-        evento = None
         try:
             evento = entender(self.nome, corpo, propriedades)
+        except Exception as erro:  # MensagemInvalida, ou uma estranheza que ninguém previu: não derruba o serviço
+            motivo = str(erro) if isinstance(erro, MensagemInvalida) else explicar(erro)
+            linhas.append(f"não entendi uma mensagem, vai para {self.nome}.mortas: {motivo}")
+            caixas.guardar_falha(self.banco, None, corpo, propriedades, motivo, 0)
+            return
+        try:
             self.tratar_evento(evento, linhas)
-        except MensagemInvalida as erro:
-            linhas.append(f"não entendi uma mensagem, vai para {self.nome}.mortas: {erro}")
-            caixas.guardar_falha(self.banco, None, corpo, propriedades, str(erro), 0)
+        except sqlite3.OperationalError:
+            raise  # disco cheio, banco travado: o problema não é deste evento
         except Exception as erro:
-            if isinstance(erro, sqlite3.OperationalError):
-                raise  # disco cheio, banco travado: o problema não é deste evento
             linhas.append(f"{curto(evento.pedido):12} falhei em {evento.tipo} ({erro}); tento de novo")
             caixas.guardar_falha(self.banco, evento.mensagem, corpo, propriedades, explicar(erro), caixas.TENTATIVAS)
 
