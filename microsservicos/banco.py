@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tela import Falha, em_portugues
@@ -101,9 +101,10 @@ class Presenca:
     """
 
     def __init__(self, pasta: Path, nome: str = ".presenca"):
+        self.caminho = pasta / nome
         try:
             pasta.mkdir(parents=True, exist_ok=True)
-            self._arquivo = sqlite3.connect(pasta / nome, timeout=ESPERA, isolation_level=None,
+            self._arquivo = sqlite3.connect(self.caminho, timeout=ESPERA, isolation_level=None,
                                             check_same_thread=False)
             if not self._arquivo.execute("PRAGMA user_version").fetchone()[0]:
                 self._arquivo.execute("PRAGMA user_version=1")
@@ -130,6 +131,12 @@ class Presenca:
     def sair(self) -> None:
         if self._arquivo.in_transaction:
             self._arquivo.execute("ROLLBACK")
+
+    def apagar(self) -> None:
+        """Sai e leva o arquivo junto, quando ele só servia a este processo."""
+        self._arquivo.close()
+        with suppress(OSError):  # no Windows, alguém pode estar olhando para ele agora
+            self.caminho.unlink()
 
 
 def limpar(pasta: Path) -> None:

@@ -1,0 +1,202 @@
+"""O monolito: uma aplicação, quatro donos de dados, e um coordenador que decide por todos.
+
+Cada pedido é uma transação distribuída sobre quatro bancos, encerrada por confirmação em
+duas fases. Compare com orquestracao.py e microsservicos/, onde ninguém decide por ninguém.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import envio
+import estoque
+import operador
+import pagamentos
+import pedidos
+import quedas
+from banco import Presenca, limpar
+from comandos import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
+from coordenador import ESPERA, Coordenador
+from decisoes import LogDeDecisoes
+from execucao import Execucao, viva
+from narracao import Narrador
+from participante import Participante
+from recuperacao import em_duvida, recuperar
+from tela import Falha, Progresso, alertar, dizer, executar
+from veredito import imprimir_estado, veredito
+
+NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]  # a ordem da votação
+POUCOS = 4  # até tantos pedidos, o protocolo é desenhado; acima disso, uma barra de progresso
+
+
+def main() -> int:
+    opcoes = ler_opcoes()
+    novos = pedidos_escolhidos(opcoes)
+    pasta = opcoes.dados / "monolito"
+    if opcoes.limpar:
+        confirmar_limpeza(pasta, opcoes.sim)
+        limpar(pasta)
+    presenca = Presenca(pasta)
+    presenca.entrar()
+    with ExitStack() as abertos:
+        participantes = [Participante(negocio, pasta) for negocio in NEGOCIOS]
+        for participante in participantes:
+            abertos.callback(participante.arquivo.fechar)
+        if opcoes.estado:
+            imprimir_estado(pasta)
+            return 0
+        if opcoes.em_duvida or opcoes.forcar or opcoes.reconhecer:
+            return operar(opcoes, pasta, participantes)
+        return atender(opcoes, pasta, participantes, abrir_log(pasta, participantes), novos)
+
+
+def ler_opcoes() -> argparse.Namespace:
+    opcoes = Opcoes(__doc__)
+    opcoes.dos_pedidos()
+    opcoes.dos_dados("monolito")
+    opcoes.add_argument("--limpar", action="store_true", help="recomeça das linhas iniciais (num terminal, pergunta antes)")
+    opcoes.add_argument("--sim", action="store_true", help="não pergunta antes de --limpar")
+    opcoes.add_argument("--estado", action="store_true", help="mostra o estado final em JSON e sai")
+    opcoes.add_argument("--diagrama", metavar="F", help="escreve em F o diagrama de sequência (Mermaid) desta execução")
+    opcoes.add_argument("--paralelos", metavar="K", type=inteiro, default=1, help="quantos pedidos ao mesmo tempo (padrão: 1)")
+    opcoes.add_argument("--espera", metavar="S", type=segundos, default=ESPERA,
+                        help=f"segundos que um pedido espera por uma trava (padrão: {ESPERA:.0f})")
+    grupo = opcoes.add_argument_group("quebrar e consertar")
+    grupo.add_argument("--cair-em", metavar="PONTO", choices=quedas.PONTOS, help="o processo morre de verdade num dos pontos abaixo")
+    grupo.add_argument("--em-duvida", action="store_true", help="lista o que espera uma decisão e o que isso trava; não resolve nada")
+    grupo.add_argument("--sem-recuperar", action="store_true", help="não roda a recuperação na partida")
+    grupo.add_argument("--forcar", metavar="TRANSACAO=DECISAO",
+                       help="sem o log, uma pessoa decide: confirmar ou abortar (decisão heurística)")
+    grupo.add_argument("--reconhecer", metavar="TRANSACAO", help="deixa de avisar que a decisão forçada divergiu do log")
+    opcoes.epilog = "pontos de --cair-em:\n" + "\n".join(f"  {nome:18}  {texto}" for nome, texto in quedas.PONTOS.items())
+    return opcoes.parse_args()
+
+
+def segundos(texto: str) -> float:
+    if not (texto.isascii() and texto.replace(".", "", 1).isdigit() and len(texto) <= 6):
+        raise argparse.ArgumentTypeError(f"{texto[:40]!r} não é um número de segundos")
+    return float(texto)
+
+
+def abrir_log(pasta: Path, participantes: list[Participante]) -> LogDeDecisoes:
+    """Sem o log não há como decidir nada; o que está em dúvida continua, e a Falha diz quanto é."""
+    try:
+        return LogDeDecisoes(pasta)
+    except Falha:
+        esperando = em_duvida(participantes)
+        if esperando:
+            alertar(f"FICAM EM DÚVIDA, porque o log não pôde ser lido: {', '.join(esperando)} (ver --em-duvida e --forcar)")
+        raise
+
+
+def operar(opcoes: argparse.Namespace, pasta: Path, participantes: list[Participante]) -> int:
+    try:
+        log = LogDeDecisoes(pasta)
+    except Falha as falha:
+        alertar(str(falha))
+        log = None
+    if opcoes.forcar:
+        operador.forcar(pasta, participantes, log, opcoes.forcar)
+    if opcoes.reconhecer:
+        operador.reconhecer(participantes, opcoes.reconhecer)
+    if opcoes.em_duvida:
+        operador.listar(pasta, participantes, log)
+    return 0
+
+
+def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Participante],
+            log: LogDeDecisoes, novos: list[dict]) -> int:
+    """Recupera, conduz os pedidos, e termina com o veredito; devolve o status de saída."""
+    quedas.armar(opcoes.cair_em)
+    narrador = Narrador(len(novos) <= POUCOS, opcoes.diagrama)
+    narrar = narrador.narrar if narrador.raias or narrador.diagrama else None
+    operador.conferir(participantes, log)
+    if not opcoes.sem_recuperar:
+        recuperar(pasta, participantes, log, narrar)
+    execucao = Execucao(pasta)
+    coordenador = Coordenador(participantes, log, execucao, opcoes.espera, narrar)
+    feitos = conduzir(coordenador, novos, opcoes.paralelos)
+    coordenador.encerrar()
+    if opcoes.cair_em:
+        alertar(f"--cair-em {opcoes.cair_em}: nenhum pedido passou por esse ponto")
+    esperando = sum(not viva(pasta, execucao) for execucao, _, _ in em_duvida(participantes).values())
+    vale = veredito(pasta, [pedido["pedido"] for pedido in feitos], esperando)
+    if len(feitos) < len(novos):
+        alertar(f"interrompido: {len(novos) - len(feitos)} pedidos não foram iniciados")
+        return 130
+    return 0 if vale else 1
+
+
+def conduzir(coordenador: Coordenador, novos: list[dict], paralelos: int) -> list[dict]:
+    """Conduz os pedidos, `paralelos` por vez; devolve os que foram até o fim.
+
+    Ctrl-C não interrompe um pedido no meio: termina os que estão em andamento e não começa
+    outros. Um segundo Ctrl-C, sim; e então a recuperação termina na próxima partida.
+    """
+    turno = Turno(coordenador, novos)
+    normal = signal.signal(signal.SIGINT, lambda *_: turno.parar() or signal.signal(signal.SIGINT, signal.default_int_handler))
+    try:
+        ajudantes = [threading.Thread(target=turno.trabalhar, daemon=True) for _ in range(min(paralelos, len(novos)) - 1)]
+        for ajudante in ajudantes:
+            ajudante.start()
+        turno.trabalhar()
+        for ajudante in ajudantes:
+            ajudante.join()
+    finally:
+        signal.signal(signal.SIGINT, normal)
+    if turno.erro:
+        raise turno.erro
+    turno.resumir()
+    return turno.feitos
+
+
+class Turno:
+    """Os pedidos que esperam atendimento, e quem os atende: uma thread, ou várias."""
+
+    def __init__(self, coordenador: Coordenador, novos: list[dict]):
+        self.coordenador, self.total = coordenador, len(novos)
+        self.fila, self.feitos, self.erro = iter(novos), [], None
+        self.mutex, self.parado = threading.Lock(), False
+        self.progresso = Progresso(self.total, "pedidos") if self.total > POUCOS else None
+        self.inicio = self.visto = time.monotonic()
+
+    def parar(self) -> None:
+        self.parado = True
+
+    def trabalhar(self) -> None:
+        try:
+            while pedido := self._proximo():
+                self.coordenador.executar(pedido)
+                self._terminou(pedido)
+        except BaseException as erro:
+            self.parado, self.erro = True, erro
+
+    def _proximo(self) -> dict | None:
+        with self.mutex:
+            return None if self.parado else next(self.fila, None)
+
+    def _terminou(self, pedido: dict) -> None:
+        with self.mutex:
+            self.feitos.append(pedido)
+            agora = time.monotonic()
+            if self.progresso and agora - self.visto > 0.1:
+                self.visto = agora
+                self.progresso.mostrar(len(self.feitos), self._ritmo())
+
+    def _ritmo(self) -> str:
+        return f"{len(self.feitos) / max(time.monotonic() - self.inicio, 1e-6):.0f}/s"
+
+    def resumir(self) -> None:
+        if self.progresso:
+            self.progresso.mostrar(len(self.feitos), self._ritmo())
+            dizer(f"{len(self.feitos)} pedidos, {self._ritmo()}, "
+                  f"{self.coordenador.forcadas() / max(len(self.feitos), 1):.2f} gravações forçadas por pedido")
+
+
+if __name__ == "__main__":
+    executar(main)

@@ -1,0 +1,57 @@
+"""Uma execução do monolito: um nome, e uma prova de que ainda vive.
+
+Cada transação leva o nome da execução que a conduz. Enquanto a execução vive, a
+transação é assunto dela; quando morre, a transação fica em dúvida, e a recuperação
+de qualquer outra execução pode resolvê-la. A prova de vida é uma trava que o sistema
+operacional solta sozinho quando o processo acaba, seja como for.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+
+from banco import Presenca
+
+
+class Execucao:
+    """Esta execução, viva até fechar() ou até o processo acabar."""
+
+    def __init__(self, pasta: Path):
+        self.nome = uuid.uuid4().hex[:8]
+        self._vida = Presenca(pasta, arquivo(self.nome))
+        self._vida.entrar()
+        self._transacoes = 0
+
+    def nova_transacao(self) -> str:
+        self._transacoes += 1
+        return f"{self.nome}-{self._transacoes}"
+
+    def fechar(self) -> None:
+        self._vida.apagar()
+
+
+def arquivo(execucao: str) -> str:
+    return f".execucao-{execucao}.db"
+
+
+@contextmanager
+def morta(pasta: Path, execucao: str):
+    """Dá True se a execução morreu; até o fim do bloco, ninguém mais mexe no que ela deixou."""
+    vida = Presenca(pasta, arquivo(execucao))
+    morreu = vida.sozinho()
+    try:
+        yield morreu
+    finally:
+        if morreu:
+            vida.apagar()
+
+
+def viva(pasta: Path, execucao: str) -> bool:
+    if not (pasta / arquivo(execucao)).exists():
+        return False
+    vida = Presenca(pasta, arquivo(execucao))
+    morreu = vida.sozinho()
+    vida.sair()
+    return not morreu

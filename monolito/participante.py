@@ -1,0 +1,176 @@
+"""O que todo participante faz: preparar, travar, confirmar, abortar.
+
+  preparar    confere, grava o que vai fazer e as travas (uma gravação forçada), e só então vota SIM
+  confirmar   faz o que o registro preparado diz e solta as travas (gravação não forçada)
+  abortar     esquece o registro e solta as travas; do negócio, nada tinha sido mexido
+
+Entre o voto SIM e o aviso do coordenador, o participante está em dúvida: não pode
+mais desistir, e não sabe se confirma. É o preço da 2PC.
+
+Confirmar e abortar valem uma vez só: sem registro preparado não há o que fazer, e por
+isso um aviso repetido não muda nada. Cada negócio diz o que confere, trava e grava;
+este arquivo não sabe o que é um produto, um cliente ou um CEP.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+from arquivo import Arquivo
+
+TABELAS = """
+CREATE TABLE preparadas (
+    transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL, registro TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE travas (linha TEXT PRIMARY KEY, transacao TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE heuristicas (
+    transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL, decisao TEXT NOT NULL,
+    quando TEXT DEFAULT CURRENT_TIMESTAMP, log_dizia TEXT, reconhecida INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID
+"""
+em_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
+class Recusa(Exception):
+    """O voto NÃO de um negócio; o texto é o motivo. Deve vir antes de qualquer escrita."""
+
+
+class Travada(Exception):
+    """Ainda não é um voto: a linha está com outra transação."""
+
+    def __init__(self, linha: str, transacao: str):
+        super().__init__(linha, transacao)
+        self.linha, self.transacao = linha, transacao
+
+
+class Negocio(NamedTuple):
+    """O que um dono de dados diz sobre si; a última coisa do arquivo de cada um.
+
+    nome: a raia na tela. arquivo: o banco. tabelas: o SQL do negócio.
+    travar(pedido): os nomes das linhas de que o pedido precisa só para ele.
+    preparar(banco, pedido): confere; devolve o pedido que segue adiante, ou levanta Recusa.
+    confirmar(banco, pedido): faz o efeito. Nunca recusa: já votou SIM.
+    abortar(banco, pedido, motivo): desfaz o que preparar escreveu (None: não escreveu nada).
+    recusado(banco, pedido, motivo): anota um pedido que nem chegou a ser preparado aqui.
+    """
+
+    nome: str
+    arquivo: str
+    tabelas: str
+    travar: Callable
+    preparar: Callable
+    confirmar: Callable
+    abortar: Callable | None = None
+    recusado: Callable | None = None
+
+
+class Duvida(NamedTuple):
+    """Um registro preparado que espera uma decisão."""
+
+    transacao: str
+    execucao: str
+    pedido: str
+
+
+class Participante:
+    """Um negócio com o seu banco, e o lado dele no protocolo."""
+
+    def __init__(self, negocio: Negocio, pasta: Path):
+        self.negocio, self.nome = negocio, negocio.nome
+        self.arquivo = Arquivo(pasta / f"{negocio.arquivo}.db", negocio.tabelas + ";" + TABELAS)
+
+    # --- fase 1 ---
+
+    def preparar(self, transacoes: list) -> dict:
+        """Vota em cada transação do lote, numa gravação forçada só.
+
+        Devolve {nome da transação: o pedido que segue (SIM), Recusa (NÃO) ou Travada}.
+        Ao voltar, todo SIM já está no disco. Um erro do SQLite desfaz o lote inteiro.
+        """
+        with self.arquivo.gravacao(forcada=True) as banco:
+            return {transacao.nome: self._votar(banco, transacao) for transacao in transacoes}
+
+    def _votar(self, banco, transacao):
+        banco.execute("SAVEPOINT voto")
+        try:
+            linhas = self.negocio.travar(transacao.pedido)
+            self._conferir_travas(banco, linhas)
+            pedido = self.negocio.preparar(banco, transacao.pedido)
+            banco.executemany("INSERT INTO travas VALUES (?, ?)", [(linha, transacao.nome) for linha in linhas])
+            banco.execute("INSERT INTO preparadas VALUES (?, ?, ?, ?)",
+                          (transacao.nome, transacao.execucao, pedido["pedido"], em_json(pedido)))
+            return pedido
+        except (Recusa, Travada) as voto:
+            banco.execute("ROLLBACK TO voto")  # um NÃO não deixa rastro
+            return voto
+        finally:
+            if banco.in_transaction:
+                banco.execute("RELEASE voto")
+
+    @staticmethod
+    def _conferir_travas(banco, linhas: list) -> None:
+        for linha in linhas:
+            dona = banco.execute("SELECT transacao FROM travas WHERE linha = ?", (linha,)).fetchone()
+            if dona:
+                raise Travada(linha, dona[0])
+
+    # --- fase 2 ---
+
+    def encerrar(self, decididas: list) -> None:
+        """Aplica a decisão de cada transação. Não força: o log guarda a decisão enquanto for preciso.
+
+        decididas: [(nome da transação, pedido, motivo)]; motivo None é confirmar.
+        """
+        with self.arquivo.gravacao(forcada=False) as banco:
+            for transacao, pedido, motivo in decididas:
+                if motivo is None:
+                    self.confirmar(banco, transacao)
+                else:
+                    self.abortar(banco, transacao, pedido, motivo)
+
+    def confirmar(self, banco, transacao: str) -> None:
+        registro = self._registro(banco, transacao)
+        if registro is not None:
+            self.negocio.confirmar(banco, registro)
+            self._esquecer(banco, transacao)
+
+    def abortar(self, banco, transacao: str, pedido: dict | None, motivo: str) -> None:
+        """pedido: o original, que só interessa a quem anota os que não preparou."""
+        registro = self._registro(banco, transacao)
+        if registro is not None:
+            if self.negocio.abortar:
+                self.negocio.abortar(banco, registro, motivo)
+            self._esquecer(banco, transacao)
+        elif pedido and self.negocio.recusado:
+            self.negocio.recusado(banco, pedido, motivo)
+
+    @staticmethod
+    def _registro(banco, transacao: str) -> dict | None:
+        linha = banco.execute("SELECT registro FROM preparadas WHERE transacao = ?", (transacao,)).fetchone()
+        return linha and json.loads(linha[0])
+
+    @staticmethod
+    def _esquecer(banco, transacao: str) -> None:
+        banco.execute("DELETE FROM travas WHERE transacao = ?", (transacao,))
+        banco.execute("DELETE FROM preparadas WHERE transacao = ?", (transacao,))
+
+    # --- o que está em dúvida ---
+
+    def em_duvida(self) -> list[Duvida]:
+        return [Duvida(*linha) for linha in
+                self.arquivo.banco.execute("SELECT transacao, execucao, pedido FROM preparadas ORDER BY transacao")]
+
+    def travas(self, transacao: str) -> list[str]:
+        return [linha for linha, in self.arquivo.banco.execute(
+            "SELECT linha FROM travas WHERE transacao = ? ORDER BY linha", (transacao,))]
+
+    def forcar(self, duvida: Duvida, decisao: str, motivo: str | None) -> None:
+        """A decisão heurística de uma pessoa, lembrada para quando o log aparecer."""
+        with self.arquivo.gravacao(forcada=True) as banco:
+            if motivo is None:
+                self.confirmar(banco, duvida.transacao)
+            else:
+                self.abortar(banco, duvida.transacao, None, motivo)
+            banco.execute("INSERT INTO heuristicas (transacao, execucao, pedido, decisao) VALUES (?, ?, ?, ?)",
+                          (*duvida, decisao))

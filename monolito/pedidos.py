@@ -1,0 +1,74 @@
+"""Pedidos: recebe o pedido, dá o preço e guarda como ele terminou.
+
+Trava:       pedido/ID
+Prepara:     receber: dá o preço e abre o pedido, pendente
+Confirma:    o pedido fica concluido
+Aborta:      o pedido fica cancelado, com o motivo
+
+Fica ao lado de microsservicos/servico_pedidos.py: as mesmas tabelas, os mesmos verbos.
+"""
+
+from __future__ import annotations
+
+from loja import PRODUTO_DESCONHECIDO
+from participante import Negocio, Recusa
+
+TABELAS = """
+CREATE TABLE pedidos (
+    pedido TEXT PRIMARY KEY, cliente TEXT NOT NULL, total INTEGER NOT NULL CHECK (total >= 0),
+    estado TEXT NOT NULL CHECK (estado IN ('pendente', 'concluido', 'cancelado')), motivo TEXT);
+CREATE TABLE itens (
+    pedido TEXT, produto TEXT, quantidade INTEGER NOT NULL,
+    PRIMARY KEY (pedido, produto)) WITHOUT ROWID
+"""
+PRECOS = {"livro": 5000, "caneca": 2500, "teclado": 20000, "notebook": 450000}  # centavos
+REPETIDO = "este pedido já existe"
+
+
+def travar(pedido):
+    return [f"pedido/{pedido['pedido']}"]
+
+
+def receber(banco, pedido):
+    """Fase 1: um pedido novo ganha preço e fica pendente. Um id que já existe não muda nada."""
+    if banco.execute("SELECT 1 FROM pedidos WHERE pedido = ?", (pedido["pedido"],)).fetchone():
+        raise Recusa(REPETIDO)
+    total = preco(pedido)
+    if total is None:
+        raise Recusa(PRODUTO_DESCONHECIDO)
+    gravar(banco, pedido, total, "pendente", None)
+    return {**pedido, "total": total}
+
+
+def concluir(banco, pedido):
+    """Fase 2: o pedido deu certo."""
+    banco.execute("UPDATE pedidos SET estado = 'concluido' WHERE pedido = ?", (pedido["pedido"],))
+
+
+def cancelar(banco, pedido, motivo):
+    """Fase 2: alguém votou NÃO depois de pedidos ter votado SIM."""
+    banco.execute("UPDATE pedidos SET estado = 'cancelado', motivo = ? WHERE pedido = ?", (motivo, pedido["pedido"]))
+
+
+def anotar_recusa(banco, pedido, motivo):
+    """Fase 2 de um pedido que não foi preparado aqui: guarda que existiu e por que não foi atendido."""
+    if not banco.execute("SELECT 1 FROM pedidos WHERE pedido = ?", (pedido["pedido"],)).fetchone():
+        gravar(banco, pedido, preco(pedido) or 0, "cancelado", motivo)
+
+
+def gravar(banco, pedido, total, estado, motivo):
+    banco.execute("INSERT INTO pedidos VALUES (?, ?, ?, ?, ?)",
+                  (pedido["pedido"], pedido["cliente"], total, estado, motivo))
+    banco.executemany("INSERT INTO itens VALUES (?, ?, ?)",
+                      [(pedido["pedido"], item["produto"], item["quantidade"]) for item in pedido["itens"]])
+
+
+def preco(pedido):
+    """O total em centavos, ou None se algum produto não está à venda."""
+    if not all(item["produto"] in PRECOS for item in pedido["itens"]):
+        return None
+    return sum(PRECOS[item["produto"]] * item["quantidade"] for item in pedido["itens"])
+
+
+NEGOCIO = Negocio("Pedidos", "pedidos", TABELAS, travar, preparar=receber, confirmar=concluir,
+                  abortar=cancelar, recusado=anotar_recusa)

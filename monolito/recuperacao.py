@@ -1,0 +1,93 @@
+"""A recuperação: resolve o que execuções que morreram deixaram em dúvida.
+
+Roda a cada partida, antes do primeiro pedido. Para cada transação em dúvida de uma
+execução morta, pergunta ao log: se ele tem CONFIRMAR, confirma; se não tem nada,
+aborta (presunção de aborto). Se o log não conhece a execução, não é o log dela:
+a transação fica em dúvida, e isso é dito em voz alta. Nunca se adivinha.
+
+Morrer no meio da recuperação é só outra morte: o que foi resolvido está resolvido, o resto
+continua em dúvida, e a próxima partida chega às mesmas respostas.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import quedas
+from decisoes import ABORTAR, CONFIRMAR, LogDeDecisoes
+from execucao import morta
+from participante import Participante
+from tela import Falha, alertar, dizer, em_portugues
+
+SEM_DECISAO = "abortado na recuperação: não havia decisão no log"
+POUCAS = 4  # até tantas transações em dúvida, a recuperação é desenhada
+
+
+def em_duvida(participantes: list[Participante], execucao: str | None = None) -> dict[str, tuple]:
+    """{transação: (execução, pedido, [participantes que esperam])}; execucao: só as dela."""
+    achadas: dict[str, tuple] = {}
+    for participante in participantes:
+        for duvida in participante.em_duvida():
+            if execucao in (None, duvida.execucao):
+                achadas.setdefault(duvida.transacao, (duvida.execucao, duvida.pedido, []))[2].append(participante)
+    return achadas
+
+
+def recuperar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes, narrar=None) -> None:
+    """Resolve tudo o que tem resposta e diz o que achou, o que decidiu e por quê."""
+    total = em_duvida(participantes)
+    if not total:
+        dizer("Recuperação: nada em dúvida.", "fraco")
+    try:
+        execucoes = {execucao for execucao, _, _ in total.values()} | set(log.execucoes())
+        for execucao in sorted(execucoes):
+            with morta(pasta, execucao) as morreu:
+                if morreu:
+                    _resolver(execucao, participantes, log, narrar if len(total) <= POUCAS else None)
+    except sqlite3.Error as erro:
+        raise Falha(f"{em_portugues(erro, str(pasta))}; a recuperação parou no meio: "
+                    "o que falta continua em dúvida até a próxima partida", 2) from erro
+
+
+def _resolver(execucao: str, participantes: list[Participante], log: LogDeDecisoes, narrar) -> None:
+    achadas = em_duvida(participantes, execucao)
+    if not log.conhece(execucao):
+        for nome, (_, pedido, onde) in achadas.items():
+            alertar(f"FICA EM DÚVIDA: transação {nome}, pedido {pedido}, em {_nomes(onde)}. "
+                    f"{log.arquivo.caminho.name} não conhece a execução {execucao}: foi apagado, trocado ou é antigo. "
+                    "Devolva o log certo, ou decida com --forcar (ver --em-duvida).")
+        return
+    if achadas:
+        dizer(f"Recuperação: a execução {execucao} morreu e deixou {len(achadas)} em dúvida.", "amarelo")
+    for nome, (_, pedido, onde) in achadas.items():
+        _resolver_transacao(nome, pedido, onde, log.decisao(nome), narrar)
+    if len(achadas) > POUCAS:
+        confirmadas = sum(log.decisao(nome) == CONFIRMAR for nome in achadas)
+        dizer(f"  {confirmadas} com CONFIRMAR no log: confirmadas; "
+              f"{len(achadas) - confirmadas} sem decisão no log: abortadas")
+    # As confirmações não foram forçadas: o log só pode esquecê-las depois deste fsync.
+    for participante in participantes:
+        participante.arquivo.sincronizar()
+    log.esquecer(execucao)
+
+
+def _resolver_transacao(nome: str, pedido: str, onde: list[Participante], decisao: str | None, narrar) -> None:
+    motivo = None if decisao == CONFIRMAR else SEM_DECISAO
+    if narrar:
+        for participante in onde:
+            narrar(pedido, participante.nome, "Coordenador", "em dúvida?", "amarelo")
+        texto = "o log tem CONFIRMAR" if motivo is None else \
+            "o log tem ABORTAR" if decisao == ABORTAR else "o log não tem decisão: aborto presumido"
+        narrar(pedido, "Coordenador", None, f"{nome}: {texto}", "verde" if motivo is None else "vermelho")
+    # Pedidos, que é o primeiro, é avisado por último: o resultado só aparece depois dos efeitos.
+    for participante in reversed(onde):
+        if narrar:
+            narrar(pedido, "Coordenador", participante.nome, "abortar" if motivo else "confirmar",
+                   "vermelho" if motivo else "verde")
+        participante.encerrar([(nome, None, motivo)])
+        quedas.ponto("na-recuperacao")
+
+
+def _nomes(participantes: list[Participante]) -> str:
+    return ", ".join(p.nome for p in participantes)
