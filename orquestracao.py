@@ -33,7 +33,7 @@ from observador import RAIAS, desenhar_recebidas
 from processo import Processo
 from rastro import Movimento, onde_espera
 from servico import pasta_dos_dados
-from tela import Falha, Progresso, alertar, dizer, executar
+from tela import Falha, Progresso, Torneira, alertar, dizer, executar
 
 MODULOS = {"pedidos": servico_pedidos, "estoque": servico_estoque, "pagamentos": servico_pagamentos, "envio": servico_envio}
 POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha de progresso
@@ -48,6 +48,7 @@ class Lancador:
         self.processos = {nome: Processo(nome, dados, self.linhas) for nome in SERVICOS}
         self.iniciados: list[Processo] = []
         self.plateia: Plateia | None = None
+        self.torneira = Torneira()
         self.proxima_plateia = 0.0
 
     def iniciar(self) -> None:
@@ -74,7 +75,7 @@ class Lancador:
             time.sleep(espera)
             return
         try:
-            for linha in desenhar_recebidas(self.plateia.receber(espera)):
+            for linha in self.torneira.passar(desenhar_recebidas(self.plateia.receber(espera))):
                 dizer(linha)
         except Falha:
             self.plateia = None  # os serviços já disseram que o broker caiu
@@ -200,7 +201,7 @@ def main() -> int:
     pedidos = [] if escolha.sem_pedido or escolha.estado else pedidos_escolhidos(escolha)
     if escolha.limpar:
         confirmar_limpeza(pasta, escolha.sim)
-    dizer("Este programa só inicia e vigia os serviços; a saga é coreografada: ninguém a comanda.")
+    dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
     lancador = None
     try:
         lancador = Lancador(dados, garantir_broker(dados))
@@ -230,11 +231,13 @@ def conduzir(lancador: Lancador, pedidos: list[dict], escolha) -> int:
         dizer(RAIAS.cabecalho(), "forte")
     lancador.enviar(pedidos)
     terminou = lancador.esperar_finais(ids, escolha.paciencia if escolha.ate_concluir else None)
+    lancador.ver_o_resto()
     if not escolha.ate_concluir:
-        dizer("Ouvindo; Ctrl-C encerra." if not ids else "Ouvindo novos eventos; Ctrl-C encerra.")
+        if len(ids) > POUCOS:
+            veredito.mostrar_finais(lancador.pasta, ids)
+        dizer("Ouvindo; Ctrl-C encerra.")
         while True:
             lancador.assistir(0.2)
-    lancador.ver_o_resto()
     if not terminou:
         explicar_espera(lancador.pasta, ids, escolha.paciencia)
     return 0 if veredito.veredito(lancador.pasta, ids, len(veredito.pendentes(lancador.pasta))) else 1

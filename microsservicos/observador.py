@@ -11,7 +11,6 @@ from loja import ler_json
 from tela import Raias, pintar
 
 RAIAS = Raias([servico.capitalize() for servico in SERVICOS])
-MUITAS = 40  # eventos de uma vez só: acima disso, uma linha de resumo no lugar do desenho
 
 
 def desenhar(tipo: str, pedido: str, dados: dict) -> list[str]:
@@ -27,9 +26,6 @@ def desenhar(tipo: str, pedido: str, dados: dict) -> list[str]:
 
 def desenhar_recebidas(recebidas: list) -> list[str]:
     """As linhas das mensagens que a plateia recebeu; o que não é da coreografia não se desenha."""
-    if len(recebidas) > MUITAS:
-        pedidos = {r.propriedades.get("correlation_id") for r in recebidas}
-        return [f"… {len(recebidas)} eventos de {len(pedidos)} pedidos …"]
     linhas = []
     for recebida in recebidas:
         try:

@@ -23,10 +23,9 @@ import banco as bancos
 import caixas
 from coreografia import MensagemInvalida, entender, o_que_ouve
 from mensageria import LOTE, BrokerFora, Canal, onde
-from tela import Falha, Progresso, alertar, curto, dizer, em_portugues, visivel
+from tela import Falha, Torneira, alertar, curto, dizer, em_portugues, visivel
 
 OCIOSO = 0.1  # segundos entre duas olhadas na caixa de saída, quando nada chega da fila
-POUCAS = 8  # até tantas mensagens num lote, cada uma ganha a sua linha na tela
 PRIMEIRA_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de reconectar; dobra a cada vez
 
 
@@ -52,7 +51,7 @@ class Servico:
         self.banco = bancos.abrir(self.arquivo, tabelas + ";" + caixas.TABELAS)
         self.vez: dict[int, float] = {}  # falha -> instante (monotônico) da próxima tentativa
         self.lancador = os.environ.get("LOJA_LANCADOR")
-        self.ultimo_resumo, self.tratadas = 0.0, 0
+        self.torneira = Torneira()
 
     def rodar(self) -> None:
         """Atende até Ctrl-C, reconectando sempre que o broker ou o banco falham."""
@@ -83,6 +82,8 @@ class Servico:
             vencidas = self.falhas_vencidas()
             if recebidas or vencidas:
                 self.tratar_lote(recebidas, vencidas)
+            else:
+                self.narrar([])
             sobrou = self.publicar_pendentes(canal, recebidas[-1].entrega if recebidas else 0)
 
     def tratar_lote(self, recebidas: list, vencidas: list) -> None:
@@ -93,7 +94,7 @@ class Servico:
                 self.tratar_mensagem(recebida.corpo, recebida.propriedades, linhas)
             for ordem, corpo, propriedades, restam in vencidas:
                 self.tentar_de_novo(ordem, corpo, propriedades, restam, linhas)
-        self.narrar(linhas, len(recebidas))
+        self.narrar(linhas)
 
     def tratar_mensagem(self, corpo: bytes, propriedades: dict, linhas: list) -> None:
         try:
@@ -113,7 +114,6 @@ class Servico:
 
     def tratar_evento(self, evento, linhas: list) -> None:
         novos = caixas.tratar(self.banco, self.nome, self.ouve[evento.tipo], evento)
-        self.tratadas += 1
         if self.mostrar:
             repetido = "  (repetido: já tratado, nada muda)" if novos is None else ""
             linhas.append(f"{curto(evento.pedido):12} ◀ {evento.tipo}{repetido}")
@@ -158,15 +158,9 @@ class Servico:
             caixas.enterradas(self.banco, mortas[-1][0])
         return len(eventos) == 2 * LOTE or len(mortas) == LOTE
 
-    def narrar(self, linhas: list[str], recebidas: int) -> None:
-        """Poucas mensagens: uma linha cada. Uma enxurrada: um resumo por segundo."""
-        avisos = [linha for linha in linhas if "◀" not in linha and "▶" not in linha]
-        if not self.mostrar or recebidas > POUCAS:
-            linhas = avisos[:POUCAS] + ([f"… e mais {len(avisos) - POUCAS} avisos"] if len(avisos) > POUCAS else [])
-            if self.mostrar and time.monotonic() - self.ultimo_resumo > 1:
-                self.ultimo_resumo = time.monotonic()
-                linhas.append(f"{self.tratadas} eventos tratados até agora")
-        for linha in linhas:
+    def narrar(self, linhas: list[str]) -> None:
+        """Uma linha por evento ou aviso; numa enxurrada, um resumo por segundo."""
+        for linha in self.torneira.passar(linhas):
             dizer(visivel(f"{self.nome:10} {linha}"))
 
     def morrer_com_o_lancador(self) -> None:

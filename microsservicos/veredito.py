@@ -110,20 +110,9 @@ def veredito(pasta: Path, pedidos: list[str], em_duvida: int) -> bool:
     pasta: onde estão os bancos. pedidos: os ids desta execução.
     em_duvida: quantas transações esperam uma decisão (na saga, pedidos pendentes).
     """
-    bancos = abrir_leitura(pasta)
-    bancos.execute("CREATE TEMP TABLE desta_execucao (pedido TEXT PRIMARY KEY)")
-    bancos.executemany("INSERT OR IGNORE INTO desta_execucao VALUES (?)", ((p,) for p in pedidos))
-    finais = bancos.execute("SELECT pedido, cliente, total, estado, motivo FROM pedidos "
-                            "JOIN desta_execucao USING (pedido) ORDER BY pedidos.rowid").fetchall()
     dizer()
     dizer("Veredito", "forte")
-    if len(finais) <= 12:
-        for pedido, cliente, total, como, motivo in finais:
-            dizer(f"  {curto(pedido):12} {curto(cliente, 10):10} {reais(total):>13}  {como}{': ' + motivo if motivo else ''}",
-                  {"concluido": "verde", "cancelado": "amarelo"}.get(como, "vermelho"))
-    else:
-        for (como, motivo), quantos in sorted(Counter((f[3], f[4] or "") for f in finais).items()):
-            dizer(f"  {quantos:6}  {como}{': ' + motivo if motivo else ''}")
+    finais = mostrar_finais(pasta, pedidos)
     achadas = violacoes(pasta)
     for nome, (promessa, _) in PROMESSAS.items():
         _linha(nome, promessa, achadas[nome])
@@ -133,6 +122,23 @@ def veredito(pasta: Path, pedidos: list[str], em_duvida: int) -> bool:
            em_aberto + ([f"{perdidos} pedidos não chegaram ao banco"] if perdidos else []))
     dizer(f"em dúvida: {em_duvida}", "vermelho" if em_duvida else None)
     return not (any(achadas.values()) or em_aberto or perdidos or em_duvida)
+
+
+def mostrar_finais(pasta: Path, pedidos: list[str]) -> list[tuple]:
+    """A tabela de como terminou cada um dos `pedidos` (muitos: quantos de cada jeito); devolve as linhas dela."""
+    bancos = abrir_leitura(pasta)
+    bancos.execute("CREATE TEMP TABLE desta_execucao (pedido TEXT PRIMARY KEY)")
+    bancos.executemany("INSERT OR IGNORE INTO desta_execucao VALUES (?)", ((p,) for p in pedidos))
+    finais = bancos.execute("SELECT pedido, cliente, total, estado, motivo FROM pedidos "
+                            "JOIN desta_execucao USING (pedido) ORDER BY pedidos.rowid").fetchall()
+    if len(finais) > 12:
+        for (como, motivo), quantos in sorted(Counter((f[3], f[4] or "") for f in finais).items()):
+            dizer(f"  {quantos:6}  {como}{': ' + motivo if motivo else ''}")
+        return finais
+    for pedido, cliente, total, como, motivo in finais:
+        dizer(f"  {curto(pedido):12} {curto(cliente, 10):10} {reais(total):>13}  {como}{': ' + motivo if motivo else ''}",
+              {"concluido": "verde", "cancelado": "amarelo"}.get(como, "vermelho"))
+    return finais
 
 
 def _linha(nome: str, promessa: str, violacoes: list) -> None:
