@@ -119,7 +119,7 @@ class Lancador:
                 feitos = len(pedidos) - len(faltam)
                 progresso.mostrar(feitos, f"{feitos / (time.monotonic() - inicio):.0f}/s")
                 self.vigiar()
-                time.sleep(0.1)
+                time.sleep(0.1 if len(faltam) < 1000 else 0.5)  # ler milhares de pendentes rouba CPU dos serviços
             else:
                 self.assistir(0.1)
             if paciencia and movimento.parado_ha() > paciencia:
