@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
-from tela import curto, dizer, em_portugues, reais
+from tela import LARGURA, curto, dizer, em_portugues, reais
 
 DONOS = ("pedidos", "estoque", "pagamentos", "envio")
+OLHADAS = 10  # quantas vezes se olha de novo antes de acreditar numa violação
 
 # Cada consulta devolve as violações de uma promessa: nenhuma linha, promessa cumprida.
 PROMESSAS = {
@@ -59,7 +62,7 @@ PROMESSAS = {
 
 
 def abrir_leitura(pasta: Path) -> sqlite3.Connection:
-    """Uma conexão que só lê, com os bancos dos quatro donos lado a lado."""
+    """Uma conexão que só lê, com os bancos dos quatro donos lado a lado. Quem abre, fecha."""
     try:
         bancos = sqlite3.connect(":memory:", isolation_level=None, uri=True)
         for dono in DONOS:
@@ -72,15 +75,15 @@ def abrir_leitura(pasta: Path) -> sqlite3.Connection:
 
 def estado(pasta: Path) -> dict:
     """O estado final de `--estado`: o mesmo dicionário nas duas arquiteturas."""
-    bancos = abrir_leitura(pasta)
-    return {
-        "clientes": dict(bancos.execute("SELECT cliente, saldo FROM clientes")),
-        "envios": dict(bancos.execute("SELECT pedido, situacao FROM envios")),
-        "pedidos": {pedido: {"estado": estado, "motivo": motivo, "total": total}
-                    for pedido, estado, motivo, total in
-                    bancos.execute("SELECT pedido, estado, motivo, total FROM pedidos")},
-        "produtos": dict(bancos.execute("SELECT produto, quantidade FROM produtos")),
-    }
+    with closing(abrir_leitura(pasta)) as bancos:
+        return {
+            "clientes": dict(bancos.execute("SELECT cliente, saldo FROM clientes")),
+            "envios": dict(bancos.execute("SELECT pedido, situacao FROM envios")),
+            "pedidos": {pedido: {"estado": estado, "motivo": motivo, "total": total}
+                        for pedido, estado, motivo, total in
+                        bancos.execute("SELECT pedido, estado, motivo, total FROM pedidos")},
+            "produtos": dict(bancos.execute("SELECT produto, quantidade FROM produtos")),
+        }
 
 
 def imprimir_estado(pasta: Path) -> None:
@@ -89,19 +92,32 @@ def imprimir_estado(pasta: Path) -> None:
 
 def pendentes(pasta: Path) -> list[str]:
     """Os pedidos que ainda não têm resultado."""
-    return [p for p, in abrir_leitura(pasta).execute("SELECT pedido FROM pedidos WHERE estado = 'pendente'")]
+    with closing(abrir_leitura(pasta)) as bancos:
+        return [p for p, in bancos.execute("SELECT pedido FROM pedidos WHERE estado = 'pendente'")]
 
 
 def violacoes(pasta: Path) -> dict[str, list]:
     """As linhas que desmentem cada promessa (vazio: todas cumpridas).
 
-    Os pedidos são lidos primeiro: um resultado final não muda mais, e os efeitos
-    dele já estavam gravados. Assim a conta vale também com pedidos em andamento.
+    Enquanto outros programas trabalham, não há como fotografar quatro bancos no mesmo
+    instante; uma foto tremida desmente uma promessa por acaso. Uma violação de verdade
+    não passa, por mais que se olhe de novo.
     """
-    bancos = abrir_leitura(pasta)
-    bancos.execute("BEGIN")
-    bancos.execute("SELECT count(*) FROM pedidos").fetchone()
-    return {nome: bancos.execute(consulta).fetchall() for nome, (_, consulta) in PROMESSAS.items()}
+    for _ in range(OLHADAS):
+        achadas = _olhar(pasta)
+        if not any(achadas.values()):
+            break
+        time.sleep(0.02)
+    return achadas
+
+
+def _olhar(pasta: Path) -> dict[str, list]:
+    with closing(abrir_leitura(pasta)) as bancos:
+        bancos.execute("BEGIN")
+        # As quatro fotos, uma logo depois da outra, e os pedidos antes: o resultado é gravado por último.
+        for dono in DONOS:
+            bancos.execute(f"SELECT count(*) FROM {dono}_db.sqlite_master").fetchone()
+        return {nome: bancos.execute(consulta).fetchall() for nome, (_, consulta) in PROMESSAS.items()}
 
 
 def veredito(pasta: Path, pedidos: list[str], em_duvida: int) -> bool:
@@ -126,18 +142,20 @@ def veredito(pasta: Path, pedidos: list[str], em_duvida: int) -> bool:
 
 def mostrar_finais(pasta: Path, pedidos: list[str]) -> list[tuple]:
     """A tabela de como terminou cada um dos `pedidos` (muitos: quantos de cada jeito); devolve as linhas dela."""
-    bancos = abrir_leitura(pasta)
-    bancos.execute("CREATE TEMP TABLE desta_execucao (pedido TEXT PRIMARY KEY)")
-    bancos.executemany("INSERT OR IGNORE INTO desta_execucao VALUES (?)", ((p,) for p in pedidos))
-    finais = bancos.execute("SELECT pedido, cliente, total, estado, motivo FROM pedidos "
-                            "JOIN desta_execucao USING (pedido) ORDER BY pedidos.rowid").fetchall()
+    with closing(abrir_leitura(pasta)) as bancos:
+        bancos.execute("CREATE TEMP TABLE desta_execucao (pedido TEXT PRIMARY KEY)")
+        bancos.executemany("INSERT OR IGNORE INTO desta_execucao VALUES (?)", ((p,) for p in pedidos))
+        finais = bancos.execute("SELECT pedido, cliente, total, estado, motivo FROM pedidos "
+                                "JOIN desta_execucao USING (pedido) ORDER BY pedidos.rowid").fetchall()
     if len(finais) > 12:
         for (como, motivo), quantos in sorted(Counter((f[3], f[4] or "") for f in finais).items()):
             dizer(f"  {quantos:6}  {como}{': ' + motivo if motivo else ''}")
         return finais
     for pedido, cliente, total, como, motivo in finais:
-        dizer(f"  {curto(pedido):12} {curto(cliente, 10):10} {reais(total):>13}  {como}{': ' + motivo if motivo else ''}",
-              {"concluido": "verde", "cancelado": "amarelo"}.get(como, "vermelho"))
+        linha = f"  {curto(pedido):12} {curto(cliente, 10):10} {reais(total):>13}  {como}{': ' + motivo if motivo else ''}"
+        if len(linha) > LARGURA:
+            linha = linha.replace(f": {motivo}", f":\n      {motivo}")
+        dizer(linha, {"concluido": "verde", "cancelado": "amarelo"}.get(como, "vermelho"))
     return finais
 
 
