@@ -24,9 +24,9 @@ from contextlib import closing
 
 from instalacao import COMO_INSTALAR, localizar_rabbitmq, responde
 from no_privado import PRAZO_PARADA, PRAZO_PARTIDA, NoPrivado
-from tela import Falha, em_portugues
+from tela import em_portugues
 
-__all__ = ["COMO_INSTALAR", "Falha", "NoCompartilhado", "NoPrivado", "localizar_rabbitmq", "responde", "usar_no_privado"]
+__all__ = ["COMO_INSTALAR", "NoCompartilhado", "NoPrivado", "localizar_rabbitmq", "responde", "usar_no_privado"]
 
 # Segundos que quem sai espera pelas outras leituras. Não pode ser zero: dois que saem no
 # mesmo instante se veriam um ao outro, os dois achariam que não são o último, e o nó ficaria.
@@ -107,4 +107,5 @@ class NoCompartilhado(NoPrivado):
 
     def _abrir(self, espera: float) -> sqlite3.Connection:
         # check_same_thread: quem larga pode ser o tratador do Ctrl-C, em outra thread.
-        return sqlite3.connect(self.pasta / "presenca.db", timeout=espera, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(self.pasta / "presenca.db", timeout=espera, isolation_level=None,
+                               check_same_thread=False)

@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 COMO_INSTALAR = """o RabbitMQ não está instalado (ou não foi encontrado). Instale e rode de novo:
@@ -80,12 +81,19 @@ def comando_do_processo(pid: int) -> str:
     Responde também por processos que não são filhos deste, e um que terminou sem
     que ninguém colhesse (um zumbi) conta como terminado: `os.kill(pid, 0)` erraria.
     """
-    if Path("/proc/self/cmdline").exists():
+    pasta = Path(f"/proc/{pid}")
+    if not Path("/proc/self/cmdline").exists():
+        return subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
+    for _ in range(50):
         try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
-        except OSError:
+            comando = (pasta / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+            estado = (pasta / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+        except (OSError, IndexError):
             return ""
-    return subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
+        if comando or estado in "ZX":
+            return comando
+        time.sleep(0.01)  # no meio de um exec() a linha de comando fica vazia por um instante
+    return ""
 
 
 def responde(maquina: str, porta: int, prazo: float = 2.0) -> bool:

@@ -173,7 +173,8 @@ class NoPrivado:
             linhas.update({"management.tcp.ip": "127.0.0.1", "management.tcp.port": pagina_porta})
         if self.vizinhos:  # manual: "Cluster Formation", "Config File Peer Discovery Backend"
             linhas["cluster_formation.peer_discovery_backend"] = "classic_config"
-            linhas.update({f"cluster_formation.classic_config.nodes.{i}": nome for i, nome in enumerate(self.vizinhos, 1)})
+            for ordem, nome in enumerate(self.vizinhos, 1):
+                linhas[f"cluster_formation.classic_config.nodes.{ordem}"] = nome
         linhas.update(self._configuracao_extra)
         self._gravar("rabbitmq.conf", "".join(f"{chave} = {valor}\n" for chave, valor in linhas.items()))
         self._gravar("plugins", "[rabbitmq_management].\n" if pagina_porta else "[].\n")
@@ -211,6 +212,8 @@ class NoPrivado:
         self._esperar_o_fim(PRAZO_PARADA)
         self._encerrar_epmd()
         for processo in self._processos:
+            if processo.poll() is None:
+                os.killpg(processo.pid, signal.SIGKILL)
             processo.wait()
         self._processos.clear()
 
