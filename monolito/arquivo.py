@@ -9,7 +9,6 @@ Ver o manual do SQLite, "PRAGMA synchronous".
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from pathlib import Path
 
 import quedas
@@ -30,34 +29,20 @@ class Arquivo:
         self.forcadas = self.gravadas = self.no_disco = 0
         self._modo = "FULL"
 
-    @contextmanager
-    def gravacao(self, forcada: bool):
-        """Uma transação local: o que o bloco escreve vale inteiro, ou não vale.
+    def gravacao(self, forcada: bool) -> Gravacao:
+        """Uma transação local, para usar com `with`: o que o bloco escreve vale inteiro, ou não vale."""
+        return Gravacao(self, forcada)
 
-        Um bloco que nada escreve não conta como gravação, nem espera pelo disco.
-        """
-        banco, modo = self.banco, "FULL" if forcada else "NORMAL"
+    def usar_modo(self, modo: str) -> None:
         if modo != self._modo:
-            banco.execute(f"PRAGMA synchronous={modo}")
+            self.banco.execute(f"PRAGMA synchronous={modo}")
             self._modo = modo
-        antes = banco.total_changes
-        banco.execute("BEGIN IMMEDIATE")
-        try:
-            yield banco
-            escreveu = banco.total_changes != antes
-            if escreveu:
-                quedas.passo()
-            banco.execute("COMMIT")
-        except BaseException:
-            if banco.in_transaction:
-                banco.execute("ROLLBACK")
-            raise
-        if escreveu:
-            self.gravadas += 1
-            if forcada:
-                self.forcadas += 1
-                self.no_disco = self.gravadas
-            quedas.passo()
+
+    def contar(self, forcada: bool) -> None:
+        self.gravadas += 1
+        if forcada:
+            self.forcadas += 1
+            self.no_disco = self.gravadas
 
     def sincronizar(self) -> None:
         """Força ao disco tudo o que já foi gravado, também por processos que morreram."""
@@ -70,3 +55,32 @@ class Arquivo:
 
     def fechar(self) -> None:
         self.banco.close()
+
+
+class Gravacao:
+    """O `with` de Arquivo.gravacao. Um bloco que nada escreve não conta, nem espera pelo disco."""
+
+    __slots__ = ("arquivo", "forcada", "antes")
+
+    def __init__(self, arquivo: Arquivo, forcada: bool):
+        self.arquivo, self.forcada = arquivo, forcada
+
+    def __enter__(self):
+        banco = self.arquivo.banco
+        self.arquivo.usar_modo("FULL" if self.forcada else "NORMAL")
+        self.antes = banco.total_changes
+        # IMMEDIATE: outro processo que grave no mesmo arquivo espera aqui, e não no COMMIT.
+        banco.execute("BEGIN IMMEDIATE")
+        return banco
+
+    def __exit__(self, tipo, erro, pilha):
+        banco = self.arquivo.banco
+        try:
+            if tipo is None and banco.total_changes != self.antes:
+                quedas.passo()
+                banco.execute("COMMIT")
+                self.arquivo.contar(self.forcada)
+                quedas.passo()
+        finally:
+            if banco.in_transaction:
+                banco.execute("ROLLBACK")

@@ -16,6 +16,7 @@ um pedido só pode ler "transacoes" como uma lista de um.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
@@ -31,17 +32,25 @@ from tela import Falha, alertar, em_portugues
 ESPERA = 2.0  # segundos que uma transação espera por uma trava antes de virar um NÃO
 PACIENCIA = 5.0  # segundos de insistência com um participante que não consegue gravar o aviso
 EU = "Coordenador"
+em_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Transacao:
     """Um pedido a caminho. Os votos chegam em ordem: basta contar os SIM."""
 
-    __slots__ = ("nome", "execucao", "pedido", "sim", "decisao", "motivo", "parada_desde", "forcadas", "erro", "vez")
+    __slots__ = ("nome", "execucao", "pedido", "sim", "decisao", "motivo", "parada_desde", "forcadas",
+                 "erro", "vez", "_registro")
 
     def __init__(self, nome: str, execucao: str, pedido: dict):
         self.nome, self.execucao, self.pedido = nome, execucao, pedido
         self.sim, self.decisao, self.motivo, self.parada_desde = 0, None, None, None
-        self.forcadas, self.erro, self.vez = 0, None, threading.Lock()
+        self.forcadas, self.erro, self.vez, self._registro = 0, None, threading.Lock(), None
+
+    def registro(self, pedido: dict) -> str:
+        """O texto que cada participante grava ao preparar; só Pedidos muda o pedido, os outros o repetem."""
+        if self._registro is None or pedido is not self.pedido:
+            self._registro = em_json(pedido)
+        return self._registro
 
 
 class Coordenador:
@@ -80,11 +89,11 @@ class Coordenador:
         self._decidir([t for t in transacoes if t.sim == len(self.participantes)])
         terminadas = [t for t in transacoes if t.decisao]
         self._avisar(terminadas)
-        for t in transacoes:
-            t.forcadas += self.forcadas() - antes
         if self.narrar:
+            for t in transacoes:
+                t.forcadas += self.forcadas() - antes
             for t in terminadas:
-                self._contar(t, EU, None, f"{t.decisao}: gravações forçadas: {t.forcadas}", "fraco")
+                self._contar(t, EU, None, f"gravações forçadas: {t.forcadas}", "fraco")
         return terminadas
 
     def forcadas(self) -> int:
@@ -121,7 +130,7 @@ class Coordenador:
         if isinstance(voto, Recusa):
             t.decisao, t.motivo = ABORTAR, str(voto)
             self._contar(t, participante.nome, EU, f"NÃO: {t.motivo}", "vermelho")
-            self._contar(t, EU, None, f"decide ABORTAR: {t.motivo}", "vermelho")
+            self._contar(t, EU, None, f"ABORTAR: {t.motivo}", "vermelho")
         elif voto:
             t.pedido, t.sim, t.parada_desde = voto, t.sim + 1, None
             if self.narrar:
@@ -157,7 +166,7 @@ class Coordenador:
             self._encerradas.popleft()
         for t in transacoes:
             t.decisao = CONFIRMAR
-            self._contar(t, EU, None, "decide CONFIRMAR, e força a decisão ao log", "verde")
+            self._contar(t, EU, None, "CONFIRMAR, forçado ao log", "verde")
         quedas.ponto("depois-da-decisao")
 
     def _anular(self, transacoes: list[Transacao], erro: sqlite3.Error) -> None:
@@ -176,7 +185,7 @@ class Coordenador:
         alertar(str(falha))
         for t in transacoes:
             t.decisao, t.motivo = ABORTAR, "a decisão não pôde ser gravada"
-            self._contar(t, EU, None, f"decide ABORTAR: {t.motivo}", "vermelho")
+            self._contar(t, EU, None, f"ABORTAR: {t.motivo}", "vermelho")
 
     def _ja_no_disco(self) -> list:
         """Os lotes encerrados, do mais antigo, cujas confirmações uma gravação posterior já forçou."""

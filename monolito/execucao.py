@@ -44,8 +44,7 @@ def morta(pasta: Path, execucao: str):
     try:
         yield morreu
     finally:
-        if morreu:
-            vida.apagar()
+        vida.apagar() if morreu else vida.fechar()
 
 
 def viva(pasta: Path, execucao: str) -> bool:
@@ -53,5 +52,5 @@ def viva(pasta: Path, execucao: str) -> bool:
         return False
     vida = Presenca(pasta, arquivo(execucao))
     morreu = vida.sozinho()
-    vida.sair()
+    vida.fechar()
     return not morreu

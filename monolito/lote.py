@@ -12,6 +12,7 @@ import threading
 import time
 
 MAIOR = 256  # transações numa rodada: um limite para o tempo que a primeira espera pela última
+CARONA = 0.0003  # segundos que o líder dá a quem acabou de ser atendido para voltar com outro pedido
 PAUSA = 0.002  # segundos entre duas olhadas numa trava que não é nossa
 
 
@@ -23,6 +24,7 @@ class Lote:
         self._mutex = threading.Lock()
         self._presentes: list = []
         self._ha_lider = False
+        self._tamanho = 0
 
     def conduzir(self, transacao) -> None:
         """Volta quando a transação terminou; levanta o erro que interrompeu a rodada dela."""
@@ -38,8 +40,11 @@ class Lote:
             raise transacao.erro
 
     def _liderar(self, minha) -> None:
+        if self._tamanho > 1:
+            time.sleep(CARONA)
         with self._mutex:
             lote = self._presentes[:MAIOR]
+        self._tamanho = len(lote)
         terminadas = lote
         try:
             terminadas = self._rodada(lote)

@@ -29,7 +29,6 @@ CREATE TABLE heuristicas (
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL, decisao TEXT NOT NULL,
     quando TEXT DEFAULT CURRENT_TIMESTAMP, log_dizia TEXT, reconhecida INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID
 """
-em_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Recusa(Exception):
@@ -92,21 +91,19 @@ class Participante:
             return {transacao.nome: self._votar(banco, transacao) for transacao in transacoes}
 
     def _votar(self, banco, transacao):
-        banco.execute("SAVEPOINT voto")
+        antes = banco.total_changes
         try:
             linhas = self.negocio.travar(transacao.pedido)
             self._conferir_travas(banco, linhas)
             pedido = self.negocio.preparar(banco, transacao.pedido)
-            banco.executemany("INSERT INTO travas VALUES (?, ?)", [(linha, transacao.nome) for linha in linhas])
-            banco.execute("INSERT INTO preparadas VALUES (?, ?, ?, ?)",
-                          (transacao.nome, transacao.execucao, pedido["pedido"], em_json(pedido)))
-            return pedido
         except (Recusa, Travada) as voto:
-            banco.execute("ROLLBACK TO voto")  # um NÃO não deixa rastro
+            # Um NÃO não deixa rastro: quem recusa ainda não escreveu nada.
+            assert banco.total_changes == antes, f"{self.nome} escreveu antes de recusar"
             return voto
-        finally:
-            if banco.in_transaction:
-                banco.execute("RELEASE voto")
+        banco.executemany("INSERT INTO travas VALUES (?, ?)", [(linha, transacao.nome) for linha in linhas])
+        banco.execute("INSERT INTO preparadas VALUES (?, ?, ?, ?)",
+                      (transacao.nome, transacao.execucao, pedido["pedido"], transacao.registro(pedido)))
+        return pedido
 
     @staticmethod
     def _conferir_travas(banco, linhas: list) -> None:

@@ -40,6 +40,8 @@ def recuperar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes
     if not total:
         dizer("Recuperação: nada em dúvida.", "fraco")
     try:
+        # Quem morreu entre gravar e forçar deixou uma decisão que se lê, mas que o disco pode não ter.
+        log.arquivo.sincronizar()
         execucoes = {execucao for execucao, _, _ in total.values()} | set(log.execucoes())
         for execucao in sorted(execucoes):
             with morta(pasta, execucao) as morreu:
