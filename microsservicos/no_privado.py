@@ -83,6 +83,9 @@ class NoPrivado:
     def vivo(self) -> bool:
         """Se o processo do nó existe, ligado por quem for. A ficha afasta um pid reaproveitado."""
         anotado = self._anotado()
+        for processo in self._processos:
+            if processo.pid == anotado.get("pid"):
+                return processo.poll() is None
         return bool(anotado) and anotado["ficha"] in comando_do_processo(anotado["pid"])
 
     def responde(self) -> bool:
