@@ -132,9 +132,12 @@ class Presenca:
         if self._arquivo.in_transaction:
             self._arquivo.execute("ROLLBACK")
 
-    def apagar(self) -> None:
-        """Sai e leva o arquivo junto, quando ele só servia a este processo."""
+    def fechar(self) -> None:
         self._arquivo.close()
+
+    def apagar(self) -> None:
+        """Fecha e leva o arquivo junto, quando ele só servia a este processo."""
+        self.fechar()
         with suppress(OSError):  # no Windows, alguém pode estar olhando para ele agora
             self.caminho.unlink()
 
