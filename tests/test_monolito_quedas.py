@@ -1,0 +1,205 @@
+"""O monolito morre em cada passo durável, e de novo durante a recuperação: as promessas valem sempre.
+
+Os pontos não vêm de uma lista: cada COMMIT dá dois, um antes e um depois dele, e a varredura
+vai até a execução chegar ao fim sem morrer.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+if not hasattr(os, "fork"):
+    pytest.skip("estes testes matam processos filhos feitos com fork", allow_module_level=True)
+
+from monolito_apoio import (DONOS, Disco, M, Retrato, abrir, atender, cair_no_passo, cenario, conferir_repouso, copiar,
+                            no_filho, nova_pasta, pedido, so_recuperar)
+
+@pytest.fixture
+def rapida(tmp_path):
+    """Uma pasta em memória, se houver: aqui quem mata é o teste, não a falta de um fsync."""
+    if not os.path.isdir("/dev/shm"):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as pasta:
+        yield Path(pasta)
+
+
+ROTEIROS = {
+    "sucesso": [cenario("sucesso")],
+    "sem-estoque": [cenario("sem-estoque")],
+    "pagamento-recusado": [cenario("pagamento-recusado")],
+    "envio-recusado": [cenario("envio-recusado")],
+    "dois pedidos, o mesmo produto": [pedido("p-1"), pedido("p-2", "carla")],
+    "dois pedidos, a última unidade": [pedido("p-1", "ana", "notebook", 2), pedido("p-2", "ana", "notebook", 1)],
+    "um depois do outro": [pedido("p-1"), pedido("p-2")],
+}
+JUNTOS = [nome for nome in ROTEIROS if nome.startswith("dois")]
+
+
+def rodar(pasta, roteiro, passo, disco):
+    """No filho: o roteiro inteiro, com a morte marcada para o `passo`."""
+    disco.vigiar()
+    cair_no_passo(passo)
+    atender(pasta, ROTEIROS[roteiro], juntos=roteiro in JUNTOS, espera=60)
+
+
+def recuperar(pasta, passo, disco):
+    disco.vigiar()
+    cair_no_passo(passo)
+    so_recuperar(pasta)
+
+
+def conferir_queda(pasta, ids, energia=False) -> Retrato:
+    """O que vale mesmo antes de recuperar. No retrato, `confirmados` são os pedidos sem volta.
+
+    energia: uma queda de energia leva o efeito num dono e o deixa noutro, até a recuperação.
+    """
+    retrato = Retrato(pasta)
+    decididos = retrato.decididos()
+    if not energia:
+        retrato.conferir_promessas()
+    retrato.confirmados = set()
+    for id in ids:
+        aplicado, esperando, estado = retrato.efeitos(id), retrato.esperando(id), retrato.pedidos.get(id)
+        if id in decididos or aplicado:
+            retrato.confirmados.add(id)
+            # Só se confirma com todos os votos SIM: cada dono aplicou, ou está preparado para aplicar.
+            assert aplicado | esperando == set(DONOS), (aplicado, esperando)
+            assert id in decididos or not esperando, "o log esqueceu uma decisão de que ainda se precisa"
+            assert estado in ("concluido", "pendente")
+    retrato.cancelados = {id for id in ids if retrato.pedidos.get(id) == "cancelado"}
+    return retrato
+
+
+def conferir_fim(pasta, antes: Retrato) -> None:
+    """Depois de recuperar: repouso, e nenhuma decisão mudou."""
+    depois = Retrato(pasta)
+    depois.conferir_repouso()
+    concluidos = {id for id, estado in depois.pedidos.items() if estado == "concluido"}
+    assert concluidos == antes.confirmados
+    assert antes.cancelados <= set(depois.pedidos) - concluidos
+
+
+@pytest.mark.parametrize("roteiro", ROTEIROS)
+def test_morre_em_cada_passo_e_de_novo_em_cada_passo_da_recuperacao(roteiro, rapida, capsys):
+    modelo, ids = nova_pasta(rapida / "modelo"), [p["pedido"] for p in ROTEIROS[roteiro]]
+    quedas = duplas = 0
+    anterior = None
+    for passo in count(1):
+        caida = copiar(modelo, rapida / "caida")
+        if not no_filho(rodar, caida, roteiro, passo, Disco()).morto:
+            break
+        quedas += 1
+        antes = conferir_queda(caida, ids)
+        # Logo depois de um COMMIT e logo antes do próximo, o disco tem o mesmo: uma varredura basta.
+        if antes.tudo() != anterior:
+            duplas += varrer_recuperacao(caida, rapida / "outra", ids, antes)
+        anterior = antes.tudo()
+    conferir_repouso(caida)
+    assert quedas >= 8
+    with capsys.disabled():
+        print(f"\n  {roteiro}: {quedas} pontos de queda, {duplas} quedas duplas")
+
+
+def varrer_recuperacao(caida, outra, ids, antes) -> int:
+    """Morre em cada passo da recuperação de `caida`, e confere; devolve em quantos morreu."""
+    for passo in count(1):
+        copiar(caida, outra)
+        morreu = no_filho(recuperar, outra, passo, Disco()).morto
+        if morreu:
+            assert conferir_queda(outra, ids).confirmados == antes.confirmados
+            no_filho(so_recuperar, outra)
+        conferir_fim(outra, antes)
+        if not morreu:
+            return passo - 1
+
+
+@pytest.mark.parametrize("roteiro", ["sucesso", "um depois do outro", "dois pedidos, o mesmo produto"])
+def test_queda_de_energia_leva_o_que_nao_foi_forcado(roteiro, rapida, capsys):
+    """Em cada passo, tudo o que não foi forçado some: em todos os bancos, ou num deles só."""
+    modelo, ids = nova_pasta(rapida / "modelo"), [p["pedido"] for p in ROTEIROS[roteiro]]
+    quedas = 0
+    for passo in count(1):
+        caida, disco = copiar(modelo, rapida / "caida"), Disco()
+        if not no_filho(rodar, caida, roteiro, passo, disco).morto:
+            break
+        restos = disco.restos(caida)
+        for cortados in [restos, *([banco] for banco in restos if len(restos) > 1)]:
+            quedas += 1
+            outra = copiar(caida, rapida / "outra")
+            disco.cortar(outra, cortados)
+            antes = conferir_queda(outra, ids, energia=True)
+            # A recuperação termina, e a energia cai de novo: o que ela esqueceu tinha de estar no disco.
+            depois = Disco()
+            no_filho(recuperar, outra, 0, depois)
+            de_novo = copiar(outra, rapida / "de-novo")
+            depois.cortar(de_novo, depois.restos(de_novo))
+            assert conferir_queda(de_novo, ids, energia=True).confirmados == antes.confirmados
+            no_filho(so_recuperar, de_novo)
+            conferir_fim(de_novo, antes)
+    with capsys.disabled():
+        print(f"\n  {roteiro}: {quedas} quedas de energia")
+
+
+def test_morre_ao_criar_os_bancos(rapida):
+    """Em cada um dos cinco bancos, antes e depois do COMMIT que o cria."""
+    for passo in count(1):
+        pasta = rapida / str(passo)
+        if not no_filho(criar_e_morrer, pasta, passo).morto:
+            break
+        no_filho(atender, pasta, [pedido("p-1")])
+        conferir_repouso(pasta)
+        assert Retrato(pasta).pedidos == {"p-1": "concluido"}
+    assert passo == 11
+
+
+def criar_e_morrer(pasta, passo):
+    criar, faltam = M.banco._criar, iter(range(1, 100))
+
+    def criar_contando(*argumentos):
+        if next(faltam) == passo:
+            M.quedas.morrer()
+        criar(*argumentos)
+        if next(faltam) == passo:
+            M.quedas.morrer()
+
+    M.banco._criar = criar_contando
+    abrir(pasta)
+
+
+@pytest.mark.parametrize("ponto, estado, esperando", [
+    ("antes-de-preparar", None, set()),
+    ("entre-votos", "cancelado", {"pedidos", "estoque"}),
+    ("antes-da-decisao", "cancelado", {"pedidos", "estoque", "pagamentos", "envio"}),
+    ("depois-da-decisao", "concluido", {"pedidos", "estoque", "pagamentos", "envio"}),
+    ("entre-confirmacoes", "concluido", {"pedidos", "envio"}),
+    ("antes-do-fim", "concluido", set()),
+])
+def test_os_pontos_com_nome_deixam_o_que_prometem(ponto, estado, esperando, rapida):
+    pasta = nova_pasta(rapida / "d")
+    assert no_filho(cair_em, pasta, ponto, pedido("p-1")).morto
+    assert Retrato(pasta).esperando("p-1") == esperando
+    no_filho(so_recuperar, pasta)
+    conferir_repouso(pasta)
+    assert Retrato(pasta).pedidos.get("p-1") == estado
+
+
+def test_cair_antes_do_aborto_e_na_recuperacao(rapida):
+    pasta = nova_pasta(rapida / "d")
+    assert no_filho(cair_em, pasta, "antes-do-aborto", cenario("envio-recusado")).morto
+    assert Retrato(pasta).esperando("p-1") == {"pedidos", "estoque", "pagamentos"}
+    assert no_filho(cair_em, pasta, "na-recuperacao", pedido("p-2")).morto
+    assert Retrato(pasta).esperando("p-1") == {"pedidos", "estoque"}
+    Retrato(pasta).conferir_promessas()
+    no_filho(so_recuperar, pasta)
+    conferir_repouso(pasta)
+
+
+def cair_em(pasta, ponto, p):
+    M.quedas.armar(ponto)
+    atender(pasta, [p])
