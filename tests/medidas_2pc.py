@@ -1,0 +1,161 @@
+"""A 2PC medida: um cliente, muitos clientes, e os limites contra os quais se compara.
+
+O limite é o que o disco cobra: as cinco gravações forçadas de um pedido, feitas sozinhas,
+uma depois da outra, como o protocolo precisa. A outra régua é o commit atômico do
+próprio SQLite sobre os mesmos arquivos (ATTACH, com diário de rollback).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+from conftest import carregar
+
+ARQUIVOS = ("pedidos", "estoque", "pagamentos", "envio", "coordenador")
+FOLGA = 10 ** 9
+
+
+class Monolito:
+    """O coordenador de verdade e os quatro participantes, sobre uma pasta nova.
+
+    linhas: quantos produtos e clientes além dos da loja (p-0, p-1...; c-0, c-1...): pedidos
+    de linhas diferentes não se esperam. espera: segundos por uma trava.
+    """
+
+    def __init__(self, pasta: Path, linhas: int = 0, espera: float = 2.0):
+        shutil.rmtree(pasta, ignore_errors=True)
+        app, pedidos = carregar("monolito", "app"), carregar("monolito", "pedidos")
+        self.pasta = pasta / "monolito"
+        self.participantes = [app.Participante(negocio, self.pasta) for negocio in app.NEGOCIOS]
+        _, estoque, pagamentos, _ = (p.arquivo.banco for p in self.participantes)
+        estoque.execute("UPDATE produtos SET inicial = inicial + ?1, quantidade = quantidade + ?1", (FOLGA,))
+        pagamentos.execute("UPDATE clientes SET inicial = inicial + ?1, saldo = saldo + ?1", (FOLGA * 1000,))
+        for i in range(linhas):
+            pedidos.PRECOS[f"p-{i}"] = 5000
+            estoque.execute("INSERT INTO produtos VALUES (?1, ?2, ?2)", (f"p-{i}", FOLGA))
+            pagamentos.execute("INSERT INTO clientes VALUES (?1, ?2, ?2)", (f"c-{i}", FOLGA * 1000))
+        self.coordenador = app.Coordenador(self.participantes, app.LogDeDecisoes(self.pasta), app.Execucao(self.pasta), espera)
+
+    def atender(self, clientes: int, cada: int, separados: bool = True) -> tuple[float, list[float]]:
+        """`clientes` threads, cada uma com `cada` pedidos; devolve (pedidos por segundo, segundos de cada pedido).
+
+        separados: cada cliente pede o seu produto; senão, todos querem o mesmo.
+        """
+        tempos: list[float] = []
+        marca = time.time_ns()
+
+        def cliente(n: int) -> None:
+            for i in range(cada):
+                inicio = time.perf_counter()
+                self.coordenador.executar({
+                    "pedido": f"{marca}-{n}-{i}", "cliente": f"c-{n}", "cep": "01310-100",
+                    "itens": [{"produto": f"p-{n if separados else 0}", "quantidade": 2}]})
+                tempos.append(time.perf_counter() - inicio)
+
+        threads = [threading.Thread(target=cliente, args=(n,)) for n in range(clientes)]
+        inicio = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return clientes * cada / (time.perf_counter() - inicio), tempos
+
+    def recusados(self) -> float:
+        """A parte dos pedidos que não foi concluída."""
+        banco = self.participantes[0].arquivo.banco
+        return banco.execute("SELECT avg(estado <> 'concluido') FROM pedidos").fetchone()[0] or 0.0
+
+    def concluidos(self) -> int:
+        banco = self.participantes[0].arquivo.banco
+        return banco.execute("SELECT count(*) FROM pedidos WHERE estado = 'concluido'").fetchone()[0]
+
+    def fechar(self) -> None:
+        self.coordenador.encerrar()
+        for participante in self.participantes:
+            participante.arquivo.fechar()
+
+
+def vazao_do_limite(pasta: Path, quantos: int) -> float:
+    """Pedidos por segundo se um pedido fosse só as suas cinco gravações forçadas, uma depois da outra."""
+    shutil.rmtree(pasta, ignore_errors=True)
+    pasta.mkdir(parents=True)
+    bancos = []
+    for nome in ARQUIVOS:
+        banco = sqlite3.connect(pasta / f"{nome}.db", isolation_level=None)
+        banco.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t (x TEXT)")
+        bancos.append(banco)
+    inicio = time.perf_counter()
+    for _ in range(quantos):
+        for banco in bancos:
+            banco.execute("INSERT INTO t VALUES (?)", ("x" * 300,))
+    return quantos / (time.perf_counter() - inicio)
+
+
+def vazao_do_sqlite(pasta: Path, quantos: int) -> float:
+    """Pedidos por segundo com o commit atômico do SQLite sobre os quatro arquivos (diário de rollback)."""
+    shutil.rmtree(pasta, ignore_errors=True)
+    pasta.mkdir(parents=True)
+    # O principal tem de ser um arquivo: com ":memory:" o commit de vários bancos não é atômico
+    # (manual do SQLite, "ATTACH DATABASE"), e seria mais barato do que o que se quer medir.
+    banco = sqlite3.connect(pasta / "principal.db", isolation_level=None)
+    for nome in ARQUIVOS[:4]:
+        banco.execute("ATTACH ? AS " + nome, (str(pasta / f"{nome}.db"),))
+        banco.execute(f"PRAGMA {nome}.synchronous=FULL")
+    banco.executescript("""
+        CREATE TABLE pedidos.pedidos (pedido TEXT PRIMARY KEY, cliente TEXT, total INTEGER, estado TEXT, motivo TEXT);
+        CREATE TABLE pedidos.itens (pedido TEXT, produto TEXT, quantidade INTEGER, PRIMARY KEY (pedido, produto)) WITHOUT ROWID;
+        CREATE TABLE estoque.produtos (produto TEXT PRIMARY KEY, quantidade INTEGER);
+        CREATE TABLE estoque.reservas (pedido TEXT, produto TEXT, quantidade INTEGER, PRIMARY KEY (pedido, produto)) WITHOUT ROWID;
+        CREATE TABLE pagamentos.clientes (cliente TEXT PRIMARY KEY, saldo INTEGER);
+        CREATE TABLE pagamentos.cobrancas (pedido TEXT PRIMARY KEY, cliente TEXT, total INTEGER) WITHOUT ROWID;
+        CREATE TABLE envio.envios (pedido TEXT PRIMARY KEY, cep TEXT, situacao TEXT) WITHOUT ROWID;
+        INSERT INTO produtos VALUES ('livro', 1000000000);
+        INSERT INTO clientes VALUES ('ana', 1000000000000);""")
+    inicio = time.perf_counter()
+    for i in range(quantos):
+        p = f"s-{i}"
+        banco.execute("BEGIN IMMEDIATE")
+        banco.execute("INSERT INTO pedidos VALUES (?, 'ana', 10000, 'concluido', NULL)", (p,))
+        banco.execute("INSERT INTO itens VALUES (?, 'livro', 2)", (p,))
+        banco.execute("UPDATE produtos SET quantidade = quantidade - 2 WHERE produto = 'livro'")
+        banco.execute("INSERT INTO reservas VALUES (?, 'livro', 2)", (p,))
+        banco.execute("UPDATE clientes SET saldo = saldo - 10000 WHERE cliente = 'ana'")
+        banco.execute("INSERT INTO cobrancas VALUES (?, 'ana', 10000)", (p,))
+        banco.execute("INSERT INTO envios VALUES (?, '01310-100', 'despachado')", (p,))
+        banco.execute("COMMIT")
+    return quantos / (time.perf_counter() - inicio)
+
+
+def disponibilidade(pasta: Path, total: int, fora: tuple[int, int], ritmo: int = 20) -> tuple[list[float], list[float]]:
+    """Por segundo: pedidos oferecidos e concluídos, com o banco de Pagamentos inacessível no meio.
+
+    O participante fica fora do ar como ficaria se outro programa travasse o seu arquivo.
+    """
+    monolito = Monolito(pasta, linhas=1)
+    pagamentos = monolito.participantes[2].arquivo
+    pagamentos.banco.execute("PRAGMA busy_timeout=0")
+    intruso = sqlite3.connect(pagamentos.caminho, isolation_level=None)
+    oferecidos, finais = [], []
+    inicio = time.monotonic()
+    with contextlib.redirect_stderr(io.StringIO()):  # um aviso por pedido recusado afogaria a tabela
+        for segundo in range(total):
+            if segundo == fora[0]:
+                intruso.execute("BEGIN EXCLUSIVE")
+            if segundo == fora[1]:
+                intruso.execute("ROLLBACK")
+            antes = monolito.concluidos()
+            for i in range(ritmo):
+                monolito.coordenador.executar({"pedido": f"disp-{segundo}-{i}", "cliente": "c-0", "cep": "01310-100",
+                                               "itens": [{"produto": "p-0", "quantidade": 1}]})
+                time.sleep(max(0.0, inicio + segundo + (i + 1) / ritmo - time.monotonic()))
+            oferecidos.append(ritmo)
+            finais.append(monolito.concluidos() - antes)
+    intruso.close()
+    monolito.fechar()
+    return oferecidos, finais
