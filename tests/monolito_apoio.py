@@ -161,10 +161,10 @@ def consultar(pasta: Path, banco: str, sql: str, *valores) -> list[tuple]:
 
 
 class Retrato:
-    """Tudo o que interessa numa pasta de dados, lido de uma vez."""
+    """Tudo o que interessa numa pasta de dados, lido de uma vez; log: se o do coordenador também."""
 
-    def __init__(self, pasta: Path):
-        self.pasta = pasta
+    def __init__(self, pasta: Path, log: bool = True):
+        self.pasta, self.decisoes, self.execucoes = pasta, [], []
         self.pedidos = dict(consultar(pasta, "pedidos", "SELECT pedido, estado FROM pedidos"))
         self.motivos = dict(consultar(pasta, "pedidos", "SELECT pedido, motivo FROM pedidos"))
         self.preparadas, self.travas, aplicados = {}, {}, {"pedidos": {p for p, e in self.pedidos.items() if e == "concluido"}}
@@ -175,9 +175,9 @@ class Retrato:
                 if tabela:
                     aplicados[dono] = {p for p, in banco.execute(f"SELECT DISTINCT pedido FROM {tabela}")}
         self.aplicados = aplicados
-        with closing(sqlite3.connect(pasta / "coordenador.db")) as log:
-            self.decisoes = log.execute("SELECT pedido, decisao FROM decisoes").fetchall()
-            self.execucoes = log.execute("SELECT execucao FROM execucoes").fetchall()
+        if log:
+            self.decisoes = consultar(pasta, "coordenador", "SELECT pedido, decisao FROM decisoes")
+            self.execucoes = consultar(pasta, "coordenador", "SELECT execucao FROM execucoes")
 
     def tudo(self) -> tuple:
         """Para comparar dois retratos; os nomes das transações mudam a cada execução."""
