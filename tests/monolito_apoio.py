@@ -6,44 +6,26 @@ morre por SIGKILL onde o teste manda. Centenas de mortes cabem em poucos segundo
 
 from __future__ import annotations
 
-import importlib
 import json
 import mmap
 import os
 import shutil
 import signal
 import sqlite3
-import sys
 import traceback
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
+from conftest import carregar
+
 RAIZ = Path(__file__).resolve().parent.parent
 MONOLITO = RAIZ / "monolito"
 DONOS = ("pedidos", "estoque", "pagamentos", "envio")
 BANCOS = (*DONOS, "coordenador")
-LIVRO = {"produto": "livro", "quantidade": 2}
 
 
-def carregar() -> SimpleNamespace:
-    """Os módulos do monolito, sem deixar os nomes deles em sys.modules.
-
-    microsservicos/ tem módulos de mesmo nome; assim os dois cabem no mesmo processo.
-    """
-    nomes = [arquivo.stem for arquivo in MONOLITO.glob("*.py")]
-    guardados = {nome: sys.modules.pop(nome) for nome in nomes if nome in sys.modules}
-    sys.path.insert(0, str(MONOLITO))
-    try:
-        return SimpleNamespace(**{nome: importlib.import_module(nome) for nome in nomes})
-    finally:
-        sys.path.remove(str(MONOLITO))
-        for nome in nomes:
-            sys.modules.pop(nome, None)
-        sys.modules.update(guardados)
-
-
-M = carregar()
+M = SimpleNamespace(**{arquivo.stem: carregar("monolito", arquivo.stem) for arquivo in MONOLITO.glob("*.py")})
 
 
 def pedido(id: str, cliente: str = "ana", produto: str = "livro", quantidade: int = 2, cep: str = "01310-100") -> dict:
