@@ -8,11 +8,15 @@ operacional solta sozinho quando o processo acaba, seja como for.
 
 from __future__ import annotations
 
+import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
 from banco import Presenca
+from tela import Falha
+
+TENTATIVAS = 10
 
 
 class Execucao:
@@ -39,7 +43,7 @@ def arquivo(execucao: str) -> str:
 @contextmanager
 def morta(pasta: Path, execucao: str):
     """Dá True se a execução morreu; até o fim do bloco, ninguém mais mexe no que ela deixou."""
-    vida = Presenca(pasta, arquivo(execucao))
+    vida = _prova_de_vida(pasta, execucao)
     morreu = vida.sozinho()
     try:
         yield morreu
@@ -50,7 +54,17 @@ def morta(pasta: Path, execucao: str):
 def viva(pasta: Path, execucao: str) -> bool:
     if not (pasta / arquivo(execucao)).exists():
         return False
-    vida = Presenca(pasta, arquivo(execucao))
+    vida = _prova_de_vida(pasta, execucao)
     morreu = vida.sozinho()
     vida.fechar()
     return not morreu
+
+
+def _prova_de_vida(pasta: Path, execucao: str) -> Presenca:
+    # Outra recuperação pode apagar o arquivo enquanto o abrimos; na vez seguinte ele é outro.
+    for _ in range(TENTATIVAS - 1):
+        try:
+            return Presenca(pasta, arquivo(execucao))
+        except Falha:
+            time.sleep(0.01)
+    return Presenca(pasta, arquivo(execucao))
