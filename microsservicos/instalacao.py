@@ -1,6 +1,6 @@
 """O RabbitMQ instalado nesta máquina: onde está, como instalar, como falar com o sistema.
 
-Nada aqui liga ou desliga o broker; isso é de `no_privado.py`.
+O que um nó privado precisa antes de existir. Quem o liga e desliga é `no_privado.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
+
+from tela import Falha
 
 COMO_INSTALAR = """o RabbitMQ não está instalado (ou não foi encontrado). Instale e rode de novo:
   Debian, Ubuntu   sudo apt install rabbitmq-server
@@ -59,6 +62,35 @@ def localizar_epmd() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return shutil.which("epmd", path=bindir.strip() or os.devnull)
+
+
+def ligar_epmd(pasta: Path) -> tuple[subprocess.Popen, int]:
+    """Um epmd só nosso, em primeiro plano e numa porta livre de 127.0.0.1; devolve (processo, porta).
+
+    Levanta Falha se o epmd não está instalado ou não responde em 10 segundos.
+    """
+    programa = localizar_epmd()
+    if programa is None:
+        raise Falha("o programa epmd, do Erlang, não foi encontrado: ponha a pasta dele no PATH", 2)
+    limite = time.monotonic() + 10
+    while time.monotonic() < limite:
+        porta = porta_livre()
+        epmd = subprocess.Popen([programa, "-port", str(porta), "-address", "127.0.0.1"], cwd=pasta,
+                                env=ambiente_limpo(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, start_new_session=True)
+        pronto = False
+        try:
+            while not pronto and epmd.poll() is None and time.monotonic() < limite:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", porta), timeout=1):
+                    pronto = True
+                time.sleep(0.02)
+        finally:  # um Ctrl-C aqui não o deixa solto; se morreu sozinho, a porta não estava tão livre
+            if not pronto:
+                epmd.kill()
+                epmd.wait()
+        if pronto:
+            return epmd, porta
+    raise Falha("o epmd, do Erlang, não respondeu em 10 s: confira a instalação do Erlang", 2)
 
 
 def ambiente_limpo() -> dict[str, str]:

@@ -18,14 +18,13 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, ambiente_limpo, comando_do_processo, localizar_epmd,
+from instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, ambiente_limpo, comando_do_processo, ligar_epmd,
                         localizar_rabbitmq, porta_livre, responde, tem_pagina)
 from tela import Falha, em_portugues
 
@@ -268,26 +267,3 @@ class NoPrivado:
         with open(os.open(novo, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as arquivo:
             arquivo.write(texto)
         os.replace(novo, self.pasta / nome)
-
-
-def ligar_epmd(pasta: Path) -> tuple[subprocess.Popen, int]:
-    """Um epmd só nosso, em primeiro plano e numa porta livre de 127.0.0.1; devolve (processo, porta).
-
-    Levanta Falha se o epmd não está instalado ou não responde em 10 segundos.
-    """
-    programa = localizar_epmd()
-    if programa is None:
-        raise Falha("o programa epmd, do Erlang, não foi encontrado: ponha a pasta dele no PATH", 2)
-    limite = time.monotonic() + 10
-    while time.monotonic() < limite:
-        porta = porta_livre()
-        epmd = subprocess.Popen([programa, "-port", str(porta), "-address", "127.0.0.1"], cwd=pasta,
-                                env=ambiente_limpo(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL, start_new_session=True)
-        while epmd.poll() is None and time.monotonic() < limite:  # se morreu, a porta não estava tão livre
-            with suppress(OSError), socket.create_connection(("127.0.0.1", porta), timeout=1):
-                return epmd, porta
-            time.sleep(PASSO)
-        epmd.kill()
-        epmd.wait()
-    raise Falha("o epmd, do Erlang, não respondeu em 10 s: confira a instalação do Erlang", 2)

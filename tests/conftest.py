@@ -1,0 +1,140 @@
+"""O palco dos testes: um broker para todos, um vhost para cada um, e nada de esperas fixas.
+
+    carregar("microsservicos", "servico_estoque")   um módulo de uma das duas pastas
+    esperar(lambda: ..., que="o estoque voltar")    uma condição com prazo
+    broker, vhost, url                              o nó da sessão, e o canto deste teste nele
+    broker_proprio                                  um nó só deste teste, para derrubar à vontade
+                                                    (antes, esperar por fila_no_disco)
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+RAIZ = Path(__file__).resolve().parent.parent
+VHOSTS_POR_VEZ = 40  # 40 de uma vez custam 0,6 s na partida; um a um, 1,5 s cada
+_modulos: dict[str, dict] = {"monolito": {}, "microsservicos": {}}
+
+
+def carregar(ala: str, modulo: str):
+    """O módulo `modulo` da pasta `ala`, sem misturar as duas.
+
+    As duas pastas têm módulos de mesmo nome (loja, tela...). Cada ala guarda os seus: o
+    mesmo módulo é sempre o mesmo objeto dentro dela, e nenhum fica em sys.modules.
+    """
+    nomes = {arquivo.stem for pasta in _modulos for arquivo in (RAIZ / pasta).glob("*.py")}
+    de_fora = {nome: sys.modules.pop(nome) for nome in nomes if nome in sys.modules}
+    sys.modules.update(_modulos[ala])
+    sys.path.insert(0, str(RAIZ / ala))
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(modulo)
+    finally:
+        sys.path.remove(str(RAIZ / ala))
+        _modulos[ala].update({nome: sys.modules.pop(nome) for nome in nomes if nome in sys.modules})
+        sys.modules.update(de_fora)
+
+
+def esperar(condicao, prazo: float = 30, que: str = "a condição"):
+    """Chama `condicao()` até ela valer e devolve o que ela deu; passado `prazo` (segundos), o teste falha."""
+    limite = time.monotonic() + prazo
+    while not (valor := condicao()):
+        if time.monotonic() > limite:
+            pytest.fail(f"passaram {prazo:g} s sem acontecer: {que}")
+        time.sleep(0.02)
+    return valor
+
+
+def processos_do_no(no) -> dict[int, str]:
+    """Os processos vivos que trabalham para este nó, {pid: comando}: a máquina virtual, o epmd, os ajudantes.
+
+    Reconhecidos pela pasta em que rodam, ou pela que estava no ambiente quando nasceram
+    (um epmd que o Erlang ligue por conta própria muda de pasta).
+    """
+    achados = {}
+    pasta = str(no.pasta.resolve())
+    for processo in Path("/proc").glob("[0-9]*"):
+        try:
+            nasceu_aqui = f"PWD={pasta}".encode() in (processo / "environ").read_bytes()
+            if nasceu_aqui or os.readlink(processo / "cwd").startswith(pasta):
+                achados[int(processo.name)] = (processo / "cmdline").read_bytes().decode().replace("\0", " ")[:90]
+        except OSError:
+            continue  # terminou, ou é de outro usuário
+    return achados
+
+
+def conferir_que_acabou(no) -> None:
+    """Nada do nó sobrou: nem a máquina virtual, nem o epmd, nem os ajudantes."""
+    esperar(lambda: not processos_do_no(no), prazo=5, que=f"o fim de {processos_do_no(no)}")
+    assert not no.vivo() and not no.responde()
+
+
+def fila_no_disco(no, fila: str) -> bool:
+    """Se o nó já pode ser morto sem perder a existência de uma fila quorum recém-criada.
+
+    O Ra, que guarda as filas quorum, anota o nome delas num arquivo DETS que só vai ao disco
+    meio segundo depois (ra_directory.erl, `auto_save`). Um SIGKILL antes disso deixa a fila
+    declarada e muda, embora o broker tenha respondido pelas mensagens dela.
+    """
+    return any(f"_{fila}".encode() in nomes.read_bytes() for nomes in no.pasta.glob("dados/*/quorum/*/names.dets"))
+
+
+@pytest.fixture
+def no_novo(tmp_path):
+    """Fábrica de nós ainda desligados, numa pasta e porta só deste teste; no fim nenhum fica ligado."""
+    criados = []
+
+    def novo(pasta=tmp_path / "rabbitmq", porta=None, *args, classe="NoPrivado", **opcoes):
+        instalacao, modulo = carregar("microsservicos", "instalacao"), carregar("microsservicos", "broker")
+        opcoes.setdefault("pagina", False)
+        criados.append(getattr(modulo, classe)(pasta, porta or instalacao.porta_livre(), *args, **opcoes))
+        return criados[-1]
+
+    yield novo
+    for no in criados:
+        no.matar()
+
+
+@pytest.fixture
+def broker_proprio(no_novo):
+    """Um nó já ligado, só deste teste: pode matar, parar e ligar de novo."""
+    return no_novo().iniciar()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory):
+    """O nó que os testes dividem. Quem precisa derrubá-lo usa `broker_proprio`."""
+    porta = carregar("microsservicos", "instalacao").porta_livre()
+    vhosts = [f"teste-{i}" for i in range(VHOSTS_POR_VEZ)]
+    pasta = tmp_path_factory.mktemp("broker")
+    no = carregar("microsservicos", "no_privado").NoPrivado(pasta, porta, pagina=False, vhosts=vhosts)
+    no.iniciar()
+    no.vhosts_livres = vhosts
+    yield no
+    no.parar()
+    conferir_que_acabou(no)
+
+
+@pytest.fixture
+def vhost(broker) -> str:
+    """Um vhost que nenhum outro teste viu: os nomes de filas e exchanges podem ser os de verdade."""
+    if not broker.vhosts_livres:
+        from cluster import rabbitmqctl
+        broker.vhosts = broker.vhosts_livres = [f"mais-{time.monotonic_ns()}-{i}" for i in range(VHOSTS_POR_VEZ)]
+        arquivo = broker.pasta / "mais.json"
+        arquivo.write_text(json.dumps(broker._definicoes()))
+        rabbitmqctl(broker, "import_definitions", str(arquivo))
+    return broker.vhosts_livres.pop(0)
+
+
+@pytest.fixture
+def url(broker, vhost) -> str:
+    """O endereço AMQP deste teste."""
+    return f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost}"
