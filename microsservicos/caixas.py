@@ -34,6 +34,7 @@ CREATE TABLE falhas (
     ordem INTEGER PRIMARY KEY AUTOINCREMENT, mensagem TEXT UNIQUE, corpo BLOB NOT NULL,
     propriedades TEXT NOT NULL, restam INTEGER NOT NULL, motivo TEXT NOT NULL)
 """
+MAIOR_ENTERRO = 8 * 1024 * 1024  # bytes de mensagens mortas publicadas de uma vez
 TENTATIVAS = 5  # quantas vezes se tenta de novo um evento em que o serviço falhou
 
 # A função de negócio: recebe o banco e o evento, devolve [(tipo, dados), ...] a publicar.
@@ -107,14 +108,27 @@ def guardar_falha(banco, mensagem: str | None, corpo: bytes, propriedades: dict,
 
 
 def a_enterrar(banco: sqlite3.Connection, limite: int) -> list[tuple]:
-    """As falhas sem mais tentativas, que vão para a fila de mensagens mortas: (ordem, corpo, propriedades, motivo)."""
-    return banco.execute("SELECT ordem, corpo, propriedades, motivo FROM falhas WHERE restam = 0 ORDER BY ordem LIMIT ?",
-                         (limite,)).fetchall()
+    """As falhas sem mais tentativas, que vão para a fila de mensagens mortas: (ordem, corpo, propriedades, motivo).
+
+    Até `limite`, e menos se os corpos são grandes: o lote inteiro fica na memória.
+    """
+    lote, tamanho = [], 0
+    for falha in banco.execute("SELECT ordem, corpo, propriedades, motivo FROM falhas WHERE restam = 0 "
+                               "ORDER BY ordem LIMIT ?", (limite,)):
+        lote.append(falha)
+        tamanho += len(falha[1])
+        if tamanho > MAIOR_ENTERRO:
+            break
+    return lote
 
 
-def enterradas(banco: sqlite3.Connection, ate: int) -> None:
-    """O broker guardou na fila de mensagens mortas tudo até `ate`."""
-    banco.execute("DELETE FROM falhas WHERE restam = 0 AND ordem <= ?", (ate,))
+def enterradas(banco: sqlite3.Connection, mortas: list[tuple]) -> None:
+    """O broker guardou na fila de mensagens mortas estas, as que a_enterrar() devolveu.
+
+    Só estas: outra cópia do serviço pode ter acabado de esgotar as tentativas de uma
+    mais antiga, e apagar "até a última" a perderia.
+    """
+    banco.execute(f"DELETE FROM falhas WHERE ordem IN ({', '.join('?' * len(mortas))})", [m[0] for m in mortas])
 
 
 def ler_propriedades(texto: str) -> dict:

@@ -100,7 +100,7 @@ class Servico:
         try:
             evento = entender(self.nome, corpo, propriedades)
         except Exception as erro:  # MensagemInvalida, ou uma estranheza que ninguém previu: não derruba o serviço
-            motivo = str(erro) if isinstance(erro, MensagemInvalida) else explicar(erro)
+            motivo = visivel(str(erro) if isinstance(erro, MensagemInvalida) else explicar(erro))
             linhas.append(f"não entendi uma mensagem, vai para {self.nome}.mortas: {motivo}")
             caixas.guardar_falha(self.banco, None, corpo, propriedades, motivo, 0)
             return
@@ -155,8 +155,8 @@ class Servico:
         if eventos:
             caixas.publicados(self.banco, eventos[-1][0])
         if mortas:
-            caixas.enterradas(self.banco, mortas[-1][0])
-        return len(eventos) == 2 * LOTE or len(mortas) == LOTE
+            caixas.enterradas(self.banco, mortas)
+        return len(eventos) == 2 * LOTE or bool(mortas)
 
     def narrar(self, linhas: list[str]) -> None:
         """Uma linha por evento ou aviso; numa enxurrada, um resumo por segundo."""
@@ -176,7 +176,7 @@ class Servico:
 
 
 def explicar(erro: Exception) -> str:
-    return f"{type(erro).__name__}: {erro}"[:300]
+    return visivel(f"{type(erro).__name__}: {erro}"[:300])
 
 
 def opcoes_de_servico(descricao: str):
