@@ -1,0 +1,148 @@
+"""A saga inteira numa rede de brinquedo: qualquer ordem de entrega, repetições e quedas, com semente.
+
+Os quatro serviços de verdade, cada um com o seu banco em memória, e entre eles uma sacola de
+mensagens de onde o acaso tira a próxima. Em menos de um segundo passam por aqui mais ordens
+de chegada do que o RabbitMQ mostraria num mês.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+
+import pytest
+
+from verbos import CENARIOS, INICIAL, M, MODULOS, SERVICOS, banco_em_memoria, cenario, pedido, total
+
+Evento = M.coreografia.Evento
+
+
+class Queda(Exception):
+    """O processo morreu neste ponto da transação."""
+
+
+class Rede:
+    """Os quatro bancos, a sacola de mensagens em trânsito e o acaso que escolhe."""
+
+    def __init__(self, semente: int, repetir: float = 0.3, cair: float = 0.2):
+        self.acaso, self.repetir, self.cair = random.Random(semente), repetir, cair
+        self.bancos = {nome: banco_em_memoria(nome) for nome in SERVICOS}
+        self.sacola: list[tuple[str, Evento]] = []
+        self.passaram: set[str] = set()
+
+    def enviar(self, dados: dict) -> None:
+        self._entrar(M.servico_pedidos.receber, dados)
+
+    def cancelar(self, id: str) -> None:
+        self._entrar(M.servico_pedidos.solicitar_cancelamento, id)
+
+    def _entrar(self, funcao, dados) -> None:
+        M.servico_pedidos.entrar_na_saga(self.bancos["pedidos"], funcao, [dados])
+        self.esvaziar("pedidos")
+
+    def passo(self) -> None:
+        """Entrega uma mensagem qualquer; às vezes o serviço cai no meio, às vezes ela fica para se repetir."""
+        quem, evento = self.sacola.pop(self.acaso.randrange(len(self.sacola)))
+        if self.acaso.random() < self.repetir:
+            self.sacola.append((quem, evento))
+        caiu = self.acaso.random() < self.cair
+        try:
+            with M.banco.transacao(self.bancos[quem]):
+                M.caixas.tratar(self.bancos[quem], quem, MODULOS[quem].OUVE[evento.tipo], evento)
+                if caiu:
+                    raise Queda  # antes do COMMIT: nada ficou, e a fila entrega de novo
+        except Queda:
+            self.sacola.append((quem, evento))
+        self.esvaziar(quem)
+
+    def esvaziar(self, quem: str) -> None:
+        """Publica a caixa de saída; às vezes cai antes de anotar que publicou, e publica tudo outra vez."""
+        for ordem, tipo, id, corpo, causa in M.caixas.a_publicar(self.bancos[quem], 100):
+            evento = Evento(tipo, id, json.loads(corpo), causa)
+            self.passaram.add(evento.mensagem)
+            for ouvinte in M.coreografia.quem_ouve(tipo):
+                self.sacola += [(ouvinte, evento)] * self.acaso.choice((1, 1, 2))
+            M.caixas.publicados(self.bancos[quem], ordem)
+
+    def ate_o_fim(self) -> None:
+        for passos in range(100_000):
+            if not self.sacola:
+                return
+            self.passo()
+        pytest.fail("a saga não termina: as mensagens não param de gerar outras")
+
+    def tabela(self, nome: str, sql: str) -> dict:
+        return dict(self.bancos[nome].execute(sql))
+
+    def estados(self) -> dict:
+        return self.tabela("pedidos", "SELECT pedido, estado FROM pedidos")
+
+    def conferir(self, enviados: list[dict]) -> None:
+        estados = self.estados()
+        assert set(estados) == {p["pedido"] for p in enviados} and "pendente" not in estados.values(), estados
+        produtos, clientes = dict(INICIAL["produtos"]), dict(INICIAL["clientes"])
+        concluidos = [p for p in enviados if estados[p["pedido"]] == "concluido"]
+        for p in concluidos:
+            clientes[p["cliente"]] -= total(p)
+            for item in p["itens"]:
+                produtos[item["produto"]] -= item["quantidade"]
+        assert self.tabela("estoque", "SELECT produto, quantidade FROM produtos") == produtos
+        assert self.tabela("pagamentos", "SELECT cliente, saldo FROM clientes") == clientes
+        ids = {p["pedido"] for p in concluidos}
+        assert set(self.tabela("envio", "SELECT pedido, situacao FROM envios")) == ids
+        assert set(self.tabela("estoque", "SELECT pedido, 1 FROM reservas")) == ids
+        assert set(self.tabela("pagamentos", "SELECT pedido, 1 FROM cobrancas")) == ids
+        for id, estado in estados.items():
+            assert f"{id}:pedido.{estado}" in self.passaram
+            assert f"{id}:pedido.{'cancelado' if estado == 'concluido' else 'concluido'}" not in self.passaram
+
+
+@pytest.mark.parametrize("nome", CENARIOS)
+def test_cenario_com_repeticoes_quedas_e_cancelamento_em_qualquer_ordem(nome):
+    """O cancelamento corre contra a ida e contra a volta: quem perde é sempre um dos dois, nunca os dados."""
+    fins = set()
+    for semente in range(100):
+        rede, p = Rede(semente), cenario(nome)
+        rede.enviar(p)
+        for _ in range(rede.acaso.randrange(6)):
+            if rede.sacola:
+                rede.passo()
+        rede.cancelar("p-1")
+        rede.ate_o_fim()
+        rede.conferir([p])
+        fins.add(rede.tabela("pedidos", "SELECT estado, motivo FROM pedidos").popitem())
+    esperado = {CENARIOS[nome][1:]} if nome != "sem-estoque" else set()
+    assert fins >= esperado, "em 100 ordens, o pedido nunca terminou como terminaria sozinho"
+    assert ("cancelado", "cancelado a pedido do cliente") in fins, "em 100 ordens, o cancelamento nunca chegou antes"
+
+
+@pytest.mark.parametrize("semente", range(20))
+def test_muitos_pedidos_disputando_o_mesmo_estoque_e_saldo(semente):
+    rede = Rede(semente)
+    enviados = [pedido(f"p-{n:02}", rede.acaso.choice(["ana", "bruno", "carla", "zé"]),
+                       rede.acaso.choice(["livro", "caneca", "teclado", "notebook"]), rede.acaso.randint(1, 6),
+                       rede.acaso.choice(["01310-100", "20040-002", "69900-062"]), **rede.acaso.choice([{}, {"foguete": 1}]))
+                for n in range(40)]
+    for p in enviados:
+        rede.enviar(p)
+        if rede.acaso.random() < 0.3:
+            rede.cancelar(p["pedido"])
+        for _ in range(rede.acaso.randrange(4)):
+            if rede.sacola:
+                rede.passo()
+    rede.ate_o_fim()
+    rede.conferir(enviados)
+
+
+def test_sem_a_caixa_de_entrada_esta_rede_acusaria():
+    """A rede de brinquedo pega o erro que procura: sem lembrar o que já tratou, a repetição reserva duas vezes."""
+    rede = Rede(1, repetir=0, cair=0)
+    rede.enviar(cenario("sucesso"))
+    [(quem, evento), *_] = rede.sacola
+    rede.sacola = [(quem, evento)]
+    rede.passo()
+    rede.bancos["estoque"].execute("DELETE FROM caixa_entrada")
+    rede.sacola.append((quem, evento))
+    with pytest.raises(sqlite3.IntegrityError):
+        rede.passo()
