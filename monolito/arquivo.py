@@ -1,9 +1,12 @@
 """Um banco SQLite que sabe o que dele já está no disco.
 
-Uma gravação forçada só volta quando o disco a tem (um fsync). Uma não forçada volta
-logo: resiste à morte do processo, mas uma queda de energia pode levá-la, até que
-uma gravação forçada no mesmo arquivo a carregue junto (o WAL é gravado em ordem).
-Ver o manual do SQLite, "PRAGMA synchronous".
+Uma gravação forçada só volta quando o disco a tem: COMMIT, e um fsync do WAL. Uma não forçada
+é só o COMMIT: resiste à morte do processo, mas uma queda de energia pode levá-la, até que
+um fsync qualquer no mesmo arquivo a carregue junto, porque o WAL é gravado em ordem.
+
+O SQLite faria o fsync sozinho com `synchronous=FULL`, em todo COMMIT; com NORMAL ele só
+o faz ao passar o WAL para o arquivo principal, e quem escolhe os outros somos nós.
+Ver o manual do SQLite, "PRAGMA synchronous" e "Write-Ahead Logging".
 """
 
 from __future__ import annotations
@@ -13,6 +16,10 @@ from pathlib import Path
 
 import quedas
 from banco import abrir
+from tela import Falha
+
+# Só os dados, sem a hora da última gravação; onde não existe (macOS, Windows), tudo.
+forcar_ao_disco = getattr(os, "fdatasync", os.fsync)
 
 
 class Arquivo:
@@ -26,39 +33,49 @@ class Arquivo:
     def __init__(self, caminho: Path, tabelas: str):
         self.caminho = caminho
         self.banco = abrir(caminho, tabelas)
+        if self.banco.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            raise Falha(f"{caminho}: este disco não aceita o modo WAL do SQLite: use --dados OUTRA_PASTA", 2)
+        self.banco.execute("PRAGMA synchronous=NORMAL")
         self.forcadas = self.gravadas = self.no_disco = 0
-        self._modo = "FULL"
+        self._wal: int | None = None
+        self._falha: OSError | None = None
 
     def gravacao(self, forcada: bool) -> Gravacao:
         """Uma transação local, para usar com `with`: o que o bloco escreve vale inteiro, ou não vale."""
         return Gravacao(self, forcada)
 
-    def usar_modo(self, modo: str) -> None:
-        if modo != self._modo:
-            self.banco.execute(f"PRAGMA synchronous={modo}")
-            self._modo = modo
-
-    def contar(self, forcada: bool) -> None:
-        self.gravadas += 1
-        if forcada:
-            self.forcadas += 1
-            self.no_disco = self.gravadas
-
     def sincronizar(self) -> None:
-        """Força ao disco tudo o que já foi gravado, também por processos que morreram."""
+        """Força ao disco tudo o que já foi gravado, também por processos que morreram. Levanta OSError.
+
+        Depois de um fsync que falhou, os seguintes podem dizer que sim sem ter gravado nada (Rebello et
+        al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020): nunca mais se crê neste.
+        """
+        if self._falha:
+            raise self._falha
+        if self._wal is None:
+            try:
+                self._wal = os.open(f"{self.caminho}-wal", os.O_RDWR | getattr(os, "O_BINARY", 0))
+            except FileNotFoundError:
+                return  # sem WAL, o SQLite já levou tudo ao arquivo principal, com fsync
         try:
-            with open(f"{self.caminho}-wal", "r+b") as wal:
-                os.fsync(wal.fileno())
-        except FileNotFoundError:
-            pass  # sem WAL, o SQLite já levou tudo ao arquivo principal, com fsync
+            forcar_ao_disco(self._wal)
+        except OSError as erro:
+            self._falha = erro
+            raise
         self.no_disco = self.gravadas
 
     def fechar(self) -> None:
+        if self._wal is not None:
+            os.close(self._wal)
         self.banco.close()
 
 
 class Gravacao:
-    """O `with` de Arquivo.gravacao. Um bloco que nada escreve não conta, nem espera pelo disco."""
+    """O `with` de Arquivo.gravacao. Um bloco que nada escreve não conta, nem espera pelo disco.
+
+    Um sqlite3.Error quer dizer que nada ficou; um OSError, que o COMMIT ficou e o fsync falhou:
+    ninguém sabe se uma queda de energia levaria a gravação.
+    """
 
     __slots__ = ("arquivo", "forcada", "antes")
 
@@ -67,19 +84,22 @@ class Gravacao:
 
     def __enter__(self):
         banco = self.arquivo.banco
-        self.arquivo.usar_modo("FULL" if self.forcada else "NORMAL")
         self.antes = banco.total_changes
         # IMMEDIATE: outro processo que grave no mesmo arquivo espera aqui, e não no COMMIT.
         banco.execute("BEGIN IMMEDIATE")
         return banco
 
     def __exit__(self, tipo, erro, pilha):
-        banco = self.arquivo.banco
+        arquivo = self.arquivo
+        banco = arquivo.banco
         try:
             if tipo is None and banco.total_changes != self.antes:
                 quedas.passo()
                 banco.execute("COMMIT")
-                self.arquivo.contar(self.forcada)
+                arquivo.gravadas += 1
+                if self.forcada:
+                    arquivo.sincronizar()
+                    arquivo.forcadas += 1
                 quedas.passo()
         finally:
             if banco.in_transaction:

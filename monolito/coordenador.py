@@ -23,6 +23,7 @@ import time
 from collections import deque
 
 import quedas
+from arquivo import Arquivo
 from decisoes import ABORTAR, CONFIRMAR, LogDeDecisoes
 from execucao import Execucao, viva
 from lote import Lote
@@ -119,6 +120,8 @@ class Coordenador:
             # Quem não conseguiu gravar não prometeu nada: é um NÃO.
             alertar(str(em_portugues(erro, participante.arquivo.caminho.name)))
             votos = {t.nome: Recusa(f"{participante.nome} não conseguiu gravar") for t in transacoes}
+        except OSError as erro:
+            raise self._sem_saber(participante.arquivo, transacoes, erro) from erro
         for t in transacoes:
             self._receber_voto(participante, t, votos[t.nome])
         if participante is self.participantes[1]:
@@ -158,10 +161,16 @@ class Coordenador:
         quedas.ponto("antes-da-decisao")
         esquecer = self._ja_no_disco()
         try:
-            self.log.decidir(transacoes, CONFIRMAR, [nome for nomes, _ in esquecer for nome in nomes])
+            self.log.decidir(transacoes, [nome for nomes, _ in esquecer for nome in nomes])
         except sqlite3.Error as erro:
-            self._anular(transacoes, erro)
+            # Nada ficou no log: é aborto, e não há dúvida.
+            alertar(str(em_portugues(erro, self.log.arquivo.caminho.name)))
+            for t in transacoes:
+                t.decisao, t.motivo = ABORTAR, "a decisão não pôde ser gravada"
+                self._contar(t, EU, None, f"ABORTAR: {t.motivo}", "vermelho")
             return
+        except OSError as erro:
+            raise self._sem_saber(self.log.arquivo, transacoes, erro) from erro
         for _ in esquecer:
             self._encerradas.popleft()
         for t in transacoes:
@@ -169,23 +178,11 @@ class Coordenador:
             self._contar(t, EU, None, "CONFIRMAR, forçado ao log", "verde")
         quedas.ponto("depois-da-decisao")
 
-    def _anular(self, transacoes: list[Transacao], erro: sqlite3.Error) -> None:
-        """A decisão não pôde ser gravada: é aborto. Mas só se é certo que ela não está no disco.
-
-        Um erro de leitura ou gravação (o do fsync, por exemplo) não diz se o que foi escrito
-        ficou ou não; só outra gravação por cima resolve. Sem ela, calar é o único caminho.
-        """
-        falha = em_portugues(erro, self.log.arquivo.caminho.name)
-        if not any(certo in str(erro) for certo in ("full", "locked", "readonly")):
-            try:
-                self.log.decidir(transacoes, ABORTAR, [])
-            except sqlite3.Error:
-                raise Falha(f"{falha}; não sei se a decisão ficou gravada, e não aviso ninguém: "
-                            f"{', '.join(t.nome for t in transacoes)} em dúvida até a próxima partida") from erro
-        alertar(str(falha))
-        for t in transacoes:
-            t.decisao, t.motivo = ABORTAR, "a decisão não pôde ser gravada"
-            self._contar(t, EU, None, f"ABORTAR: {t.motivo}", "vermelho")
+    @staticmethod
+    def _sem_saber(arquivo: Arquivo, transacoes: list[Transacao], erro: OSError) -> Falha:
+        """O fsync falhou: o que foi gravado pode estar no disco, ou não. Calar é o único caminho."""
+        return Falha(f"{em_portugues(erro, arquivo.caminho.name)}; não sei se a última gravação ficou, e não aviso "
+                     f"ninguém: {', '.join(t.nome for t in transacoes)} em dúvida até a próxima partida")
 
     def _ja_no_disco(self) -> list:
         """Os lotes encerrados, do mais antigo, cujas confirmações uma gravação posterior já forçou."""

@@ -19,7 +19,7 @@ TABELAS = """
 CREATE TABLE execucoes (execucao TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE decisoes (
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL,
-    decisao TEXT NOT NULL CHECK (decisao IN ('CONFIRMAR', 'ABORTAR'))) WITHOUT ROWID
+    decisao TEXT NOT NULL DEFAULT 'CONFIRMAR') WITHOUT ROWID
 """
 
 
@@ -34,19 +34,20 @@ class LogDeDecisoes:
         with self.arquivo.gravacao(forcada=True) as banco:
             banco.execute("INSERT INTO execucoes VALUES (?)", (execucao,))
 
-    def decidir(self, transacoes: list, decisao: str, esquecer: list[str]) -> None:
-        """O ponto sem volta: ao voltar daqui, a decisão de cada transação está no disco.
+    def decidir(self, transacoes: list, esquecer: list[str]) -> None:
+        """O ponto sem volta: ao voltar daqui, o CONFIRMAR de cada transação está no disco.
 
         esquecer: transações encerradas, cujas decisões saem de carona na mesma gravação.
         """
         with self.arquivo.gravacao(forcada=True) as banco:
             banco.executemany("DELETE FROM decisoes WHERE transacao = ?", [(nome,) for nome in esquecer])
-            banco.executemany("INSERT INTO decisoes VALUES (?, ?, ?, ?)",
-                              [(t.nome, t.execucao, t.pedido["pedido"], decisao) for t in transacoes])
+            banco.executemany("INSERT INTO decisoes (transacao, execucao, pedido) VALUES (?, ?, ?)",
+                              [(t.nome, t.execucao, t.pedido["pedido"]) for t in transacoes])
 
-    def decisao(self, transacao: str) -> str | None:
+    def decisao(self, transacao: str) -> str:
+        """CONFIRMAR se está escrito; se não está, ABORTAR. Só vale se o log conhece a execução."""
         linha = self.arquivo.banco.execute("SELECT decisao FROM decisoes WHERE transacao = ?", (transacao,)).fetchone()
-        return linha and linha[0]
+        return linha[0] if linha else ABORTAR
 
     def conhece(self, execucao: str) -> bool:
         """Só se sim o silêncio do log quer dizer aborto."""

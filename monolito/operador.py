@@ -42,7 +42,7 @@ def _o_que_diz(log: LogDeDecisoes | None, execucao: str, transacao: str) -> str:
         return "não pôde ser lido"
     if not log.conhece(execucao):
         return f"não conhece a execução {execucao}: não é o log desta transação"
-    return log.decisao(transacao) or "conhece a execução, e não tem decisão: aborto presumido"
+    return CONFIRMAR if log.decisao(transacao) == CONFIRMAR else "conhece a execução, e não tem decisão: aborto presumido"
 
 
 def forcar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes | None, pedido: str) -> None:
@@ -83,7 +83,7 @@ def conferir(participantes: list[Participante], log: LogDeDecisoes) -> None:
             if log.conhece(execucao):
                 with participante.arquivo.gravacao(forcada=True):
                     banco.execute("UPDATE heuristicas SET log_dizia = ? WHERE transacao = ?",
-                                  (log.decisao(nome) or ABORTAR, nome))
+                                  (log.decisao(nome), nome))
         for nome, pedido, decisao, dizia in banco.execute(
                 "SELECT transacao, pedido, decisao, log_dizia FROM heuristicas "
                 "WHERE log_dizia <> decisao AND NOT reconhecida"):

@@ -15,7 +15,7 @@ import sqlite3
 from pathlib import Path
 
 import quedas
-from decisoes import ABORTAR, CONFIRMAR, LogDeDecisoes
+from decisoes import CONFIRMAR, LogDeDecisoes
 from execucao import morta
 from participante import Participante
 from tela import Falha, alertar, dizer, em_portugues
@@ -74,13 +74,12 @@ def _resolver(execucao: str, participantes: list[Participante], log: LogDeDeciso
     log.esquecer(execucao)
 
 
-def _resolver_transacao(nome: str, pedido: str, onde: list[Participante], decisao: str | None, narrar) -> None:
+def _resolver_transacao(nome: str, pedido: str, onde: list[Participante], decisao: str, narrar) -> None:
     motivo = None if decisao == CONFIRMAR else SEM_DECISAO
     if narrar:
         for participante in onde:
             narrar(pedido, participante.nome, "Coordenador", "em dúvida?", "amarelo")
-        texto = "o log tem CONFIRMAR" if motivo is None else \
-            "o log tem ABORTAR" if decisao == ABORTAR else "o log não tem decisão: aborto presumido"
+        texto = "o log não tem decisão: aborto presumido" if motivo else "o log tem CONFIRMAR"
         narrar(pedido, "Coordenador", None, f"{nome}: {texto}", "verde" if motivo is None else "vermelho")
     # Pedidos, que é o primeiro, é avisado por último: o resultado só aparece depois dos efeitos.
     for participante in reversed(onde):

@@ -206,20 +206,14 @@ class Disco:
         self._caixa = mmap.mmap(-1, 4096)
 
     def vigiar(self) -> None:
-        """No filho: anota o tamanho do WAL a cada gravação forçada e a cada sincronização."""
-        Arquivo, disco = M.arquivo.Arquivo, self
-        contar, sincronizar = Arquivo.contar, Arquivo.sincronizar
-
-        def contar_e_anotar(self, forcada):
-            contar(self, forcada)
-            if forcada:
-                disco._anotar(self.caminho)
+        """No filho: anota o tamanho do WAL cada vez que ele é forçado."""
+        sincronizar, disco = M.arquivo.Arquivo.sincronizar, self
 
         def sincronizar_e_anotar(self):
             sincronizar(self)
             disco._anotar(self.caminho)
 
-        Arquivo.contar, Arquivo.sincronizar = contar_e_anotar, sincronizar_e_anotar
+        M.arquivo.Arquivo.sincronizar = sincronizar_e_anotar
 
     def _anotar(self, caminho: Path) -> None:
         wal = Path(f"{caminho}-wal")

@@ -45,33 +45,18 @@ def test_gravacoes_forcadas_sao_no_maximo_n_mais_1(nome, pasta):
     """Contadas pelo programa, e de novo por quem só olha os COMMIT que o SQLite executa."""
     contadas, vistas, no_log = no_filho(contar_gravacoes, pasta, cenario(nome)).saida
     assert contadas == FORCADAS[nome]
-    assert len([c for c in vistas if c == "FULL"]) == FORCADAS[nome]
+    assert vistas[:2 * contadas] == ["commit", "fsync"] * contadas
+    assert set(vistas[2 * contadas:]) == {"commit"}, "os avisos não são forçados"
     assert no_log == (1 if nome == "sucesso" else 0), "um aborto não força nada no log"
 
 
 def contar_gravacoes(pasta, p):
+    """Quem olha por fora: os COMMIT que o SQLite executa, e os fsync pedidos logo depois deles."""
     coordenador, vistas = abrir(pasta), []
-    arquivos = [participante.arquivo for participante in coordenador.participantes] + [coordenador.log.arquivo]
-    for arquivo in arquivos:
-        arquivo.banco.set_trace_callback(lambda sql, arquivo=arquivo: vistas.append(modo(arquivo)) if sql == "COMMIT" else None)
-
-    def modo(arquivo):
-        if arquivo.banco.total_changes == antes[arquivo.caminho]:
-            return "vazio"  # nada foi escrito: o SQLite não vai ao disco
-        antes[arquivo.caminho] = arquivo.banco.total_changes
-        return {1: "NORMAL", 2: "FULL"}[sincronia[arquivo.caminho]]
-
-    def anotar(usar_modo):
-        def f(arquivo, nome):
-            usar_modo(arquivo, nome)
-            arquivo.banco.set_trace_callback(None)
-            sincronia[arquivo.caminho] = arquivo.banco.execute("PRAGMA synchronous").fetchone()[0]
-            arquivo.banco.set_trace_callback(lambda sql: vistas.append(modo(arquivo)) if sql == "COMMIT" else None)
-        return f
-
-    antes = {arquivo.caminho: arquivo.banco.total_changes for arquivo in arquivos}
-    sincronia = {}
-    M.arquivo.Arquivo.usar_modo = anotar(M.arquivo.Arquivo.usar_modo)
+    for arquivo in [*(participante.arquivo for participante in coordenador.participantes), coordenador.log.arquivo]:
+        arquivo.banco.set_trace_callback(lambda sql: vistas.append("commit") if sql == "COMMIT" else None)
+    forcar = M.arquivo.forcar_ao_disco
+    M.arquivo.forcar_ao_disco = lambda wal: (forcar(wal), vistas.append("fsync"))
     no_log = coordenador.log.arquivo.forcadas
     coordenador.executar(p)
     return coordenador.forcadas(), vistas, coordenador.log.arquivo.forcadas - no_log
@@ -206,7 +191,6 @@ def avisar_duas_vezes(pasta):
 # --- falhas de gravação ---
 
 CHEIO = sqlite3.OperationalError("database or disk is full")
-ENTRADA_E_SAIDA = sqlite3.OperationalError("disk I/O error")
 
 
 def falhar(objeto, metodo, erros):
@@ -238,39 +222,51 @@ def sem_disco_ao_preparar(pasta, qual):
     coordenador.encerrar()
 
 
-@pytest.mark.parametrize("erros", [[CHEIO], [ENTRADA_E_SAIDA]], ids=["disco-cheio", "entrada-e-saida"])
-def test_decisao_que_nao_pode_ser_gravada_e_aborto(erros, pasta):
-    no_filho(sem_disco_ao_decidir, pasta, erros)
+def test_decisao_que_nao_pode_ser_gravada_e_aborto(pasta):
+    no_filho(sem_disco_ao_decidir, pasta)
     retrato = Retrato(pasta)
     retrato.conferir_repouso()
     assert retrato.pedidos == {"p-1": "cancelado", "p-2": "concluido"}
     assert retrato.motivos["p-1"] == "a decisão não pôde ser gravada"
 
 
-def sem_disco_ao_decidir(pasta, erros):
+def sem_disco_ao_decidir(pasta):
     coordenador = abrir(pasta)
-    falhar(coordenador.log, "decidir", erros)
+    falhar(coordenador.log, "decidir", [CHEIO])
     coordenador.executar(pedido("p-1"))
     coordenador.executar(pedido("p-2"))
     coordenador.encerrar()
 
 
-def test_sem_saber_se_a_decisao_ficou_gravada_ninguem_e_avisado(pasta):
-    """Um erro de fsync não diz se a decisão está no disco; avisar seria adivinhar."""
-    assert "em dúvida até a próxima partida" in no_filho(sem_saber, pasta).saida
-    assert Retrato(pasta).esperando("p-1") == set(DONOS)
+@pytest.mark.parametrize("qual", range(5))
+def test_fsync_que_falha_cala_o_coordenador_ate_a_recuperacao(qual, pasta):
+    """Ninguém sabe se o que foi gravado está no disco; avisar seria adivinhar. E não se crê no fsync seguinte."""
+    primeira, segunda = no_filho(sem_fsync, pasta, qual).saida
+    assert "em dúvida até a próxima partida" in primeira and "em dúvida até a próxima partida" in segunda
+    retrato = Retrato(pasta)
+    assert len(retrato.esperando("p-1")) == min(qual + 1, 4) and not retrato.efeitos("p-1")
     no_filho(so_recuperar, pasta)
     conferir_repouso(pasta)
-    assert Retrato(pasta).pedidos == {"p-1": "cancelado"}
+    assert Retrato(pasta).pedidos["p-1"] == ("concluido" if qual == 4 else "cancelado"), "o COMMIT ficou"
 
 
-def sem_saber(pasta):
-    coordenador = abrir(pasta)
-    falhar(coordenador.log, "decidir", [ENTRADA_E_SAIDA, ENTRADA_E_SAIDA])
-    try:
-        coordenador.executar(pedido("p-1"))
-    except M.tela.Falha as falha:
-        return str(falha)
+def sem_fsync(pasta, qual):
+    coordenador, avisos = abrir(pasta), []
+    original, faltam = M.arquivo.forcar_ao_disco, [qual]
+
+    def forcar(wal):
+        faltam[0] -= 1
+        if faltam[0] == -1:
+            raise OSError(5, "Input/output error")
+        original(wal)
+
+    M.arquivo.forcar_ao_disco = forcar
+    for p in (pedido("p-1"), pedido("p-2", "carla", "caneca")):
+        try:
+            coordenador.executar(p)
+        except M.tela.Falha as falha:
+            avisos.append(str(falha))
+    return avisos
 
 
 @pytest.mark.parametrize("qual", range(4))
