@@ -20,7 +20,7 @@ o nó pronto. Quem chega enquanto o último está desligando espera o SHARED.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from instalacao import COMO_INSTALAR, localizar_rabbitmq, responde
 from no_privado import PRAZO_PARADA, PRAZO_PARTIDA, NoPrivado
@@ -68,7 +68,7 @@ class NoCompartilhado(NoPrivado):
             presenca.execute("BEGIN")
             presenca.execute("SELECT count(*) FROM sqlite_master").fetchall()
         except (OSError, sqlite3.Error) as erro:
-            raise em_portugues(erro, str(self.pasta))
+            raise em_portugues(erro, str(self.pasta)) from erro
         self._presenca = presenca
 
     def garantir(self, prazo: float = PRAZO_PARTIDA) -> bool:
@@ -84,18 +84,21 @@ class NoCompartilhado(NoPrivado):
                 self.iniciar(prazo)
                 return True
         except sqlite3.Error as erro:
-            raise em_portugues(erro, str(self.pasta / "presenca.db"))
+            raise em_portugues(erro, str(self.pasta / "presenca.db")) from erro
 
     def largar(self) -> bool:
         """Sai; se era o último, desliga o nó. Devolve se desligou. Pode repetir."""
         if self._presenca is None:
             return False
         self.sair()
-        with closing(self._abrir(ESPERA_DE_QUEM_SAI)) as vez:
+        with ExitStack() as fim:
             try:
+                vez = fim.enter_context(closing(self._abrir(ESPERA_DE_QUEM_SAI)))
                 vez.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError:
-                return False  # há mais alguém usando
+            except sqlite3.OperationalError as erro:
+                if "locked" in str(erro):
+                    return False  # há mais alguém usando
+                # Apagaram a pasta com o nó ligado: ninguém mais o acharia para desligar.
             self.parar()
             return True
 

@@ -29,7 +29,7 @@ from instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, ambiente_limpo, coma
 from tela import Falha, em_portugues
 
 PRAZO_PARTIDA = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
-PRAZO_PARADA = 30.0   # segundos até trocar o pedido gentil por SIGKILL
+PRAZO_PARADA = 30.0   # segundos até trocar o pedido gentil por SIGKILL; medido: 1, e 6 com a página
 PASSO = 0.05          # segundos entre duas perguntas "já?"
 
 
@@ -58,7 +58,10 @@ class NoPrivado:
 
     @classmethod
     def adotar(cls, pasta, porta: int, *args, **opcoes) -> NoPrivado | None:
-        """O nó que uma execução anterior deixou vivo nesta pasta e porta, pronto para usar, ou None."""
+        """O nó que uma execução anterior deixou vivo nesta pasta e porta, já respondendo, ou None.
+
+        Aceita os argumentos de NoPrivado. Levanta Falha se ele está vivo mas não responde.
+        """
         no = cls(pasta, porta, *args, **opcoes)
         return no.aguardar() if no.vivo() else None
 
@@ -66,6 +69,7 @@ class NoPrivado:
 
     @property
     def url(self) -> str:
+        """O endereço para RABBITMQ_URL ou pika.URLParameters."""
         usuario, senha, vhost = (quote(parte, safe="") for parte in (self.usuario, self.senha, self.vhost))
         return f"amqp://{usuario}:{senha}@127.0.0.1:{self.porta}/{vhost}"
 
@@ -76,6 +80,7 @@ class NoPrivado:
 
     @property
     def pagina_url(self) -> str | None:
+        """O endereço da página de administração, ou None se não há."""
         porta = self._anotado().get("pagina_porta")
         return f"http://127.0.0.1:{porta}/" if porta and self.vivo() else None
 
@@ -88,6 +93,7 @@ class NoPrivado:
         return bool(anotado) and anotado["ficha"] in comando_do_processo(anotado["pid"])
 
     def responde(self) -> bool:
+        """Se alguém responde AMQP na porta dele (até 2 segundos). Um nó suspenso vive e não responde."""
         return responde("127.0.0.1", self.porta)
 
     # --- ligar ---
@@ -98,7 +104,11 @@ class NoPrivado:
         prazo: segundos. Levanta Falha (uma linha) se não der, e não deixa nada ligado.
         """
         if self.vivo():
-            return self.aguardar(prazo)
+            try:
+                return self.aguardar(prazo)
+            except Falha:
+                if self.vivo():
+                    raise  # mudo, mas vivo: não é nosso direito matá-lo; se estava morrendo, liga-se outro
         if os.name == "nt":
             raise Falha(WINDOWS_USA_SERVICO, 2)
         servidor = localizar_rabbitmq()
@@ -113,7 +123,7 @@ class NoPrivado:
             return self.aguardar(prazo)
         except OSError as erro:
             self.matar()
-            raise em_portugues(erro, str(self.pasta))
+            raise em_portugues(erro, str(self.pasta)) from erro
         except BaseException:  # um Ctrl-C no meio da partida também não pode deixar um nó solto
             self.matar()
             raise
@@ -224,6 +234,7 @@ class NoPrivado:
         self._sinalizar(signal.SIGSTOP)
 
     def continuar(self) -> None:
+        """SIGCONT: desfaz `suspender`."""
         self._sinalizar(signal.SIGCONT)
 
     def _sinalizar(self, sinal: int) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -71,6 +73,8 @@ def test_em_pasta_com_espacos_e_acentos_nada_escuta_fora_e_nada_fica(no_novo, tm
     with sem_proxy.open(no.pagina_url, timeout=10) as pagina:
         assert b"RabbitMQ" in pagina.read()
 
+    assert os.getsid(no.pid) == no.pid  # outra sessão: o Ctrl-C deste terminal não chega ao nó
+
     processos = processos_do_no(no)
     abertas = escutas(processos)
     portas = {porta for _, porta in abertas}  # AMQP, página, epmd e a distribuição do Erlang
@@ -83,6 +87,15 @@ def test_em_pasta_com_espacos_e_acentos_nada_escuta_fora_e_nada_fica(no_novo, tm
     assert "p@ss" not in (no.pasta / "definicoes.json").read_text()
 
     no.parar()
+    conferir_que_acabou(no)
+
+
+@precisa_de_proc
+def test_pasta_apagada_com_o_no_ligado_nao_o_deixa_solto(tmp_path):
+    no = broker_py.usar_no_privado(tmp_path / "rabbitmq", instalacao.porta_livre(), pagina=False)
+    assert len(processos_do_no(no)) >= 2
+    shutil.rmtree(no.pasta)
+    assert no.largar()
     conferir_que_acabou(no)
 
 
@@ -205,6 +218,16 @@ def test_no_que_nao_parte_diz_onde_esta_o_motivo(no_novo):
     conferir_que_acabou(no)
 
 
+def test_pid_reaproveitado_por_outro_processo_nao_e_o_no(no_novo):
+    """Nem se adota nem se mata quem ficou com o número do nó: aqui, o próprio pytest."""
+    no = no_novo()
+    no.pasta.mkdir(parents=True)
+    eu = {"pid": os.getpid(), "ficha": "f1c4a", "epmd_pid": os.getpid(), "epmd_porta": 4369, "pagina_porta": None}
+    (no.pasta / "no.json").write_text(json.dumps(eu))
+    assert not no.vivo() and no.pid is None
+    no.parar()
+
+
 def test_cada_teste_tem_o_seu_vhost(broker, url, vhost):
     assert url.endswith(vhost) and vhost not in broker.vhosts_livres
     publicar(url, "pedidos")
@@ -228,7 +251,7 @@ def test_cluster_de_tres_perde_um_no_e_o_recebe_de_volta(tmp_path):
 
         assert esperar(ler_depois_da_eleicao, que="a mensagem nos nós que ficaram") == b"guarde"
         primeiro.iniciar()
-        esperar(lambda: len(cluster.ativos()) == 3, que="o cluster completo de novo")
+        esperar(lambda: len(cluster.ativos()) == 3, prazo=60, que="o cluster completo de novo")
         assert [item for item in escutas([no.pid for no in cluster.nos]) if item[0] not in LOCAL] == []
     for no in cluster.nos:
         conferir_que_acabou(no)
