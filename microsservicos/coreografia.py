@@ -77,6 +77,8 @@ def entender(servico: str, corpo: bytes, propriedades: dict) -> Evento:
     servico: quem a recebeu. corpo: o JSON. propriedades: as do AMQP, num dicionário.
     Levanta MensagemInvalida se a mensagem não é exatamente o que o contrato diz.
     """
+    if "ilegiveis" in propriedades:
+        raise MensagemInvalida("as propriedades não puderam ser lidas")
     tipo, cabecalhos = propriedades.get("type"), propriedades.get("headers") or {}
     if tipo not in EVENTOS or servico not in quem_ouve(tipo):
         raise MensagemInvalida(f"{servico} não ouve o evento {str(tipo)[:60]!r}")
@@ -117,6 +119,8 @@ def _conferir_motivo(dados: dict) -> dict:
         raise ValueError("use exatamente os campos 'pedido' e 'motivo'")
     if not isinstance(dados["motivo"], str) or not 1 <= len(dados["motivo"]) <= 200:
         raise ValueError("motivo: não é um texto de 1 a 200 caracteres")
+    if not dados["motivo"].isprintable():  # ele vai para o banco e para a tela
+        raise ValueError("motivo: há caracteres de controle no texto")
     if not id_valido(dados["pedido"]):
         raise ValueError("pedido: não é um id de pedido")
     return dados

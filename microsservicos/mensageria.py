@@ -20,6 +20,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from coreografia import EVENTOS, SERVICOS, VERSAO, o_que_ouve, quem_ouve, quem_publica
+from propriedades import a_republicar, simplificar
 from tela import Falha
 from tropecos import BrokerFora, explicar
 
@@ -40,7 +41,29 @@ LOTE = 200  # mensagens por lote, no máximo
 # tentativas. Pequena demais, condenaria mensagens sãs de um serviço morto muitas vezes:
 # cada conexão que cai conta uma entrega para tudo o que estava em mãos.
 LIMITE_DE_ENTREGAS = 100_000
+MAIOR_CABECALHO = 32 * 1024  # bytes de propriedades ao republicar; um quadro do AMQP leva 128 KiB
 URL_PADRAO = "amqp://guest:guest@localhost:5672/"
+
+
+class Propriedades(pika.BasicProperties):
+    """As de uma mensagem que chega, por piores que sejam.
+
+    O pika derruba a conexão inteira quando não sabe ler as de uma só (uma data no ano 36812,
+    milhares de tabelas umas dentro das outras); a mensagem voltaria à fila, e a conexão
+    seguinte cairia do mesmo jeito, para sempre. Aqui, só a mensagem é que não se entende.
+    """
+
+    def decode(self, encoded, offset=0):
+        try:
+            return super().decode(encoded, offset)
+        except Exception:
+            self.__init__()
+            self.ilegiveis = True
+            return self
+
+
+# É por esta tabela que o pika acha a classe das propriedades de uma mensagem que chega.
+pika.spec.props[pika.BasicProperties.INDEX] = Propriedades
 
 
 class Recebida(NamedTuple):
@@ -60,12 +83,15 @@ def enderecos() -> list[pika.URLParameters]:
             partes = urlsplit(url)
             if partes.scheme not in ("amqp", "amqps") or not partes.hostname or partes.port == 0:
                 raise ValueError
+            # Uma senha com / ? ou # sem código passaria por porta, vhost ou opção, e seria mostrada na tela.
+            if "@" in partes.path + partes.query + partes.fragment:
+                raise ValueError
             lista.append(pika.URLParameters(url))
         if not lista:
             raise ValueError
     except Exception:  # o pika levanta de tudo aqui, e o texto do erro poderia mostrar a senha
         raise Falha("RABBITMQ_URL não está na forma amqp://usuario:senha@servidor:5672/vhost "
-                    "(vários endereços, separados por vírgula)", 2) from None
+                    "(na senha, escreva / @ : ? # , como %2F %40 %3A %3F %23 %2C; entre endereços, vírgula)", 2) from None
     for endereco in lista:
         endereco.heartbeat = 30  # segundos
         endereco.blocked_connection_timeout = 15
@@ -223,23 +249,23 @@ class traduzindo:
 
 
 def em_dicionario(propriedades) -> dict:
-    """As propriedades que foram mandadas, num dicionário comum."""
-    return {nome: valor for nome, valor in vars(propriedades).items() if valor is not None}
+    """As propriedades que foram mandadas, num dicionário que cabe no banco."""
+    return simplificar(vars(propriedades))
 
 
 def refazer(propriedades: dict, motivo: str | None):
-    """As propriedades originais de uma mensagem, com o motivo da morte nos cabeçalhos."""
-    textos = ("content_type", "content_encoding", "correlation_id", "message_id", "type", "app_id")
-    cabecalhos = dict(propriedades.get("headers") or {})
-    if motivo is not None:
-        cabecalhos["motivo"] = motivo
-    novas = pika.BasicProperties(headers=cabecalhos, delivery_mode=2)
-    for nome in textos:
-        if nome in propriedades:  # um texto curto do AMQP tem no máximo 255 bytes
-            setattr(novas, nome, str(propriedades[nome]).encode()[:255].decode(errors="ignore"))
-    if isinstance(propriedades.get("timestamp"), int):
-        novas.timestamp = propriedades["timestamp"]
-    return novas
+    """As propriedades para republicar uma mensagem, com o motivo da morte nos cabeçalhos.
+
+    Se ainda assim não couberem num quadro do AMQP, vai só o motivo: o broker fecharia a
+    conexão, e a mensagem morta nunca chegaria ao seu lugar.
+    """
+    seguras = pika.BasicProperties(**a_republicar(propriedades, motivo), delivery_mode=2)
+    try:
+        if len(b"".join(seguras.encode())) <= MAIOR_CABECALHO:
+            return seguras
+    except Exception:
+        pass  # algo que o pika não sabe escrever
+    return pika.BasicProperties(headers={} if motivo is None else {"motivo": motivo}, delivery_mode=2)
 
 
 def profundidades() -> dict[str, int]:

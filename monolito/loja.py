@@ -9,6 +9,7 @@ pedido bem formado que não pode ser atendido é assunto de cada dono dos dados.
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import sys
@@ -31,7 +32,11 @@ SALDO_INSUFICIENTE = "saldo insuficiente"
 CEP_FORA_DA_AREA = "CEP fora da área de entrega"
 
 MAIOR_LINHA = 64 * 1024  # bytes; o maior pedido possível ocupa um décimo disso
+MAIS_ALGARISMOS = 30
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+MARCA_UTF8 = b"\xef\xbb\xbf"
+NAO_ABRE = {errno.ENOENT: "não existe", errno.EACCES: "sem permissão de leitura", errno.EISDIR: "é uma pasta",
+            errno.ENOTDIR: "o caminho passa por algo que não é uma pasta", errno.ENAMETOOLONG: "nome longo demais"}
 _CEP = re.compile(r"([0-9]{5})-?([0-9]{3})", re.ASCII)
 
 
@@ -116,7 +121,14 @@ def _nao_e_numero(nome: str):
     raise ValueError(f"{nome} não é um número em JSON")
 
 
-_LEITOR = json.JSONDecoder(object_pairs_hook=_sem_repetir, parse_constant=_nao_e_numero)
+def _inteiro(algarismos: str) -> int:
+    # Sem este limite, cada versão do Python faz uma coisa: converter por um bom tempo, ou falar inglês.
+    if len(algarismos) > MAIS_ALGARISMOS:
+        raise ValueError(f"JSON com um número de mais de {MAIS_ALGARISMOS} algarismos")
+    return int(algarismos)
+
+
+_LEITOR = json.JSONDecoder(object_pairs_hook=_sem_repetir, parse_constant=_nao_e_numero, parse_int=_inteiro)
 
 
 def ler_arquivo(caminho: str) -> list[dict]:
@@ -126,25 +138,29 @@ def ler_arquivo(caminho: str) -> list[dict]:
     e nenhum pedido é enviado.
     """
     nome = "entrada padrão" if caminho == "-" else caminho
+    if not caminho or (caminho == "-" and sys.stdin is None):
+        raise Falha("não há arquivo de pedidos para ler", 2)
     try:
         entrada = sys.stdin.buffer if caminho == "-" else open(caminho, "rb")
         with entrada:
-            return list(_ler_linhas(entrada, nome))
+            pedidos = list(_ler_linhas(entrada, nome))
     except OSError as erro:
-        motivo = {2: "não existe", 13: "sem permissão de leitura", 21: "é uma pasta"}.get(erro.errno, erro.strerror)
-        raise Falha(f"{nome}: {motivo}", 2) from erro
+        raise Falha(f"{nome}: {NAO_ABRE.get(erro.errno, 'não pôde ser lido')}", 2) from erro
+    if not pedidos:
+        raise Falha(f"{nome}: não há nenhum pedido", 2)
+    return pedidos
 
 
 def _ler_linhas(entrada, nome: str):
     numero = 0
     # readline com limite: uma linha de gigabytes não enche a memória antes da recusa.
-    while linha := entrada.readline(MAIOR_LINHA + 2):
+    while linha := entrada.readline(MAIOR_LINHA + 1):
         numero += 1
-        if not linha.strip():
+        if numero == 1:  # o Bloco de Notas do Windows escreve esta marca; ela não é do pedido
+            linha = linha[len(MARCA_UTF8):] if linha.startswith(MARCA_UTF8) else linha
+        if len(linha) <= MAIOR_LINHA and not linha.strip():
             continue
         try:
-            yield validar(ler_json(linha.strip()))
+            yield validar(ler_json(linha))
         except (Falha, ValueError) as erro:
             raise Falha(f"{nome}, linha {numero}: {erro}", 2) from erro
-    if not numero:
-        raise Falha(f"{nome}: não há nenhum pedido", 2)
