@@ -198,7 +198,7 @@ def main() -> int:
         criar_bancos(dados)
         veredito.imprimir_estado(pasta)
         return 0
-    pedidos = [] if escolha.sem_pedido or escolha.estado else pedidos_escolhidos(escolha)
+    pedidos = pedidos_escolhidos(escolha)
     if escolha.limpar:
         confirmar_limpeza(pasta, escolha.sim)
     dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
@@ -257,6 +257,8 @@ def explicar_espera(pasta: Path, ids: list[str], paciencia: int) -> None:
 def encerrar(lancador: Lancador) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # um segundo Ctrl-C não interrompe a limpeza
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if lancador.no:
+        dizer("encerrando os serviços e o nó privado do RabbitMQ (alguns segundos)…")
     lancador.parar()
     dizer("tudo encerrado")
 
