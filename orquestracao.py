@@ -194,11 +194,11 @@ def opcoes():
 def main() -> int:
     escolha = opcoes().parse_args()
     dados, pasta = escolha.dados, pasta_dos_dados(escolha.dados)
+    pedidos = pedidos_escolhidos(escolha)
     if escolha.estado and not escolha.limpar:
         criar_bancos(dados)
         veredito.imprimir_estado(pasta)
         return 0
-    pedidos = pedidos_escolhidos(escolha)
     if escolha.limpar:
         confirmar_limpeza(pasta, escolha.sim)
     dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")

@@ -31,7 +31,7 @@ def abrir(caminho: Path, tabelas: str) -> sqlite3.Connection:
     Levanta Falha (código 2) se o arquivo não é um banco ou é de outra versão.
     """
     try:
-        caminho.parent.mkdir(parents=True, exist_ok=True)
+        caminho.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # pedidos de clientes: só para o dono
         banco = sqlite3.connect(caminho, timeout=ESPERA, isolation_level=None, check_same_thread=False)
         versao = banco.execute("PRAGMA user_version").fetchone()[0]
         if versao == 0:
@@ -103,7 +103,7 @@ class Presenca:
     def __init__(self, pasta: Path, nome: str = ".presenca"):
         self.caminho = pasta / nome
         try:
-            pasta.mkdir(parents=True, exist_ok=True)
+            pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._arquivo = sqlite3.connect(self.caminho, timeout=ESPERA, isolation_level=None,
                                             check_same_thread=False)
             if not self._arquivo.execute("PRAGMA user_version").fetchone()[0]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import caixas
 from banco import transacao
 from comandos import pedidos_escolhidos
-from loja import PRODUTO_DESCONHECIDO
+from loja import PRODUTO_DESCONHECIDO, id_valido
 from servico import Servico, opcoes_de_servico
 from tela import Falha, dizer, executar
 
@@ -103,7 +103,9 @@ def main():
     opcoes.add_argument("--sem-pedido", action="store_true", help="não envia nada, só ouve")
     opcoes.add_argument("--cancelar", metavar="ID", help="pede o cancelamento do pedido ID e fica ouvindo")
     escolha = opcoes.parse_args()
-    novos = [] if escolha.sem_pedido or escolha.cancelar else pedidos_escolhidos(escolha)
+    novos = pedidos_escolhidos(escolha)
+    if escolha.cancelar is not None and not id_valido(escolha.cancelar):
+        raise Falha("--cancelar: o id de um pedido tem de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
     servico = Servico("pedidos", TABELAS, OUVE, escolha.dados, not escolha.sem_eventos)
     if escolha.cancelar:
         entrar_na_saga(servico.banco, solicitar_cancelamento, [escolha.cancelar])

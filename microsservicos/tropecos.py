@@ -31,7 +31,9 @@ def explicar(erro: BaseException, onde: str) -> Falha:
     if "PRECONDITION_FAILED" in texto:
         return Falha(f"em {onde} há filas com os mesmos nomes e outros argumentos, de outro programa: "
                      "use outro vhost em RABBITMQ_URL, ou apague-as", 2)
-    if any(isinstance(causa, ssl.SSLError) for causa in causas):
+    # Um broker que cai no meio de uma conexão segura não é um certificado errado.
+    if any(isinstance(causa, ssl.SSLError) and not isinstance(causa, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+           for causa in causas):
         return Falha(f"a conexão segura com {onde} falhou: confira o certificado (SSL_CERT_FILE) e o nome do servidor", 2)
     if nomes & {"IncompatibleProtocolError", "ProtocolVersionMismatch"}:
         return Falha(f"o que responde em {onde} não é um RabbitMQ (ou a porta é de TLS: use amqps://)", 2)

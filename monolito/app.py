@@ -20,7 +20,7 @@ import pagamentos
 import pedidos
 import quedas
 from banco import Presenca, limpar
-from comandos import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
+from comandos import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos
 from coordenador import ESPERA, Coordenador
 from decisoes import LogDeDecisoes
 from execucao import Execucao, viva
@@ -63,7 +63,7 @@ def ler_opcoes() -> argparse.Namespace:
     opcoes.add_argument("--sim", action="store_true", help="não pergunta antes de --limpar")
     opcoes.add_argument("--estado", action="store_true", help="mostra o estado final em JSON e sai")
     opcoes.add_argument("--diagrama", metavar="F", help="escreve em F o diagrama de sequência (Mermaid) desta execução")
-    opcoes.add_argument("--paralelos", metavar="K", type=inteiro, default=1, help="quantos pedidos ao mesmo tempo (padrão: 1)")
+    opcoes.add_argument("--paralelos", metavar="K", type=ate(100), default=1, help="quantos pedidos ao mesmo tempo (padrão: 1)")
     opcoes.add_argument("--espera", metavar="S", type=segundos, default=ESPERA,
                         help=f"segundos que um pedido espera por uma trava (padrão: {ESPERA:.0f})")
     grupo = opcoes.add_argument_group("quebrar e consertar")

@@ -15,7 +15,7 @@ from tela import Falha
 
 # O argparse só fala inglês sem um catálogo compilado; estas são as frases que ele usa.
 FRASES = {
-    "usage: ": "uso: ", "options": "opções", "optional arguments": "opções",
+    "usage: ": "uso: ", "options": "opções", "optional arguments": "opções", "positional arguments": "argumentos",
     "show this help message and exit": "mostra esta ajuda e sai",
     "unrecognized arguments: %s": "não conheço %s: veja as opções com --help",
     "expected one argument": "falta o valor", "expected at least one argument": "falta o valor",
@@ -30,17 +30,29 @@ FRASES = {
 argparse._ = lambda frase: FRASES.get(frase, frase)
 
 
+MAIS_PEDIDOS = 1_000_000  # cabem na memória de uma máquina comum
+# Com uma destas não se faz pedido nenhum (cada programa tem algumas delas).
+SEM_PEDIDO = ("--sem-pedido", "--cancelar", "--estado", "--em-duvida", "--forcar", "--reconhecer")
+
+
 class Opcoes(argparse.ArgumentParser):
     """Um argparse em português: um erro de uso é uma linha só, e sai com status 2."""
 
     def __init__(self, descricao: str):
         super().__init__(description=descricao, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
 
+    def parse_args(self, *args, **opcoes) -> argparse.Namespace:
+        escolha = super().parse_args(*args, **opcoes)
+        for nome, valor in vars(escolha).items():
+            if valor == "":  # uma variável esquecida no terminal, como em --arquivo "$PEDIDOS"
+                self.error(f"--{nome.replace('_', '-')}: falta o valor")
+        return escolha
+
     def error(self, mensagem: str):
-        raise Falha(f"{self.prog}: {mensagem}", 2)
+        raise Falha(f"{self.prog}: {mensagem[:300]}", 2)
 
     def dos_dados(self, padrao: str) -> None:
-        self.add_argument("--dados", metavar="DIR", type=Path, default=Path(__file__).resolve().parent.parent / "dados",
+        self.add_argument("--dados", metavar="DIR", type=pasta, default=Path(__file__).resolve().parent.parent / "dados",
                           help=f"onde ficam os bancos de dados (padrão: dados/, e nela {padrao}/)")
 
     def dos_pedidos(self) -> None:
@@ -51,7 +63,7 @@ class Opcoes(argparse.ArgumentParser):
         grupo.add_argument("--produto", metavar="NOME", help="o produto desse pedido")
         grupo.add_argument("--quantidade", metavar="N", type=inteiro, help="quantas unidades, de 1 a 1000")
         grupo.add_argument("--cep", metavar="CEP", help="onde entregar: oito dígitos")
-        grupo.add_argument("--pedidos", metavar="N", type=inteiro, help="N pedidos iguais ao do cenário sucesso")
+        grupo.add_argument("--pedidos", metavar="N", type=ate(MAIS_PEDIDOS), help="N pedidos iguais ao do cenário sucesso")
         grupo.add_argument("--arquivo", metavar="F", help="um pedido JSON por linha; - é a entrada padrão")
         grupo.add_argument("--id", metavar="ID", help="o id do pedido (com vários: ID-1, ID-2...); sem ele, um UUID")
 
@@ -59,8 +71,24 @@ class Opcoes(argparse.ArgumentParser):
 def inteiro(texto: str) -> int:
     """Um inteiro positivo em algarismos comuns; o int() do Python aceita bem mais do que isso."""
     if not (texto.isascii() and texto.isdigit() and len(texto) <= 9 and int(texto) > 0):
-        raise argparse.ArgumentTypeError(f"{texto[:40]!r} não é um número inteiro positivo")
+        raise argparse.ArgumentTypeError(f"{texto[:40]!r} não é um número inteiro de 1 a 999999999")
     return int(texto)
+
+
+def ate(maior: int):
+    """Um conversor de texto em inteiro positivo que não passa de `maior`."""
+    def converter(texto: str) -> int:
+        if inteiro(texto) > maior:
+            raise argparse.ArgumentTypeError(f"no máximo {maior}")
+        return int(texto)
+    return converter
+
+
+def pasta(texto: str) -> Path:
+    """Uma pasta de dados; o texto vazio seria a pasta atual."""
+    if not texto:
+        raise argparse.ArgumentTypeError("falta o valor")
+    return Path(texto)
 
 
 def pedidos_escolhidos(opcoes: argparse.Namespace) -> list[dict]:
@@ -70,8 +98,13 @@ def pedidos_escolhidos(opcoes: argparse.Namespace) -> list[dict]:
     modos += [f"--{next(iter(proprio))}"] if proprio else []
     if len(modos) > 1:
         raise Falha(f"use só um destes: {', '.join(modos)}", 2)
-    if opcoes.arquivo:
-        if opcoes.id:
+    sem_pedido = [o for o in SEM_PEDIDO if getattr(opcoes, o[2:].replace("-", "_"), None) not in (None, False)]
+    if sem_pedido:
+        if modos or opcoes.id is not None:
+            raise Falha(f"{[*modos, '--id'][0]} não combina com {sem_pedido[0]}", 2)
+        return []
+    if opcoes.arquivo is not None:
+        if opcoes.id is not None:
             raise Falha("--id não combina com --arquivo: ponha o campo \"pedido\" em cada linha", 2)
         return ler_arquivo(opcoes.arquivo)
     sucesso = CENARIOS["sucesso"]

@@ -76,6 +76,7 @@ def em_portugues(erro: Exception, onde: str = "") -> Falha:
         ("Not a directory", "não é uma pasta: use --dados OUTRA_PASTA"),
         ("File exists", "existe e não é uma pasta: use --dados OUTRA_PASTA"),
         ("No such file", "não existe"),
+        ("File name too long", "tem um nome longo demais: use --dados OUTRA_PASTA"),
         ("Is a directory", "é uma pasta, e aqui se esperava um arquivo"),
     ):
         if trecho in texto:
