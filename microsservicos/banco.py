@@ -17,6 +17,7 @@ from pathlib import Path
 from tela import Falha, em_portugues
 
 VERSAO = 1
+PAGINA = 2048  # bytes; metade do padrão: cada COMMIT leva ao WAL as páginas que mudaram, inteiras
 ESPERA = 10.0  # segundos que uma escrita espera por outro processo antes de desistir
 
 
@@ -35,6 +36,7 @@ def abrir(caminho: Path, tabelas: str) -> sqlite3.Connection:
         banco = sqlite3.connect(caminho, timeout=ESPERA, isolation_level=None, check_same_thread=False)
         versao = banco.execute("PRAGMA user_version").fetchone()[0]
         if versao == 0:
+            banco.execute(f"PRAGMA page_size={PAGINA}")
             _usar_wal(banco)
         banco.execute("PRAGMA synchronous=FULL")
         if versao == 0:

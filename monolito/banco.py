@@ -17,6 +17,7 @@ from pathlib import Path
 from tela import Falha, em_portugues
 
 VERSAO = 1
+PAGINA = 2048  # bytes; metade do padrão: cada COMMIT leva ao WAL as páginas que mudaram, inteiras
 ESPERA = 10.0  # segundos que uma escrita espera por outro processo antes de desistir
 
 
@@ -31,10 +32,11 @@ def abrir(caminho: Path, tabelas: str) -> sqlite3.Connection:
     Levanta Falha (código 2) se o arquivo não é um banco ou é de outra versão.
     """
     try:
-        caminho.parent.mkdir(parents=True, exist_ok=True)
+        caminho.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # pedidos de clientes: só para o dono
         banco = sqlite3.connect(caminho, timeout=ESPERA, isolation_level=None, check_same_thread=False)
         versao = banco.execute("PRAGMA user_version").fetchone()[0]
         if versao == 0:
+            banco.execute(f"PRAGMA page_size={PAGINA}")
             _usar_wal(banco)
         banco.execute("PRAGMA synchronous=FULL")
         if versao == 0:
@@ -103,7 +105,7 @@ class Presenca:
     def __init__(self, pasta: Path, nome: str = ".presenca"):
         self.caminho = pasta / nome
         try:
-            pasta.mkdir(parents=True, exist_ok=True)
+            pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._arquivo = sqlite3.connect(self.caminho, timeout=ESPERA, isolation_level=None,
                                             check_same_thread=False)
             if not self._arquivo.execute("PRAGMA user_version").fetchone()[0]:
