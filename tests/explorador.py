@@ -17,7 +17,8 @@ conjunto das mensagens já publicadas. De cada estado, tudo isto pode vir a segu
   - uma mensagem publicada chega. Nenhuma sai da rede: a que já chegou pode chegar outra vez e
     fora de ordem, como em transaction_commit, dos exemplos do TLA+;
   - um serviço publica a sua caixa de saída, ou cai antes disso, ou cai quando só uma das
-    mensagens dela já saiu: o que vive na memória se perde, e fica o que está nas tabelas;
+    mensagens dela já saiu (e de novo, com outra). Fica o que está nas tabelas: o que um processo
+    lembrasse fora delas não é parte do estado, e não é examinado aqui;
   - uma cópia do serviço publica enquanto outra, no mesmo banco, publica também e trata algo.
 
 Cair antes do COMMIT desfaz tudo (promessa do SQLite): não dá um estado novo. Um lote de eventos
@@ -245,8 +246,9 @@ class Explorador:
         passos, destinos, saltos = list(self.passos(s, antes, rede)), {}, []
         for passo in passos:
             destino = destinos[passo.verbo] = self.dar(passo, s, antes, rede)
-            if passo.verbo == "em dobro" and destino == self.dar(passo._replace(verbo="tratar"), s, *destinos["publicar"]):
-                continue  # deu no mesmo que publicar e depois tratar: não é um atalho
+            if passo.verbo == "em dobro":
+                if destino == self.dar(passo._replace(verbo="tratar"), s, *destinos["publicar"]):
+                    continue  # deu no mesmo que publicar e depois tratar: não é um atalho
             if destino != (antes, rede):
                 self.conferir_salto(i, passo, s, *destino)
                 saltos.append((passo, *destino))
@@ -282,7 +284,7 @@ class Explorador:
         return depois, self.redes[self.redes.conteudos[rede] | saiu]
 
     def conferir_salto(self, i: int, passo: Passo, s: int, depois: int, rede: int) -> None:
-        """Nenhum serviço falha num evento de outro; o que está encerrado não muda; nenhuma mensagem desmente outra."""
+        """Ninguém falha num evento de outro; o encerrado não muda; nenhuma mensagem desmente outra."""
         servico, conteudos, rede = self.servicos[s], self.locais[s].conteudos, self.redes.conteudos[rede]
         antes, depois, motivos = conteudos[self.estados[i][s]], conteudos[depois], []
         for mensagem, *_, motivo in servico.tabela(depois, "falhas"):
@@ -386,7 +388,8 @@ def explorar(nome: str, com_rastro: bool) -> bool:
 
 
 def main():
-    opcoes = Opcoes("Visita todos os estados a que os microsserviços podem chegar,\ne confere as promessas em cada um.")
+    opcoes = Opcoes("Visita todos os estados a que os microsserviços podem chegar,\n"
+                    "e confere as promessas em cada um.")
     opcoes.add_argument("--cenario", metavar="NOME", choices=ROTEIROS,
                         help=f"{', '.join(PEDIDOS)}; com +cancelamento no fim, p-1 pode ser cancelado a qualquer "
                              "instante; ultima-unidade+cancelamentos: os dois podem (meio minuto)")

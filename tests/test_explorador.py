@@ -47,7 +47,7 @@ def test_a_saga_ve_a_reserva_que_vai_ser_compensada():
 
 @pytest.mark.parametrize("nome", ["sucesso+cancelamento", "disputa-sem-saldo"])
 def test_um_passeio_ao_acaso_sem_atalhos_fica_nos_estados_visitados(nome):
-    """Aqui ninguém volta um banco a um estado nem lembra um passo já dado: o que a busca economiza não esconde nada."""
+    """Aqui nenhum banco volta a um estado e nenhum passo é lembrado: o que a busca economiza não esconde nada."""
     visita, acaso = X.Explorador(*X.ROTEIROS[nome]).explorar(), random.Random(7)
     visitados = set(visita.estados)
     for _ in range(12):
