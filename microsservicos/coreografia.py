@@ -92,8 +92,8 @@ def entender(servico: str, corpo: bytes, propriedades: dict) -> Evento:
                            ("app_id", quem_publica(tipo)), ("content_type", "application/json")):
         if propriedades.get(nome) != esperado:
             raise MensagemInvalida(f"{nome} é {str(propriedades.get(nome))[:80]!r}, e devia ser {esperado!r}")
-    if causa is not None and not isinstance(causa, str):
-        raise MensagemInvalida("o cabeçalho causa não é um texto")
+    if causa is not None and causa not in [f"{evento.pedido}:{outro}" for outro in EVENTOS]:
+        raise MensagemInvalida("o cabeçalho causa não é o id de um evento deste pedido")
     return evento
 
 

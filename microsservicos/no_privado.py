@@ -30,6 +30,7 @@ from tela import Falha, em_portugues
 
 PRAZO_PARTIDA = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
 PRAZO_PARADA = 30.0   # segundos até trocar o pedido gentil por SIGKILL; medido: 1, e 6 com a página
+MAIOR_MENSAGEM = 1024 * 1024  # bytes; as da loja têm no máximo 64 KiB
 PASSO = 0.05          # segundos entre duas perguntas "já?"
 
 
@@ -180,7 +181,9 @@ class NoPrivado:
 
     def _configurar(self, pagina_porta: int | None) -> None:
         """Escreve a configuração. Manual do RabbitMQ: "Configuration", "Schema Definition Export and Import"."""
-        linhas = {"listeners.tcp.loja": f"127.0.0.1:{self.porta}", "load_definitions": "./definicoes.json"}
+        linhas = {"listeners.tcp.loja": f"127.0.0.1:{self.porta}", "load_definitions": "./definicoes.json",
+                  # Um serviço recebe até 400 mensagens antes de tratar a primeira: que caibam na memória.
+                  "max_message_size": MAIOR_MENSAGEM}
         if pagina_porta:
             linhas.update({"management.tcp.ip": "127.0.0.1", "management.tcp.port": pagina_porta})
         if self.vizinhos:  # manual: "Cluster Formation", "Config File Peer Discovery Backend"

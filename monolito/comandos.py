@@ -49,7 +49,8 @@ class Opcoes(argparse.ArgumentParser):
         return escolha
 
     def error(self, mensagem: str):
-        raise Falha(f"{self.prog}: {mensagem[:300]}", 2)
+        # Até o Python 3.10, esta palavra não passa pela tradução.
+        raise Falha(f"{self.prog}: {mensagem.removeprefix('argument ')[:300]}", 2)
 
     def dos_dados(self, padrao: str) -> None:
         self.add_argument("--dados", metavar="DIR", type=pasta, default=Path(__file__).resolve().parent.parent / "dados",
