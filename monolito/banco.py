@@ -108,8 +108,8 @@ class Presenca:
             pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._arquivo = sqlite3.connect(self.caminho, timeout=ESPERA, isolation_level=None,
                                             check_same_thread=False)
-            if not self._arquivo.execute("PRAGMA user_version").fetchone()[0]:
-                self._arquivo.execute("PRAGMA user_version=1")
+            # Só lê: um arquivo vazio já serve de trava, e escrever nele esperaria por quem já entrou.
+            self._arquivo.execute("PRAGMA user_version").fetchone()
         except (sqlite3.Error, OSError) as erro:
             raise em_portugues(erro, str(pasta)) from erro
 
