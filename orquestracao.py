@@ -78,6 +78,7 @@ class Lancador:
             for linha in self.torneira.passar(desenhar_recebidas(self.plateia.receber(espera))):
                 dizer(linha)
         except Falha:
+            self.plateia.fechar()
             self.plateia = None  # os serviços já disseram que o broker caiu
 
     def vigiar(self) -> None:

@@ -15,7 +15,7 @@ import logging
 import os
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -147,16 +147,30 @@ def declarar(canal) -> None:
 
 
 class Ligacao:
-    """Uma conexão que recebe de uma fila; serve ao serviço e a quem só assiste."""
+    """Uma conexão que recebe de uma fila; serve ao serviço e a quem só assiste. Quem abre, fecha."""
 
     def __init__(self, quem: str):
         self._chegaram: list[Recebida] = []
         self._perdido: str | None = None
         self._conexao = conectar(quem)
-        with traduzindo():
-            self._canal = self._conexao.channel()
-            declarar(self._canal)
-            self._canal.add_on_cancel_callback(self._ao_cancelar)
+        try:
+            with traduzindo():
+                self._canal = self._conexao.channel()
+                declarar(self._canal)
+                self._canal.add_on_cancel_callback(self._ao_cancelar)
+                self._preparar(quem)
+        except Exception:
+            self.fechar()
+            raise
+
+    def fechar(self) -> None:
+        """Larga a conexão: o que estava em mãos, sem ack, volta à fila na hora.
+
+        Uma conexão apenas esquecida continuaria ouvinte, e seguraria até o próximo
+        heartbeat as mensagens que já recebeu.
+        """
+        with suppress(Exception):  # a que já caiu não precisa ser fechada
+            self._conexao.close()
 
     def receber(self, espera: float) -> list[Recebida]:
         """As mensagens que estão esperando, até LOTE; se não há nenhuma, aguarda até `espera` segundos.
@@ -185,18 +199,16 @@ class Canal(Ligacao):
     servico: o nome dele e da sua fila. Levanta o mesmo que conectar().
     """
 
-    def __init__(self, servico: str):
-        super().__init__(servico)
+    def _preparar(self, servico: str) -> None:
         self._devolvida: str | None = None
-        with traduzindo():
-            self._canal.basic_qos(prefetch_count=2 * LOTE)
-            self._canal.add_on_return_callback(self._ao_devolver)
-            self._canal.tx_select()
-            # O basic_publish do BlockingChannel vai ao socket a cada mensagem; o do canal que ele
-            # embrulha só enfileira, e o tx_commit manda tudo: quase o dobro de pedidos por segundo.
-            # (_impl é interno do pika 1.x, fixado em requirements.txt; sem ele, só fica mais lento.)
-            self._por_publicar = getattr(self._canal, "_impl", self._canal).basic_publish
-            self._canal.basic_consume(servico, self._ao_receber)
+        self._canal.basic_qos(prefetch_count=2 * LOTE)
+        self._canal.add_on_return_callback(self._ao_devolver)
+        self._canal.tx_select()
+        # O basic_publish do BlockingChannel vai ao socket a cada mensagem; o do canal que ele
+        # embrulha só enfileira, e o tx_commit manda tudo: quase o dobro de pedidos por segundo.
+        # (_impl é interno do pika 1.x, fixado em requirements.txt; sem ele, só fica mais lento.)
+        self._por_publicar = getattr(self._canal, "_impl", self._canal).basic_publish
+        self._canal.basic_consume(servico, self._ao_receber)
 
     def publicar(self, eventos: list[tuple], mortas: list[tuple], ate_entrega: int) -> None:
         """Publica um lote, dá o ack do que foi recebido e espera a resposta do broker por tudo.
@@ -231,10 +243,11 @@ class Plateia(Ligacao):
 
     def __init__(self):
         super().__init__("plateia")
-        with traduzindo():
-            fila = self._canal.queue_declare("", exclusive=True, auto_delete=True).method.queue
-            self._canal.queue_bind(fila, EXCHANGE, "#")
-            self._canal.basic_consume(fila, self._ao_receber, auto_ack=True)
+
+    def _preparar(self, quem: str) -> None:
+        fila = self._canal.queue_declare("", exclusive=True, auto_delete=True).method.queue
+        self._canal.queue_bind(fila, EXCHANGE, "#")
+        self._canal.basic_consume(fila, self._ao_receber, auto_ack=True)
 
 
 class traduzindo:

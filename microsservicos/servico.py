@@ -50,19 +50,26 @@ class Servico:
         self.arquivo = pasta / f"{nome}.db"
         self.banco = bancos.abrir(self.arquivo, tabelas + ";" + caixas.TABELAS)
         self.vez: dict[int, float] = {}  # falha -> instante (monotônico) da próxima tentativa
+        self.banco_falhou = False  # a última transação não pôde ser gravada
         self.lancador = os.environ.get("LOJA_LANCADOR")
-        self.torneira = Torneira()
+        self.torneira, self.torneira_dos_avisos = Torneira(), Torneira()
+        self.avisos: list[str] = []  # o que deu errado no lote: os eventos comuns não o afogam
 
     def rodar(self) -> None:
         """Atende até Ctrl-C, reconectando sempre que o broker ou o banco falham."""
-        pausa, ja_esteve, ja_disse = PRIMEIRA_PAUSA, False, None
+        pausa, ja_esteve, ja_disse, canal = PRIMEIRA_PAUSA, False, None, None
         while True:
             try:
                 canal = Canal(self.nome)
-                dizer(f"{self.nome}: pronto, ouvindo a fila «{self.nome}» em {onde()}")
-                pausa, ja_esteve, ja_disse = PRIMEIRA_PAUSA, True, None
+                ja_esteve = True
+                if not self.banco_falhou:  # senão, conectar de novo ainda não resolveu nada
+                    dizer(f"{self.nome}: pronto, ouvindo a fila «{self.nome}» em {onde()}")
+                    pausa, ja_disse = PRIMEIRA_PAUSA, None
                 self.atender(canal)
             except (Falha, sqlite3.OperationalError) as erro:
+                if canal:
+                    canal.fechar()
+                self.banco_falhou = isinstance(erro, sqlite3.OperationalError)
                 falha = em_portugues(erro, str(self.arquivo))
                 if not ja_esteve and not isinstance(erro, (BrokerFora, sqlite3.Error)):
                     raise
@@ -89,11 +96,15 @@ class Servico:
     def tratar_lote(self, recebidas: list, vencidas: list) -> None:
         """Uma transação para o lote inteiro; dentro dela, cada evento falha sozinho."""
         linhas: list[str] = []
+        self.avisos.clear()
         with bancos.transacao(self.banco):
             for recebida in recebidas:
                 self.tratar_mensagem(recebida.corpo, recebida.propriedades, linhas)
             for ordem, corpo, propriedades, restam in vencidas:
                 self.tentar_de_novo(ordem, corpo, propriedades, restam, linhas)
+        if self.banco_falhou:
+            self.banco_falhou = False
+            dizer(f"{self.nome}: o banco voltou")
         self.narrar(linhas)
 
     def tratar_mensagem(self, corpo: bytes, propriedades: dict, linhas: list) -> None:
@@ -101,7 +112,7 @@ class Servico:
             evento = entender(self.nome, corpo, propriedades)
         except Exception as erro:  # MensagemInvalida, ou uma estranheza que ninguém previu: não derruba o serviço
             motivo = visivel(str(erro) if isinstance(erro, MensagemInvalida) else explicar(erro))
-            linhas.append(f"não entendi uma mensagem, vai para {self.nome}.mortas: {motivo}")
+            self.avisos.append(f"não entendi uma mensagem, vai para {self.nome}.mortas: {motivo}")
             caixas.guardar_falha(self.banco, None, corpo, propriedades, motivo, 0)
             return
         try:
@@ -109,7 +120,7 @@ class Servico:
         except sqlite3.OperationalError:
             raise  # disco cheio, banco travado: o problema não é deste evento
         except Exception as erro:
-            linhas.append(f"{curto(evento.pedido):12} falhei em {evento.tipo} ({erro}); tento de novo")
+            self.avisos.append(f"{curto(evento.pedido):12} falhei em {evento.tipo} ({erro}); tento de novo")
             caixas.guardar_falha(self.banco, evento.mensagem, corpo, propriedades, explicar(erro), caixas.TENTATIVAS)
 
     def tratar_evento(self, evento, linhas: list) -> None:
@@ -143,7 +154,7 @@ class Servico:
         except Exception as erro:
             self.banco.execute("UPDATE falhas SET restam = ?, motivo = ? WHERE ordem = ?", (restam - 1, explicar(erro), ordem))
             if restam == 1:
-                linhas.append(f"desisti de uma mensagem, vai para {self.nome}.mortas: {explicar(erro)}")
+                self.avisos.append(f"desisti de uma mensagem, vai para {self.nome}.mortas: {explicar(erro)}")
 
     def publicar_pendentes(self, canal: Canal, ate_entrega: int) -> bool:
         """Publica o que há na caixa de saída e dá o ack do lote; True se ainda sobrou o que publicar."""
@@ -160,7 +171,8 @@ class Servico:
 
     def narrar(self, linhas: list[str]) -> None:
         """Uma linha por evento ou aviso; numa enxurrada, um resumo por segundo."""
-        for linha in self.torneira.passar(linhas):
+        avisos, self.avisos = self.avisos, []
+        for linha in self.torneira_dos_avisos.passar(avisos) + self.torneira.passar(linhas):
             dizer(visivel(f"{self.nome:10} {linha}"))
 
     def morrer_com_o_lancador(self) -> None:
