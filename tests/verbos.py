@@ -341,6 +341,12 @@ class Loja:
         with self.canal() as canal:
             return canal.queue_declare(fila, passive=True).method.consumer_count
 
+    def entregas(self, fila: str) -> int:
+        """Quantas vezes a próxima mensagem da fila já foi entregue e voltou; espiar também conta."""
+        with self.canal() as canal:
+            metodo, p, _ = canal.basic_get(fila)
+            return 0 if metodo is None else (p.headers or {}).get("x-delivery-count", 0)
+
     def mortas(self, nome: str) -> list[tuple[bytes, pika.BasicProperties]]:
         """O que há em NOME.mortas, sem tirar de lá."""
         with self.canal() as canal:
@@ -390,6 +396,14 @@ class Loja:
         for nome, tipo in zip(("estoque", "pagamentos", "envio", "pedidos"), FELIZ):
             tratados = {m for m, in self.consultar(nome, "SELECT mensagem FROM caixa_entrada")}
             assert {f"{id}:{tipo}" for id in concluidos} <= tratados, f"{nome} não tratou tudo o que acabou bem"
+
+    def limpa(self) -> bool:
+        """Se outro teste pode usar esta loja: nada pendente, nada nas mortas, e os quatro de pé."""
+        with self.canal() as canal:
+            for nome in SERVICOS:
+                canal.queue_purge(f"{nome}.mortas")
+        vivos = all(len(ps) == 1 and ps[0].vivo() for ps in self.programas.values())
+        return vivos and not self.pendentes() and not any(self.consultar(nome, "SELECT 1 FROM falhas") for nome in SERVICOS)
 
     def fechar(self) -> None:
         """Nenhum processo fica; SIGKILL serve, porque a peça já acabou."""
@@ -456,12 +470,32 @@ def loja(tmp_path, url):
 
 
 @pytest.fixture(scope="module")
-def loja_aberta(broker, tmp_path_factory):
-    """Os quatro serviços ligados o tempo todo, divididos pelos testes de um arquivo, com fartura."""
-    url = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
-    loja = Loja(tmp_path_factory.mktemp("loja") / "dados", url, fartura=True).iniciar()
+def loja_do_arquivo(broker, tmp_path_factory):
+    """Onde fica a loja que os testes de um arquivo dividem."""
+    onde: dict[str, Loja] = {}
+
+    def abrir() -> Loja:
+        if "loja" not in onde:
+            url = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
+            onde["loja"] = Loja(tmp_path_factory.mktemp("loja") / "dados", url, fartura=True).iniciar()
+        return onde["loja"]
+
+    def fechar() -> None:
+        if "loja" in onde:
+            onde.pop("loja").fechar()
+
+    yield abrir, fechar
+    fechar()
+
+
+@pytest.fixture
+def loja_aberta(loja_do_arquivo):
+    """Os quatro serviços ligados o tempo todo, com fartura; quem a deixa suja não atrapalha o teste seguinte."""
+    abrir, fechar = loja_do_arquivo
+    loja = abrir()
     yield loja
-    loja.fechar()
+    if not loja.limpa():
+        fechar()
 
 
 def linhas_largas(texto: str) -> list[str]:

@@ -1,0 +1,251 @@
+"""A saga nas filas de verdade: cada cenário, a forma das mensagens, repetições e ordens que ninguém planejou."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+
+import pika
+import pytest
+
+from conftest import esperar
+from verbos import CENARIOS, FELIZ, SERVICOS, Escuta, Loja, cenario, loja_aberta, loja_do_arquivo, pedido, total  # noqa: F401
+
+IDA_E_VOLTA = {
+    "sucesso": [*FELIZ, "pedido.concluido"],
+    "sem-estoque": ["pedido.criado", "estoque.recusado", "pedido.cancelado"],
+    "pagamento-recusado": ["pedido.criado", "estoque.reservado", "pagamento.recusado", "estoque.liberado", "pedido.cancelado"],
+    "envio-recusado": ["pedido.criado", "estoque.reservado", "pagamento.aprovado", "envio.recusado", "pagamento.estornado",
+                       "estoque.liberado", "pedido.cancelado"],
+}
+OUVINTE = {"pedido.criado": "estoque", "estoque.reservado": "pagamentos", "pagamento.aprovado": "envio",
+           "envio.despachado": "pedidos", "estoque.recusado": "pedidos", "pagamento.recusado": "estoque",
+           "envio.recusado": "pagamentos", "pagamento.estornado": "estoque", "estoque.liberado": "pedidos",
+           "pedido.cancelamento_solicitado": "envio"}
+
+
+def novo_id() -> str:
+    return uuid.uuid4().hex[:12]
+
+
+@pytest.fixture
+def escuta(loja_aberta):
+    with Escuta(loja_aberta) as escuta:
+        yield escuta
+
+
+def fazer(loja: Loja, nome: str) -> str:
+    """Um pedido do cenário, do começo ao fim; devolve o id."""
+    id = novo_id()
+    loja.enviar(cenario(nome, id))
+    loja.esperar_finais()
+    return id
+
+
+# --- os cenários ---
+
+@pytest.mark.parametrize("nome", CENARIOS)
+def test_cenario_passa_pelos_eventos_do_contrato_e_volta_na_ordem_inversa(loja_aberta, escuta, nome):
+    id = fazer(loja_aberta, nome)
+    escuta.esperar_tipo(id, IDA_E_VOLTA[nome][-1])
+    assert loja_aberta.resultado(id) == CENARIOS[nome][1:]
+    assert escuta.tipos(id) == IDA_E_VOLTA[nome]
+    loja_aberta.conferir_repouso()
+
+
+def test_produto_desconhecido_cancela_sem_incomodar_os_outros_servicos(loja_aberta, escuta):
+    id = novo_id()
+    loja_aberta.enviar(pedido(id, foguete=1))
+    escuta.esperar_tipo(id, "pedido.cancelado")
+    assert loja_aberta.resultado(id) == ("cancelado", "produto desconhecido")
+    loja_aberta.conferir_repouso()
+    assert escuta.tipos(id) == ["pedido.cancelado"]
+
+
+def test_cliente_desconhecido_devolve_o_estoque(loja_aberta):
+    id = novo_id()
+    loja_aberta.enviar(pedido(id, "fulano"))
+    loja_aberta.conferir_repouso()
+    assert loja_aberta.resultado(id) == ("cancelado", "cliente desconhecido")
+
+
+def test_o_mesmo_id_duas_vezes_mostra_o_resultado_que_ja_ha(loja_aberta, escuta):
+    id = fazer(loja_aberta, "sucesso")
+    escuta.esperar_tipo(id, "pedido.concluido")
+    loja_aberta.enviar(pedido(id, "carla", "caneca", 7))
+    fazer(loja_aberta, "sucesso")  # o que vier depois já passou por todas as filas
+    assert escuta.tipos(id) == IDA_E_VOLTA["sucesso"]
+    assert loja_aberta.resultado(id) == ("concluido", None)
+    loja_aberta.conferir_repouso()
+
+
+# --- a forma das mensagens ---
+
+@pytest.mark.parametrize("nome", CENARIOS)
+def test_mensagem_leva_exatamente_o_que_o_contrato_diz(loja_aberta, escuta, nome):
+    antes = int(time.time())
+    id = fazer(loja_aberta, nome)
+    escuta.esperar_tipo(id, IDA_E_VOLTA[nome][-1])
+    causa = None
+    for metodo, p, corpo in (m for m in escuta.mensagens if m[1].correlation_id == id):
+        assert metodo.exchange == "loja" and metodo.routing_key == p.type and not metodo.redelivered
+        assert (p.message_id, p.correlation_id) == (f"{id}:{p.type}", id)
+        assert p.app_id == {"pedido": "pedidos", "pagamento": "pagamentos"}.get(p.type.split(".")[0], p.type.split(".")[0])
+        assert (p.content_type, p.delivery_mode, p.headers) == ("application/json", 2, {"causa": causa, "versao": 1})
+        assert antes <= p.timestamp <= time.time() + 1
+        assert not any((p.expiration, p.priority, p.reply_to, p.user_id, p.cluster_id, p.content_encoding))
+        dados = json.loads(corpo)
+        if p.type.endswith((".recusado", ".estornado", ".liberado", ".cancelado")):
+            assert dados == {"pedido": id, "motivo": CENARIOS[nome][2]}
+        else:
+            assert dados == {**cenario(nome, id), "total": total(cenario(nome))}
+        causa = p.message_id
+
+
+def test_exchange_e_filas_sao_os_do_contrato(loja_aberta):
+    """Declarar de novo com os mesmos argumentos passa; com outros, o broker recusa."""
+    quorum = {"x-queue-type": "quorum", "x-delivery-limit": 100_000}
+    for nome in SERVICOS:
+        with loja_aberta.canal() as canal:
+            canal.exchange_declare("loja", "topic", durable=True)
+            canal.queue_declare(f"{nome}.mortas", durable=True, arguments=quorum)
+            canal.queue_declare(nome, durable=True, arguments={
+                **quorum, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{nome}.mortas"})
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="PRECONDITION_FAILED"), loja_aberta.canal() as canal:
+            canal.queue_declare(nome, durable=True)
+
+
+def test_cada_fila_recebe_so_o_que_o_seu_servico_ouve(url, tmp_path):
+    loja = Loja(tmp_path / "dados", url)  # sem nenhum serviço ligado: as mensagens ficam à vista
+    with loja.canal() as canal:
+        for tipo in [*OUVINTE, "pedido.concluido", "pedido.cancelado", "algo.mais"]:
+            canal.basic_publish("loja", tipo, tipo.encode())
+        for nome in SERVICOS:
+            esperado = {tipo for tipo, ouvinte in OUVINTE.items() if ouvinte == nome}
+            esperar(lambda: canal.queue_declare(nome, passive=True).method.message_count == len(esperado), que=f"a fila {nome}")
+            assert {canal.basic_get(nome, auto_ack=True)[2].decode() for _ in esperado} == esperado
+
+
+# --- repetições ---
+
+@pytest.mark.parametrize("nome", CENARIOS)
+def test_cada_evento_entregue_de_novo_nao_muda_nem_publica_nada(loja_aberta, escuta, nome):
+    id = fazer(loja_aberta, nome)
+    escuta.esperar_tipo(id, IDA_E_VOLTA[nome][-1])
+    loja_aberta.conferir_repouso()
+    de_novo = [m for m in list(escuta.mensagens) if m[1].correlation_id == id and m[1].type in OUVINTE]
+    assert len(de_novo) == len(IDA_E_VOLTA[nome]) - 1
+    for metodo, p, corpo in reversed(de_novo):
+        loja_aberta.publicar_crua(OUVINTE[p.type], corpo, exchange="", vezes=3, **vars(p))
+    fazer(loja_aberta, "sucesso")  # passa por todas as filas, depois das repetições
+    loja_aberta.conferir_repouso()
+    assert escuta.tipos(id) == IDA_E_VOLTA[nome], "a repetição fez alguém publicar de novo"
+
+
+# --- ordens que ninguém planejou ---
+
+def test_cancelamento_que_ultrapassa_o_pedido_barra_todas_as_acoes_atrasadas(loja_aberta, escuta):
+    """A compensação chega aos três antes da ação que ela desfaz; a ação chega depois, e não faz nada."""
+    id = novo_id()
+    loja_aberta.suspender("pedidos")
+    try:
+        loja_aberta.enviar(cenario("sucesso", id))  # fica na caixa de saída
+        loja_aberta.publicar("pedido.cancelamento_solicitado", {"pedido": id, "motivo": "desisti"})
+        loja_aberta.esperar_tratar("envio", f"{id}:pedido.cancelamento_solicitado")
+        loja_aberta.esperar_tratar("pagamentos", f"{id}:envio.recusado")
+        loja_aberta.esperar_tratar("estoque", f"{id}:pagamento.estornado")
+        assert not loja_aberta.tratou("estoque", f"{id}:pedido.criado")
+    finally:
+        loja_aberta.continuar("pedidos")
+    loja_aberta.esperar_tratar("estoque", f"{id}:pedido.criado")
+    loja_aberta.conferir_repouso()
+    assert loja_aberta.resultado(id) == ("cancelado", "desisti")
+    assert set(escuta.tipos(id)) == {"pedido.cancelamento_solicitado", "envio.recusado", "pagamento.estornado",
+                                     "estoque.liberado", "pedido.criado", "pedido.cancelado"}
+
+
+@pytest.mark.parametrize("atrasado, acao", [("pagamentos", "estoque.reservado"), ("envio", "pagamento.aprovado")])
+def test_compensacao_antes_da_acao_num_servico_so(loja_aberta, atrasado, acao):
+    """O serviço está parado; a compensação entra na fila dele antes da ação."""
+    id = novo_id()
+    compensacao = {"pagamentos": "envio.recusado", "envio": "pedido.cancelamento_solicitado"}[atrasado]
+    loja_aberta.suspender(atrasado)
+    try:
+        loja_aberta.publicar(compensacao, {"pedido": id, "motivo": "desisti"})
+        loja_aberta.enviar(cenario("sucesso", id))
+        anterior = {"pagamentos": "estoque", "envio": "pagamentos"}[atrasado]
+        esperar(lambda: loja_aberta.consultar(anterior, "SELECT 1 FROM respostas WHERE pedido = ?", id), que="a ação seguir")
+    finally:
+        loja_aberta.continuar(atrasado)
+    loja_aberta.esperar_tratar(atrasado, f"{id}:{acao}")
+    loja_aberta.conferir_repouso()
+    assert loja_aberta.resultado(id) == ("cancelado", "desisti")
+
+
+def test_cancelar_antes_do_despacho_compensa_tudo(loja_aberta):
+    id = novo_id()
+    loja_aberta.suspender("pagamentos")
+    try:
+        loja_aberta.enviar(cenario("sucesso", id))
+        loja_aberta.esperar_tratar("estoque", f"{id}:pedido.criado")
+        loja_aberta.cancelar(id)
+        loja_aberta.esperar_tratar("envio", f"{id}:pedido.cancelamento_solicitado")
+    finally:
+        loja_aberta.continuar("pagamentos")
+    loja_aberta.conferir_repouso()
+    assert loja_aberta.resultado(id) == ("cancelado", "cancelado a pedido do cliente")
+
+
+def test_cancelar_duas_vezes_e_o_mesmo_que_uma(loja_aberta):
+    id = novo_id()
+    loja_aberta.suspender("estoque")
+    try:
+        loja_aberta.enviar(cenario("sucesso", id))
+        loja_aberta.cancelar(id)
+        loja_aberta.cancelar(id)
+        loja_aberta.esperar_tratar("envio", f"{id}:pedido.cancelamento_solicitado")
+    finally:
+        loja_aberta.continuar("estoque")
+    loja_aberta.conferir_repouso()
+    assert loja_aberta.resultado(id) == ("cancelado", "cancelado a pedido do cliente")
+
+
+def test_cancelar_depois_do_despacho_e_tarde_demais(loja_aberta, escuta):
+    """O pivô já passou: o pedido de cancelamento chega ao envio antes de o resultado chegar a pedidos."""
+    id = novo_id()
+    loja_aberta.enviar(cenario("sucesso", id))
+    loja_aberta.esperar_tratar("envio", f"{id}:pagamento.aprovado")
+    loja_aberta.publicar("pedido.cancelamento_solicitado", {"pedido": id, "motivo": "desisti"})
+    loja_aberta.esperar_tratar("envio", f"{id}:pedido.cancelamento_solicitado")
+    loja_aberta.conferir_repouso()
+    assert loja_aberta.resultado(id) == ("concluido", None)
+    assert "envio.recusado" not in escuta.tipos(id)
+
+
+def test_cancelar_um_pedido_terminado_nao_manda_nada(loja_aberta, escuta):
+    id = fazer(loja_aberta, "sucesso")
+    escuta.esperar_tipo(id, "pedido.concluido")
+    loja_aberta.cancelar(id)
+    fazer(loja_aberta, "sucesso")
+    assert escuta.tipos(id) == IDA_E_VOLTA["sucesso"]
+
+
+# --- muitos de uma vez ---
+
+def test_centenas_de_pedidos_de_todo_tipo_ao_mesmo_tempo(loja_aberta):
+    nomes = list(CENARIOS)
+    ids = {novo_id() + str(n): nomes[n % 4] for n in range(400)}
+    loja_aberta.enviar(*(cenario(nome, id) for id, nome in ids.items()))
+    loja_aberta.conferir_repouso()
+    for id, nome in ids.items():
+        assert loja_aberta.resultado(id) == CENARIOS[nome][1:]
+
+
+def test_disputa_pela_ultima_unidade_vende_uma_vez_so(loja_aberta):
+    ids = [novo_id() + str(n) for n in range(60)]
+    loja_aberta.enviar(*(pedido(id, "ana", "notebook", 1) for id in ids))
+    loja_aberta.conferir_repouso()
+    resultados = [loja_aberta.resultado(id) for id in ids]
+    assert resultados.count(("concluido", None)) == 2
+    assert resultados.count(("cancelado", "estoque insuficiente")) == 58

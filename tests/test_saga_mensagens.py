@@ -1,0 +1,332 @@
+"""Mensagens que um serviço não entende, eventos em que ele falha, e as filas de mensagens mortas."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+
+import pytest
+
+from conftest import esperar
+from test_saga import fazer, novo_id
+from verbos import SERVICOS, Loja, Programa, cenario, loja_aberta, loja_do_arquivo, pedido, propriedades, rodar  # noqa: F401
+
+OUVE = {"pedidos": "envio.despachado", "estoque": "pedido.criado", "pagamentos": "estoque.reservado", "envio": "pagamento.aprovado"}
+BOM = {**pedido("x"), "total": 10000}
+
+
+def com(**trocas) -> bytes:
+    return json.dumps({campo: valor for campo, valor in {**BOM, **trocas}.items() if valor is not ...}).encode()
+
+
+CORPOS = {  # o que há de errado no corpo: (o corpo, um trecho do motivo)
+    "vazio": (b"", "não é JSON"),
+    "não é JSON": (b"isto n\xc3\xa3o \xc3\xa9 JSON", "não é JSON"),
+    "JSON cortado": (com()[:-1], "não é JSON"),
+    "não é UTF-8": (b'{"pedido": "\xff"}', "UTF-8"),
+    "lista": (b"[1, 2]", "objeto"),
+    "número": (b"42", "objeto"),
+    "nulo": (b"null", "objeto"),
+    "aninhado demais": (b"[" * 30000 + b"]" * 30000, "aninhado"),
+    "grande demais": (b" " * 70000 + com(), "maior"),
+    "NaN": (com().replace(b"10000", b"NaN"), "NaN"),
+    "chave repetida": (com()[:-1] + b', "cep": "01310-100"}', "repetida"),
+    "sem pedido": (com(pedido=...), "pedido"),
+    "sem cliente": (com(cliente=...), "cliente"),
+    "sem itens": (com(itens=...), "itens"),
+    "sem total": (com(total=...), "total"),
+    "total negativo": (com(total=-1), "total"),
+    "total booleano": (com(total=True), "total"),
+    "total fracionado": (com(total=1.5), "total"),
+    "total enorme": (com(total=10 ** 18), "total"),
+    "número de quarenta algarismos": (com(total=10 ** 40), "número"),
+    "total de mil dígitos": (com().replace(b"10000", b"1" * 5000), ""),
+    "quantidade booleana": (com(itens=[{"produto": "livro", "quantidade": True}]), "quantidade"),
+    "quantidade zero": (com(itens=[{"produto": "livro", "quantidade": 0}]), "quantidade"),
+    "produto repetido": (com(itens=[{"produto": "livro", "quantidade": 1}] * 2), "duas vezes"),
+    "campo a mais": (com(desconto=10), "desconto"),
+    "id impossível": (com(pedido="a b"), "pedido"),
+    "id de outro pedido": (com(pedido="y"), "message_id"),
+    "cep curto": (com(cep="123"), "cep"),
+    "controle no cliente": (com(cliente="ana\x1b[2J"), "cliente"),
+}
+TROCAS = {  # o que há de errado nas propriedades: (as trocas, um trecho do motivo)
+    "sem type": ({"type": None}, "não ouve o evento"),
+    "type desconhecido": ({"type": "pedido.sumido"}, "não ouve o evento"),
+    "type de outro serviço": ({"type": "pedido.concluido"}, "não ouve o evento"),
+    "sem headers": ({"headers": None}, "versão"),
+    "sem versão": ({"headers": {"causa": None}}, "versão"),
+    "versão 2": ({"headers": {"causa": None, "versao": 2}}, "versão"),
+    "versão texto": ({"headers": {"causa": None, "versao": "1"}}, "versão"),
+    "versão booleana": ({"headers": {"causa": None, "versao": True}}, "versão"),
+    "causa numérica": ({"headers": {"causa": 7, "versao": 1}}, "causa"),
+    "sem message_id": ({"message_id": None}, "message_id"),
+    "message_id de outro": ({"message_id": "y:pedido.criado"}, "message_id"),
+    "correlation_id de outro": ({"correlation_id": "y"}, "correlation_id"),
+    "app_id de outro": ({"app_id": "intruso"}, "app_id"),
+    "sem app_id": ({"app_id": None}, "app_id"),
+    "content_type de outro": ({"content_type": "text/plain"}, "content_type"),
+}
+
+
+def conferir_morta(loja: Loja, nome: str, corpo: bytes, trecho: str) -> None:
+    """A mensagem foi inteira para as mortas, com o motivo, e o serviço segue de pé."""
+    [(morto, p)] = loja.esperar_morta(nome)
+    assert morto == corpo and trecho in p.headers["motivo"], p.headers
+    assert p.headers["motivo"].isprintable() and p.delivery_mode == 2
+    assert loja.programas[nome][0].vivo()
+
+
+@pytest.mark.parametrize("caso", CORPOS)
+def test_corpo_que_nao_se_entende_vai_para_as_mortas_com_o_motivo(loja_aberta, caso):
+    corpo, trecho = CORPOS[caso]
+    loja_aberta.publicar("pedido.criado", corpo, message_id="x:pedido.criado", correlation_id="x")
+    conferir_morta(loja_aberta, "estoque", corpo, trecho)
+
+
+@pytest.mark.parametrize("caso", TROCAS)
+def test_propriedades_que_nao_se_entendem_vao_para_as_mortas_com_o_motivo(loja_aberta, caso):
+    trocas, trecho = TROCAS[caso]
+    loja_aberta.publicar("pedido.criado", BOM, **trocas)
+    conferir_morta(loja_aberta, "estoque", json.dumps(BOM).encode(), trecho)
+
+
+@pytest.mark.parametrize("nome", SERVICOS)
+def test_todo_servico_separa_o_que_nao_entende_e_continua(loja_aberta, nome):
+    """Cem mensagens ruins de todo tipo, misturadas com as boas: nem uma boa espera."""
+    ids = [novo_id() for _ in range(100)]
+    loja_aberta.enviar(*(cenario("sucesso", id) for id in ids))
+    ruins = [corpo for corpo, _ in CORPOS.values()]
+    for corpo in ruins:
+        loja_aberta.publicar_crua(nome, corpo, exchange="", **propriedades(OUVE[nome], {"pedido": "x"}))
+    loja_aberta.esperar_morta(nome, len(ruins))
+    loja_aberta.conferir_repouso(mortas=len(ruins))
+    assert {loja_aberta.resultado(id) for id in ids} == {("concluido", None)}
+    assert loja_aberta.programas[nome][0].vivo()
+    assert sorted(corpo for corpo, _ in loja_aberta.mortas(nome)) == sorted(ruins)
+
+
+@pytest.mark.parametrize("motivo", ["", "x" * 201, 7, None, ["a"], "linha\nquebrada", "\ud800"])
+def test_motivo_que_nao_e_um_texto_comum_vai_para_as_mortas(loja_aberta, motivo):
+    corpo = json.dumps({"pedido": "x", "motivo": motivo}).encode()
+    loja_aberta.publicar_crua("estoque.liberado", corpo, **propriedades("estoque.liberado", {"pedido": "x"}))
+    conferir_morta(loja_aberta, "pedidos", corpo, "motivo")
+
+
+def test_propriedades_de_uma_mensagem_morta_chegam_inteiras(loja_aberta):
+    cabecalhos = {"causa": "z:outra", "versao": 9, "extra": "á", "nada": None, "sim": True}
+    loja_aberta.publicar("pedido.criado", BOM, headers=cabecalhos)
+    [(_, p)] = loja_aberta.esperar_morta("estoque")
+    esperado = propriedades("pedido.criado", BOM)
+    assert {n: getattr(p, n) for n in esperado if n != "headers"} == {n: v for n, v in esperado.items() if n != "headers"}
+    assert "versão desconhecida" in p.headers["motivo"]
+    assert {n: v for n, v in p.headers.items() if n in cabecalhos} == cabecalhos
+
+
+# --- o próprio serviço falha ---
+
+TABELA_DO_PEDIDO = {"pedidos": None, "estoque": "reservas", "pagamentos": "cobrancas", "envio": "envios"}
+
+
+def quebrar(loja: Loja, nome: str, id: str) -> None:
+    if nome == "pedidos":
+        loja.escrever("pedidos", f"CREATE TRIGGER quebrado BEFORE UPDATE ON pedidos WHEN NEW.pedido = '{id}' "
+                      "BEGIN SELECT RAISE(ABORT, 'quebrado de propósito'); END")
+    else:
+        loja.quebrar(nome, TABELA_DO_PEDIDO[nome], id)
+
+
+@pytest.mark.parametrize("nome", SERVICOS)
+def test_falha_passageira_e_tentada_de_novo_sem_segurar_os_outros(loja_aberta, nome):
+    id, mensagem = novo_id(), OUVE[nome]
+    quebrar(loja_aberta, nome, id)
+    try:
+        loja_aberta.enviar(cenario("sucesso", id), *(cenario("sucesso", novo_id()) for _ in range(50)))
+        esperar(lambda: loja_aberta.consultar(nome, "SELECT 1 FROM falhas WHERE mensagem = ?", f"{id}:{mensagem}"), que="a falha")
+        esperar(lambda: loja_aberta.pendentes() == 1, que="os outros 50 passarem")
+        assert not loja_aberta.tratou(nome, f"{id}:{mensagem}"), "a caixa de entrada engoliu o evento que falhou"
+    finally:
+        loja_aberta.consertar(nome)
+    loja_aberta.conferir_repouso()
+    assert loja_aberta.resultado(id) == ("concluido", None)
+
+
+def test_falha_que_persiste_vai_para_as_mortas_depois_de_pausas_que_crescem(loja_aberta):
+    id = novo_id()
+    loja_aberta.escrever("estoque", "CREATE TABLE tentativas (quando REAL)")
+    loja_aberta.quebrar("estoque", "reservas", id)
+    tela = len(loja_aberta.programas["estoque"][0].linhas)
+    try:
+        inicio = time.monotonic()
+        loja_aberta.enviar(cenario("sucesso", id))
+        restam, quando = [], []
+        while not loja_aberta.profundidade("estoque.mortas"):
+            assert time.monotonic() - inicio < 40, loja_aberta.tela("estoque")
+            for (agora,) in loja_aberta.consultar("estoque", "SELECT restam FROM falhas"):
+                if agora not in restam:
+                    restam.append(agora)
+                    quando.append(time.monotonic())
+            time.sleep(0.01)
+        pausas = [b - a for a, b in zip(quando, quando[1:])]
+        assert restam[:5] == [5, 4, 3, 2, 1]
+        assert all(pausa > 0.7 * 0.2 * 2 ** n for n, pausa in enumerate(pausas[:4])), pausas
+        [(corpo, p)] = loja_aberta.mortas("estoque")
+        assert json.loads(corpo) == {**cenario("sucesso", id), "total": 10000}
+        assert "quebrado de propósito" in p.headers["motivo"]
+        linhas = loja_aberta.programas["estoque"][0].linhas[tela:]
+        assert any("tento de novo" in linha for linha in linhas) and any("estoque.mortas" in linha for linha in linhas)
+        assert loja_aberta.resultado(id) == ("pendente", None), "nada foi decidido por este pedido"
+        assert loja_aberta.consultar("estoque", "SELECT 1 FROM reservas WHERE pedido = ?", id) == []
+    finally:
+        loja_aberta.consertar("estoque")
+        loja_aberta.escrever("estoque", "DROP TABLE tentativas")
+    assert mortas(loja_aberta, "estoque", "--reenviar").fim() == 0
+    loja_aberta.conferir_repouso()
+    assert loja_aberta.resultado(id) == ("concluido", None)
+
+
+def test_falha_lembrada_atravessa_um_reinicio(loja_aberta):
+    id = novo_id()
+    loja_aberta.quebrar("estoque", "reservas", id)
+    try:
+        loja_aberta.enviar(cenario("sucesso", id))
+        esperar(lambda: loja_aberta.consultar("estoque", "SELECT 1 FROM falhas"), que="a falha")
+        loja_aberta.matar("estoque")
+    finally:
+        loja_aberta.consertar("estoque")
+    loja_aberta.iniciar("estoque")
+    loja_aberta.conferir_repouso()
+    assert loja_aberta.resultado(id) == ("concluido", None)
+
+
+def test_evento_que_falha_e_chega_repetido_nao_age_duas_vezes(loja_aberta):
+    id = novo_id()
+    dados = {**cenario("sucesso", id), "total": 10000}
+    loja_aberta.quebrar("estoque", "reservas", id)
+    try:
+        loja_aberta.enviar(cenario("sucesso", id))
+        esperar(lambda: loja_aberta.consultar("estoque", "SELECT 1 FROM falhas"), que="a falha")
+        loja_aberta.publicar("pedido.criado", dados)
+        loja_aberta.publicar("pedido.criado", dados)
+    finally:
+        loja_aberta.consertar("estoque")
+    loja_aberta.publicar("pedido.criado", dados)
+    loja_aberta.conferir_repouso()
+    assert loja_aberta.resultado(id) == ("concluido", None)
+
+
+def test_tabela_que_some_por_um_momento_nao_deixa_ouvinte_para_tras(loja_aberta):
+    """Um erro do banco inteiro: o serviço recomeça a conexão, e a antiga não fica segurando mensagens."""
+    id = novo_id()
+    estoque = loja_aberta.programas["estoque"][0]
+    tela = len(estoque.linhas)
+    loja_aberta.escrever("estoque", "ALTER TABLE respostas RENAME TO escondida")
+    try:
+        loja_aberta.enviar(cenario("sucesso", id))
+        estoque.esperar_dizer("estoque.db")
+        espiadas = itertools.count(1)
+        esperar(lambda: loja_aberta.entregas("estoque") > next(espiadas) + 2, que="pelo menos três reconexões")
+    finally:
+        loja_aberta.escrever("estoque", "ALTER TABLE escondida RENAME TO respostas")
+    inicio = time.monotonic()
+    loja_aberta.conferir_repouso()
+    assert loja_aberta.resultado(id) == ("concluido", None)
+    assert time.monotonic() - inicio < 15, "as mensagens ficaram presas numa conexão abandonada"
+    assert loja_aberta.ouvintes("estoque") == 1
+    ditas = [linha for linha in estoque.linhas[tela:] if "estoque.db" in linha or "pronto" in linha]
+    assert len(ditas) == 1, f"a mesma queda virou várias linhas: {ditas}"
+    estoque.esperar_dizer("o banco voltou")
+
+
+# --- microsservicos/mortas.py ---
+
+def mortas(loja: Loja, *argumentos) -> Programa:
+    return rodar("microsservicos/mortas.py", *argumentos, url=loja.url)
+
+
+def test_mortas_vazias(loja_aberta):
+    programa = mortas(loja_aberta)
+    assert (programa.fim(), programa.texto) == (0, "0 mensagens mortas")
+    assert mortas(loja_aberta, "--reenviar").texto == "0 mensagens devolvidas às filas"
+
+
+def test_mortas_lista_sem_tirar_da_fila_e_sem_obedecer_ao_que_veio_de_fora(loja_aberta):
+    loja_aberta.publicar("pedido.criado", b"\x1b[2Japaga a tela", message_id="x:pedido.criado", correlation_id="x")
+    loja_aberta.esperar_morta("estoque")
+    for _ in range(2):
+        programa = mortas(loja_aberta, "estoque")
+        assert programa.fim() == 0
+        programa.limpo()
+        assert "x:pedido.criado" in programa.texto and "não é JSON" in programa.texto
+        assert programa.linhas[-1].startswith("1 ")
+    assert mortas(loja_aberta, "envio").texto == "0 mensagens mortas"
+
+
+def test_mortas_reenvia_so_a_mensagem_escolhida(loja_aberta):
+    ids = [novo_id(), novo_id()]
+    for id in ids:
+        dados = {**cenario("sucesso", id), "total": 10000}
+        loja_aberta.publicar("pedido.criado", dados, headers={"causa": None, "versao": 2})
+    loja_aberta.esperar_morta("estoque", 2)
+    escolhida = f"{ids[1]}:pedido.criado"
+    programa = mortas(loja_aberta, "estoque", "--reenviar", "--mensagem", escolhida)
+    assert programa.fim() == 0 and programa.linhas[-1].startswith("1 ")
+    # A versão continua desconhecida: ela volta às mortas, e a outra nunca saiu de lá.
+    esperar(lambda: sorted(p.message_id for _, p in loja_aberta.mortas("estoque")) == sorted(f"{id}:pedido.criado" for id in ids),
+            que="a escolhida voltar às mortas")
+    assert all(p.headers["motivo"].count("versão") == 1 for _, p in loja_aberta.mortas("estoque"))
+    assert mortas(loja_aberta, "estoque", "--reenviar", "--mensagem", "nada:disso").fim() == 1
+
+
+def test_morta_reenviada_que_ja_tinha_sido_tratada_nao_age_de_novo(loja_aberta):
+    id = fazer(loja_aberta, "sucesso")
+    dados = {**cenario("sucesso", id), "total": 10000}
+    loja_aberta.publicar_crua("estoque.mortas", json.dumps(dados).encode(), exchange="",
+                         **{**propriedades("pedido.criado", dados), "headers": {"causa": None, "versao": 1, "motivo": "à mão"}})
+    loja_aberta.esperar_morta("estoque")
+    assert mortas(loja_aberta, "--reenviar").fim() == 0
+    fazer(loja_aberta, "sucesso")
+    loja_aberta.conferir_repouso()
+    assert loja_aberta.resultado(id) == ("concluido", None)
+
+
+def test_mortas_as_centenas_voltam_todas(loja_aberta):
+    ids = [novo_id() for _ in range(300)]
+    gatilho = "CREATE TRIGGER quebrado BEFORE INSERT ON cobrancas BEGIN SELECT RAISE(ABORT, 'quebrado de propósito'); END"
+    loja_aberta.escrever("pagamentos", gatilho)
+    try:
+        loja_aberta.enviar(*(cenario("sucesso", id) for id in ids))
+        esperar(lambda: loja_aberta.consultar("pagamentos", "SELECT count(*) FROM falhas") == [(300,)], que="as 300 falhas")
+        loja_aberta.escrever("pagamentos", "UPDATE falhas SET restam = 1")  # encurta a espera pelas pausas
+        loja_aberta.esperar_morta("pagamentos", 300, prazo=30)
+    finally:
+        loja_aberta.consertar("pagamentos")
+    programa = mortas(loja_aberta, "pagamentos", "--reenviar")
+    assert programa.fim() == 0 and programa.linhas[-1].startswith("300 ")
+    loja_aberta.conferir_repouso()
+    assert {loja_aberta.resultado(id) for id in ids} == {("concluido", None)}
+
+
+@pytest.mark.parametrize("argumentos", [("cozinha",), ("--mensagem",), ("--enviar",)])
+def test_mortas_com_uso_errado_explica_em_uma_linha(argumentos):
+    programa = rodar("microsservicos/mortas.py", *argumentos)
+    assert programa.fim() == 2 and len(programa.linhas) == 1
+    programa.limpo()
+
+
+def test_mortas_sem_broker_explica_em_uma_linha():
+    programa = rodar("microsservicos/mortas.py")
+    assert programa.fim() != 0 and len(programa.linhas) == 1 and "127.0.0.1:1" in programa.texto
+    programa.limpo()
+
+
+def test_repor_mortas_de_todos_os_servicos_de_uma_vez(loja_aberta):
+    for nome in SERVICOS:
+        loja_aberta.publicar_crua(nome, b"ruim", exchange="", **propriedades(OUVE[nome], {"pedido": "x"}))
+        loja_aberta.esperar_morta(nome)
+    assert mortas(loja_aberta).linhas[-1].startswith("4 ")
+    programa = mortas(loja_aberta, "--reenviar")
+    assert programa.fim() == 0 and programa.linhas[-1].startswith("4 ")
+    for nome in SERVICOS:
+        loja_aberta.esperar_morta(nome)
