@@ -21,7 +21,7 @@ from typing import NamedTuple
 import pika
 
 from conftest import esperar
-from verbos import M, SERVICOS, propriedades
+from verbos import M, propriedades
 
 MAIOR = 64 * 1024  # bytes de um corpo que ainda é lido
 ESCAPES = "\x1b]0;tomado\x07\x1b[2J\x1b[31m\x9b31m\u202e"
