@@ -28,8 +28,9 @@ import servico_pedidos
 import veredito
 from comandos import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
 from coreografia import SERVICOS
+from diagrama import Diagrama
 from mensageria import BrokerFora, Plateia
-from observador import RAIAS, desenhar_recebidas
+from observador import NOMES, RAIAS, desenhar_recebidas
 from processo import Processo
 from rastro import Movimento, onde_espera
 from servico import pasta_dos_dados
@@ -42,8 +43,9 @@ POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha d
 class Lancador:
     """A execução inteira: o broker, os quatro processos, a plateia e a espera."""
 
-    def __init__(self, dados: Path, no):
+    def __init__(self, dados: Path, no, diagrama: Diagrama | None = None):
         self.dados, self.pasta, self.no = dados, pasta_dos_dados(dados), no
+        self.diagrama = diagrama
         self.linhas: queue.Queue = queue.Queue()
         self.processos = {nome: Processo(nome, dados, self.linhas) for nome in SERVICOS}
         self.iniciados: list[Processo] = []
@@ -75,7 +77,7 @@ class Lancador:
             time.sleep(espera)
             return
         try:
-            for linha in self.torneira.passar(desenhar_recebidas(self.plateia.receber(espera))):
+            for linha in self.torneira.passar(desenhar_recebidas(self.plateia.receber(espera), self.diagrama)):
                 dizer(linha)
         except Falha:
             self.plateia.fechar()
@@ -186,6 +188,7 @@ def opcoes():
     opcoes.add_argument("--ate-concluir", action="store_true", help="para quando todo pedido terminar, com o veredito")
     opcoes.add_argument("--paciencia", metavar="S", type=inteiro, default=60,
                         help="com --ate-concluir: desiste depois de S segundos sem nada se mover (padrão: 60)")
+    opcoes.add_argument("--diagrama", metavar="F", help="escreve em F o diagrama de sequência (Mermaid) desta execução")
     opcoes.add_argument("--estado", action="store_true", help="mostra o estado final em JSON e sai; não precisa de broker")
     opcoes.add_argument("--limpar", action="store_true", help="antes de tudo, volta às linhas iniciais e esvazia as filas")
     opcoes.add_argument("--sim", action="store_true", help="com --limpar: não pergunta")
@@ -202,10 +205,11 @@ def main() -> int:
         return 0
     if escolha.limpar:
         confirmar_limpeza(pasta, escolha.sim)
+    diagrama = Diagrama(escolha.diagrama, NOMES, len(pedidos)) if escolha.diagrama else None
     dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
     lancador = None
     try:
-        lancador = Lancador(dados, garantir_broker(dados))
+        lancador = Lancador(dados, garantir_broker(dados), diagrama)
         if escolha.limpar:
             bancos.limpar(pasta)
             mensageria.esvaziar_filas()

@@ -23,8 +23,9 @@ from banco import Presenca, limpar
 from comandos import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos
 from coordenador import ESPERA, Coordenador
 from decisoes import LogDeDecisoes
+from diagrama import Diagrama
 from execucao import Execucao, viva
-from narracao import Narrador
+from narracao import RAIAS, Narrador
 from participante import Participante
 from recuperacao import em_duvida, recuperar
 from tela import Falha, Progresso, alertar, dizer, executar
@@ -112,8 +113,9 @@ def operar(opcoes: argparse.Namespace, pasta: Path, participantes: list[Particip
 def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Participante],
             log: LogDeDecisoes, novos: list[dict]) -> int:
     """Recupera, conduz os pedidos, e termina com o veredito; devolve o status de saída."""
+    diagrama = Diagrama(opcoes.diagrama, RAIAS, len(novos)) if opcoes.diagrama else None
+    narrador = Narrador(len(novos) <= POUCOS, diagrama)
     quedas.armar(opcoes.cair_em)
-    narrador = Narrador(len(novos) <= POUCOS, opcoes.diagrama)
     narrar = narrador.narrar if narrador.raias or narrador.diagrama else None
     operador.conferir(participantes, log)
     if not opcoes.sem_recuperar:

@@ -5,24 +5,19 @@ O coordenador conta cada passo uma vez; daqui saem todos os desenhos.
 
 from __future__ import annotations
 
-from tela import Raias, dizer, em_portugues, visivel
+from diagrama import Diagrama
+from tela import Raias, dizer, visivel
 
 RAIAS = ["Coordenador", "Pedidos", "Estoque", "Pagamentos", "Envio"]
 
 
 class Narrador:
-    """desenhar: se a tela mostra as raias. diagrama: arquivo Mermaid a escrever, ou None. Levanta Falha."""
+    """desenhar: se a tela mostra as raias. diagrama: o arquivo Mermaid aberto, ou None."""
 
-    def __init__(self, desenhar: bool, diagrama: str | None = None):
+    def __init__(self, desenhar: bool, diagrama: Diagrama | None = None):
         self.raias = Raias(RAIAS) if desenhar else None
         self.cabecalho_dito = False
-        self.diagrama = None
-        if diagrama:
-            try:
-                self.diagrama = open(diagrama, "w", encoding="utf-8")
-            except OSError as erro:
-                raise em_portugues(erro, diagrama) from erro
-            self._escrever("sequenceDiagram", *(f"    participant {nome}" for nome in RAIAS))
+        self.diagrama = diagrama
 
     def narrar(self, pedido: str, de: str, para: str | None, texto: str, cor: str | None = None) -> None:
         """Um passo: a mensagem `texto` de uma raia a outra, ou (para=None) algo dentro da raia `de`."""
@@ -33,11 +28,4 @@ class Narrador:
             dizer(self.raias.seta(pedido, de, para, visivel(texto)) if para else
                   self.raias.nota(pedido, de, texto), cor)
         if self.diagrama:
-            # No Mermaid, ";" e "#" dentro de um texto encerram a mensagem.
-            limpo = visivel(texto).replace("#", "nº").replace(";", ",")
-            self._escrever(f"    {de}->>{para}: {limpo} ({pedido})" if para else f"    Note over {de}: {limpo} ({pedido})")
-
-    def _escrever(self, *linhas: str) -> None:
-        # Linha a linha, e já no arquivo: uma queda de propósito também deixa o seu diagrama.
-        self.diagrama.write("\n".join(linhas) + "\n")
-        self.diagrama.flush()
+            self.diagrama.seta(pedido, de, para, texto) if para else self.diagrama.nota(pedido, de, texto)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 RAIZ = Path(__file__).resolve().parent.parent
-GEMEOS = ["loja.py", "tela.py", "banco.py", "veredito.py", "comandos.py"]
+GEMEOS = ["loja.py", "tela.py", "banco.py", "veredito.py", "comandos.py", "diagrama.py"]
 
 
 @pytest.mark.parametrize("nome", GEMEOS)
