@@ -69,7 +69,7 @@ def _resumo(recebida) -> tuple[str, str, dict]:
 
 def _cor(tipo: str) -> str | None:
     if tipo in COMPENSACOES:
-        return "amarelo"
+        return "roxo"
     if tipo.endswith((".recusado", ".cancelado", ".cancelamento_solicitado")):
         return "vermelho"
     return "verde" if tipo == "pedido.concluido" else None

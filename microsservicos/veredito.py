@@ -155,7 +155,7 @@ def mostrar_finais(pasta: Path, pedidos: list[str]) -> list[tuple]:
         linha = f"  {curto(pedido):12} {curto(cliente, 10):10} {reais(total):>13}  {como}{': ' + motivo if motivo else ''}"
         if len(linha) > LARGURA:
             linha = linha.replace(f": {motivo}", f":\n      {motivo}")
-        dizer(linha, {"concluido": "verde", "cancelado": "amarelo"}.get(como, "vermelho"))
+        dizer(linha, {"concluido": "verde", "cancelado": "roxo"}.get(como, "vermelho"))
     return finais
 
 

@@ -147,7 +147,7 @@ class Coordenador:
         agora = time.monotonic()
         if t.parada_desde is None:
             t.parada_desde = agora
-            self._contar(t, participante.nome, None, f"espera {nome}, com {dona}", "amarelo")
+            self._contar(t, participante.nome, None, f"espera {nome}, com {dona}", "roxo")
         if agora - t.parada_desde < self.espera:
             return None
         pasta, execucao = participante.arquivo.caminho.parent, dona.rsplit("-", 1)[0]

@@ -61,7 +61,7 @@ def _resolver(execucao: str, participantes: list[Participante], log: LogDeDeciso
                     "Devolva o log certo, ou decida com --forcar (ver --em-duvida).")
         return
     if achadas:
-        dizer(f"Recuperação: a execução {execucao} morreu e deixou {len(achadas)} em dúvida.", "amarelo")
+        dizer(f"Recuperação: a execução {execucao} morreu e deixou {len(achadas)} em dúvida.", "roxo")
     for nome, (_, pedido, onde) in achadas.items():
         _resolver_transacao(nome, pedido, onde, log.decisao(nome), narrar)
     if len(achadas) > POUCAS:
@@ -78,7 +78,7 @@ def _resolver_transacao(nome: str, pedido: str, onde: list[Participante], decisa
     motivo = None if decisao == CONFIRMAR else SEM_DECISAO
     if narrar:
         for participante in onde:
-            narrar(pedido, participante.nome, "Coordenador", "em dúvida?", "amarelo")
+            narrar(pedido, participante.nome, "Coordenador", "em dúvida?", "roxo")
         texto = "o log não tem decisão: aborto presumido" if motivo else "o log tem CONFIRMAR"
         narrar(pedido, "Coordenador", None, f"{nome}: {texto}", "verde" if motivo is None else "vermelho")
     # Pedidos, que é o primeiro, é avisado por último: o resultado só aparece depois dos efeitos.

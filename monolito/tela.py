@@ -3,8 +3,9 @@
 Este arquivo existe igual nas duas pastas (monolito/ e microsservicos/): o mesmo
 desenho conta a 2PC e a saga. Um teste garante que as duas cópias não divergem.
 
-A tela tem 80 colunas. A cor é um enfeite: nada é dito só por ela. Onde o terminal
-não conhece um caractere, ele vira o parente mais próximo em vez de um erro.
+A tela tem 80 colunas. A cor é um enfeite: nada é dito só por ela, e todas se leem em fundo
+claro e em fundo escuro (por isso não há amarelo nem azul). Onde o terminal não conhece
+um caractere, ele vira o parente mais próximo em vez de um erro.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import time
 import unicodedata
 
 LARGURA = 80
-CORES = {"verde": "32", "vermelho": "31", "amarelo": "33", "azul": "36", "fraco": "2", "forte": "1"}
+CORES = {"verde": "32", "vermelho": "31", "roxo": "35", "fraco": "2", "forte": "1"}
 SEM_UNICODE = {"─": "-", "═": "=", "│": "|", "├": "|", "┤": "|", "╞": "|", "╡": "|", "▶": ">", "◀": "<",
                "●": "*", "○": "o", "…": "~", "·": "-", "█": "#", "░": ".", "«": '"', "»": '"', "—": "-", "×": "x"}
 
