@@ -20,7 +20,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -201,6 +201,7 @@ class Loja:
         self.programas: dict[str, list[Programa]] = {nome: [] for nome in SERVICOS}
         self.enviados: dict[str, dict] = {}
         self.inicial = json.loads(json.dumps(INICIAL))
+        self._conexao: pika.BlockingConnection | None = None
         for nome in SERVICOS:
             M.banco.abrir(self.pasta / f"{nome}.db", MODULOS[nome].TABELAS + ";" + M.caixas.TABELAS).close()
         if fartura:
@@ -315,11 +316,20 @@ class Loja:
 
     @contextmanager
     def canal(self):
-        """Um canal do pika, com as filas já declaradas."""
-        with closing(pika.BlockingConnection(pika.URLParameters(self.url))) as conexao:
-            canal = conexao.channel()
+        """Um canal do pika, com as filas já declaradas; a conexão é uma só, enquanto durar."""
+        try:
+            canal = self._conexao.channel()
+        except (AttributeError, pika.exceptions.AMQPError):
+            endereco = pika.URLParameters(self.url)
+            endereco.heartbeat = 0  # o teste passa muito tempo sem falar com o broker
+            self._conexao = pika.BlockingConnection(endereco)
+            canal = self._conexao.channel()
             M.mensageria.declarar(canal)
+        try:
             yield canal
+        finally:
+            with suppress(pika.exceptions.AMQPError):  # a peça pode ter fechado o canal, ou matado o broker
+                canal.close()
 
     def publicar(self, tipo: str, dados, **trocas) -> None:
         """Publica um evento no exchange, como quem manda; `trocas` troca propriedades (None: tira)."""
@@ -340,6 +350,13 @@ class Loja:
     def ouvintes(self, fila: str) -> int:
         with self.canal() as canal:
             return canal.queue_declare(fila, passive=True).method.consumer_count
+
+    def voltou(self, fila: str) -> bool:
+        """Se a fila existe e tem ouvinte, sem a declarar por conta do teste."""
+        try:
+            return self.ouvintes(fila) > 0
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
 
     def entregas(self, fila: str) -> int:
         """Quantas vezes a próxima mensagem da fila já foi entregue e voltou; espiar também conta."""
@@ -408,6 +425,8 @@ class Loja:
     def fechar(self) -> None:
         """Nenhum processo fica; SIGKILL serve, porque a peça já acabou."""
         self.matar()
+        if self._conexao and self._conexao.is_open:
+            self._conexao.close()
 
 
 def propriedades(tipo: str, dados) -> dict:
