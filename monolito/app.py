@@ -26,7 +26,7 @@ from decisoes import LogDeDecisoes
 from diagrama import Diagrama
 from execucao import Execucao, viva
 from narracao import RAIAS, Narrador
-from participante import Participante
+from participante import ForaDoAr, Participante
 from recuperacao import em_duvida, recuperar
 from tela import Falha, Progresso, alertar, dizer, executar
 from veredito import imprimir_estado, veredito
@@ -45,7 +45,8 @@ def main() -> int:
     presenca = Presenca(pasta)
     presenca.entrar()
     with ExitStack() as abertos:
-        participantes = [Participante(negocio, pasta) for negocio in NEGOCIOS]
+        participantes = [(ForaDoAr if negocio.arquivo == opcoes.sem_participante else Participante)(negocio, pasta)
+                         for negocio in NEGOCIOS]
         for participante in participantes:
             abertos.callback(participante.arquivo.fechar)
         if opcoes.estado:
@@ -69,6 +70,8 @@ def ler_opcoes() -> argparse.Namespace:
                         help=f"segundos que um pedido espera por uma trava (padrão: {ESPERA:.0f})")
     grupo = opcoes.add_argument_group("quebrar e consertar")
     grupo.add_argument("--cair-em", metavar="PONTO", choices=quedas.PONTOS, help="o processo morre de verdade num dos pontos abaixo")
+    grupo.add_argument("--sem-participante", metavar="NOME", choices=[negocio.arquivo for negocio in NEGOCIOS],
+                       help="um dono não responde: " + ", ".join(negocio.arquivo for negocio in NEGOCIOS))
     grupo.add_argument("--em-duvida", action="store_true", help="lista o que espera uma decisão e o que isso trava; não resolve nada")
     grupo.add_argument("--sem-recuperar", action="store_true", help="não roda a recuperação na partida")
     grupo.add_argument("--forcar", metavar="TRANSACAO=DECISAO",

@@ -27,7 +27,7 @@ from arquivo import Arquivo
 from decisoes import ABORTAR, CONFIRMAR, LogDeDecisoes
 from execucao import Execucao, viva
 from lote import Lote
-from participante import Participante, Recusa, Travada
+from participante import Participante, Recusa, SemResposta, Travada
 from tela import Falha, alertar, em_portugues
 
 ESPERA = 2.0  # segundos que uma transação espera por uma trava antes de virar um NÃO
@@ -132,7 +132,8 @@ class Coordenador:
             voto = self._esperar_trava(participante, t, voto)
         if isinstance(voto, Recusa):
             t.decisao, t.motivo = ABORTAR, str(voto)
-            self._contar(t, participante.nome, EU, f"NÃO: {t.motivo}", "vermelho")
+            if not isinstance(voto, SemResposta):
+                self._contar(t, participante.nome, EU, f"NÃO: {t.motivo}", "vermelho")
             self._contar(t, EU, None, f"ABORTAR: {t.motivo}", "vermelho")
         elif voto:
             t.pedido, t.sim, t.parada_desde = voto, t.sim + 1, None

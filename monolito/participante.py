@@ -43,6 +43,10 @@ class Travada(Exception):
         self.linha, self.transacao = linha, transacao
 
 
+class SemResposta(Recusa):
+    """Ninguém votou: o participante não respondeu, e o coordenador conta isso como um NÃO."""
+
+
 class Negocio(NamedTuple):
     """O que um dono de dados diz sobre si; a última coisa do arquivo de cada um.
 
@@ -171,3 +175,13 @@ class Participante:
                 self.abortar(banco, duvida.transacao, None, motivo)
             banco.execute("INSERT INTO heuristicas (transacao, execucao, pedido, decisao) VALUES (?, ?, ?, ?)",
                           (*duvida, decisao))
+
+
+class ForaDoAr(Participante):
+    """Um participante com quem não se consegue falar, como se o servidor do banco dele estivesse desligado."""
+
+    def preparar(self, transacoes: list) -> dict:
+        return {transacao.nome: SemResposta(f"{self.nome} não responde") for transacao in transacoes}
+
+    def encerrar(self, decididas: list) -> None:
+        raise sqlite3.OperationalError(f"{self.nome} não responde")
