@@ -13,10 +13,11 @@ import signal
 import pytest
 
 from cluster import rabbitmqctl
-from conftest import RAIZ, esperar, fila_no_disco
+from conftest import RAIZ, esperar
 from morrer_em import PONTOS
 from test_saga import novo_id
-from verbos import M, MODULOS, SERVICOS, Escuta, Loja, Programa, cenario, loja, loja_aberta, loja_do_arquivo, mistura  # noqa: F401
+from verbos import (M, MODULOS, SERVICOS, Escuta, Loja, Programa, cenario, filas_no_disco, loja_aberta,  # noqa: F401
+                    loja_do_arquivo, mistura)
 
 
 def acumular(loja: Loja, nome: str, quantos: int) -> None:
@@ -218,8 +219,7 @@ def test_broker_reiniciado_e_depois_morto_sob_os_servicos(broker_proprio, tmp_pa
         loja.suspender("envio")
         loja.enviar(*mistura(300, "a"))
         esperar(lambda: len(loja.consultar("pagamentos", "SELECT 1 FROM cobrancas")) > 100, que="a fila do envio crescer")
-        esperar(lambda: all(fila_no_disco(broker_proprio, fila) for nome in SERVICOS for fila in (nome, f"{nome}.mortas")),
-                que="as filas no disco")
+        esperar(lambda: filas_no_disco(broker_proprio), que="as filas no disco")
 
         broker_proprio.matar()  # sem aviso, com centenas de mensagens nas filas
         loja.continuar("envio")
@@ -250,8 +250,7 @@ def test_broker_e_servicos_mortos_muitas_vezes(broker_proprio, tmp_path):
     try:
         for rodada in range(6):
             loja.enviar(*mistura(500, f"r{rodada}"))
-            esperar(lambda: all(fila_no_disco(broker_proprio, fila) for nome in SERVICOS for fila in (nome, f"{nome}.mortas")),
-                    que="as filas no disco")
+            esperar(lambda: filas_no_disco(broker_proprio), que="as filas no disco")
             meta = loja.pendentes() - acaso.randrange(200)
             esperar(lambda: loja.pendentes() <= meta, que="um pouco de trabalho")
             vitimas = acaso.sample(SERVICOS, 2)
