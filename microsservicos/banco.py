@@ -36,6 +36,7 @@ def abrir(caminho: Path, tabelas: str) -> sqlite3.Connection:
         banco = sqlite3.connect(caminho, timeout=ESPERA, isolation_level=None, check_same_thread=False)
         versao = banco.execute("PRAGMA user_version").fetchone()[0]
         if versao == 0:
+            _recusar_alheio(banco, caminho)
             banco.execute(f"PRAGMA page_size={PAGINA}")
             _usar_wal(banco)
         banco.execute("PRAGMA synchronous=FULL")
@@ -47,6 +48,13 @@ def abrir(caminho: Path, tabelas: str) -> sqlite3.Connection:
     except (sqlite3.Error, OSError) as erro:
         raise em_portugues(erro, str(caminho)) from erro
     return banco
+
+
+def _recusar_alheio(banco: sqlite3.Connection, caminho: Path) -> None:
+    # Antes de trocar o diário, que já seria mexer no arquivo de outro programa. Uma consulta só:
+    # entre duas, outro processo desta loja poderia criar as tabelas.
+    if banco.execute("SELECT count(*) FROM sqlite_master, pragma_user_version WHERE user_version = 0").fetchone()[0]:
+        raise Falha(f"{caminho} é um banco SQLite de outro programa: use --dados OUTRA_PASTA", 2)
 
 
 def _usar_wal(banco: sqlite3.Connection) -> None:
@@ -67,8 +75,7 @@ def _criar(banco: sqlite3.Connection, tabelas: str, caminho: Path) -> None:
     with transacao(banco):
         if banco.execute("PRAGMA user_version").fetchone()[0]:
             return  # outro processo criou enquanto esperávamos a vez
-        if banco.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise Falha(f"{caminho} é um banco SQLite de outro programa: use --dados OUTRA_PASTA", 2)
+        _recusar_alheio(banco, caminho)
         for comando in tabelas.split(";"):
             if comando.strip():
                 banco.execute(comando)
