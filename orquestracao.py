@@ -183,8 +183,9 @@ def criar_bancos(dados: Path) -> None:
 
 
 def opcoes():
-    opcoes = Opcoes("Inicia os quatro serviços, envia um pedido, mostra cada evento da saga e fica ouvindo.\n"
-                    "Não comanda a saga, que é coreografada: só inicia e vigia os processos.")
+    opcoes = Opcoes("Inicia os quatro serviços, envia um pedido, mostra cada evento da saga\n"
+                    "e fica ouvindo. Não comanda a saga, que é coreografada: só inicia e\n"
+                    "vigia os processos.")
     opcoes.dos_dados("microsservicos")
     opcoes.dos_pedidos()
     opcoes.add_argument("--sem-pedido", action="store_true", help="não envia nada, só ouve")

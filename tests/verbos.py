@@ -16,6 +16,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -414,6 +415,11 @@ class Loja:
             tratados = {m for m, in self.consultar(nome, "SELECT mensagem FROM caixa_entrada")}
             assert {f"{id}:{tipo}" for id in concluidos} <= tratados, f"{nome} não tratou tudo o que acabou bem"
 
+    def conferir_contas_parciais(self) -> None:
+        """As promessas que valem a qualquer instante, mesmo com pedidos pendentes."""
+        violadas = {nome: linhas for nome, linhas in M.veredito.violacoes(self.pasta).items() if linhas}
+        assert not violadas, violadas
+
     def limpa(self) -> bool:
         """Se outro teste pode usar esta loja: nada pendente, nada nas mortas, e os quatro de pé."""
         with self.canal() as canal:
@@ -475,6 +481,48 @@ class Escuta:
 
     def __exit__(self, *_):
         self._conexao.close()
+
+
+class Porta:
+    """Uma porta desta máquina que leva a outra, e que se abre, se corta e se fecha como uma rede ruim."""
+
+    def __init__(self, destino: int):
+        self.destino = destino
+        self._entrada = socket.create_server(("127.0.0.1", 0))
+        self.numero = self._entrada.getsockname()[1]
+        self._ligacoes: list[socket.socket] = []
+        self.cortar()
+
+    def abrir(self) -> None:
+        self._entrada = socket.create_server(("127.0.0.1", self.numero))
+        threading.Thread(target=self._atender, args=(self._entrada,), daemon=True).start()
+
+    def cortar(self) -> None:
+        """Derruba o que está passando; quem tentar de novo encontra a porta fechada."""
+        self._desligar(self._entrada, *self._ligacoes)
+        self._ligacoes.clear()
+
+    def _atender(self, entrada: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                de_fora = entrada.accept()[0]
+                para_dentro = socket.create_connection(("127.0.0.1", self.destino))
+                self._ligacoes += [de_fora, para_dentro]
+                for de, para in ((de_fora, para_dentro), (para_dentro, de_fora)):
+                    threading.Thread(target=self._levar, args=(de, para), daemon=True).start()
+
+    def _levar(self, de: socket.socket, para: socket.socket) -> None:
+        with suppress(OSError):
+            while pedaco := de.recv(65536):
+                para.sendall(pedaco)
+        self._desligar(de, para)
+
+    @staticmethod
+    def _desligar(*sockets: socket.socket) -> None:
+        for um in sockets:
+            with suppress(OSError):
+                um.shutdown(socket.SHUT_RDWR)
+            um.close()
 
 
 # --- para quem importa estes nomes como fixtures ---
