@@ -63,6 +63,7 @@ class Arquivo:
             self._falha = erro
             raise
         self.no_disco = self.gravadas
+        quedas.passo()
 
     def fechar(self) -> None:
         if self._wal is not None:
@@ -97,10 +98,10 @@ class Gravacao:
                 quedas.passo()
                 banco.execute("COMMIT")
                 arquivo.gravadas += 1
+                quedas.passo()
                 if self.forcada:
                     arquivo.sincronizar()
                     arquivo.forcadas += 1
-                quedas.passo()
         finally:
             if banco.in_transaction:
                 banco.execute("ROLLBACK")

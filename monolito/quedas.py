@@ -40,7 +40,7 @@ def ponto(nome: str) -> None:
 
 
 def passo() -> None:
-    """Chamado antes e depois de cada COMMIT que grava algo, forçado ou não."""
+    """Chamado antes e depois de cada COMMIT que grava algo, e depois de cada fsync."""
     global _faltam
     if _faltam:
         _faltam -= 1

@@ -202,23 +202,25 @@ def conferir_repouso(pasta: Path) -> None:
 class Disco:
     """Lembra até onde cada WAL foi forçado, e tira o resto: o que uma queda de energia poderia levar."""
 
-    def __init__(self):
+    def __init__(self, antes: Disco | None = None):
         self._caixa = mmap.mmap(-1, 4096)
+        if antes:
+            self._caixa[:] = antes._caixa[:]
 
     def vigiar(self) -> None:
         """No filho: anota o tamanho do WAL cada vez que ele é forçado."""
-        sincronizar, disco = M.arquivo.Arquivo.sincronizar, self
+        sincronizar, forcar, qual = M.arquivo.Arquivo.sincronizar, M.arquivo.forcar_ao_disco, []
 
-        def sincronizar_e_anotar(self):
+        def sincronizar_sabendo(self):
+            qual[:] = [self.caminho.stem]
             sincronizar(self)
-            disco._anotar(self.caminho)
 
-        M.arquivo.Arquivo.sincronizar = sincronizar_e_anotar
+        def forcar_e_anotar(wal):
+            forcar(wal)
+            texto = json.dumps({**self.forcado(), qual[0]: os.fstat(wal).st_size}).encode()
+            self._caixa[:] = texto.ljust(4096, b"\0")
 
-    def _anotar(self, caminho: Path) -> None:
-        wal = Path(f"{caminho}-wal")
-        texto = json.dumps({**self.forcado(), caminho.stem: wal.stat().st_size if wal.exists() else 0}).encode()
-        self._caixa[:] = texto.ljust(4096, b"\0")
+        M.arquivo.Arquivo.sincronizar, M.arquivo.forcar_ao_disco = sincronizar_sabendo, forcar_e_anotar
 
     def forcado(self) -> dict[str, int]:
         texto = self._caixa[:].rstrip(b"\0")

@@ -498,18 +498,27 @@ def forcar_e_morrer(pasta, escolha):
 
 # --- quem está vivo ---
 
-def test_recuperacao_nao_toca_no_que_outro_processo_conduz(pasta):
+@pytest.fixture
+def vivo(pasta):
+    """Um processo parado com todos os votos na mão e nenhuma decisão; `soltar()` o deixa terminar."""
     avisar, ouvir = os.pipe(), os.pipe()
-    vivo = Filho(parar_no_meio, pasta, avisar[1], ouvir[0])
-    os.read(avisar[0], 1)  # o filho votou em tudo e está parado antes da decisão
+    filho = Filho(parar_no_meio, pasta, avisar[1], ouvir[0])
+    os.read(avisar[0], 1)
+    filho.soltar = lambda: (os.write(ouvir[1], b"x"), filho.esperar())
+    yield filho
+    if not hasattr(filho, "morto"):
+        filho.matar()
+        filho.esperar()
+
+
+def test_recuperacao_nao_toca_no_que_outro_processo_conduz(pasta, vivo):
     transacao = Retrato(pasta).preparadas["pedidos"]["p-1"]
     no_filho(so_recuperar, pasta)
     assert Retrato(pasta).esperando("p-1") == set(DONOS)
     assert "está viva" in no_filho(operar, pasta, f"{transacao}=abortar").saida
     no_filho(atender, pasta, [pedido("p-2")])
     assert Retrato(pasta).motivos["p-2"] == f"livro travado pela transação {transacao}"
-    os.write(ouvir[1], b"x")
-    vivo.esperar()
+    vivo.soltar()
     no_filho(so_recuperar, pasta)
     conferir_repouso(pasta)
     assert Retrato(pasta).pedidos == {"p-1": "concluido", "p-2": "cancelado"}

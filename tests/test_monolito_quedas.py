@@ -1,7 +1,7 @@
 """O monolito morre em cada passo durável, e de novo durante a recuperação: as promessas valem sempre.
 
-Os pontos não vêm de uma lista: cada COMMIT dá dois, um antes e um depois dele, e a varredura
-vai até a execução chegar ao fim sem morrer.
+Os pontos não vêm de uma lista: cada COMMIT dá dois, antes e depois dele, e cada fsync mais um; a
+varredura vai até a execução chegar ao fim sem morrer.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ ROTEIROS = {
     "dois pedidos, a última unidade": [pedido("p-1", "ana", "notebook", 2), pedido("p-2", "ana", "notebook", 1)],
     "um depois do outro": [pedido("p-1"), pedido("p-2")],
 }
+LONGOS = ["dois pedidos, a última unidade", "um depois do outro"]
+TODOS = [pytest.param(nome, marks=pytest.mark.longo) if nome in LONGOS else nome for nome in ROTEIROS]
 JUNTOS = [nome for nome in ROTEIROS if nome.startswith("dois")]
 
 
@@ -85,7 +87,7 @@ def conferir_fim(pasta, antes: Retrato) -> None:
     assert antes.cancelados <= set(depois.pedidos) - concluidos
 
 
-@pytest.mark.parametrize("roteiro", ROTEIROS)
+@pytest.mark.parametrize("roteiro", TODOS)
 def test_morre_em_cada_passo_e_de_novo_em_cada_passo_da_recuperacao(roteiro, rapida, capsys):
     modelo, ids = nova_pasta(rapida / "modelo"), [p["pedido"] for p in ROTEIROS[roteiro]]
     quedas = duplas = 0
@@ -108,18 +110,21 @@ def test_morre_em_cada_passo_e_de_novo_em_cada_passo_da_recuperacao(roteiro, rap
 
 def varrer_recuperacao(caida, outra, ids, antes) -> int:
     """Morre em cada passo da recuperação de `caida`, e confere; devolve em quantos morreu."""
+    anterior = None
     for passo in count(1):
         copiar(caida, outra)
-        morreu = no_filho(recuperar, outra, passo, Disco()).morto
-        if morreu:
-            assert conferir_queda(outra, ids).confirmados == antes.confirmados
-            no_filho(so_recuperar, outra)
-        conferir_fim(outra, antes)
-        if not morreu:
+        if not no_filho(recuperar, outra, passo, Disco()).morto:
+            conferir_fim(outra, antes)
             return passo - 1
+        meio = conferir_queda(outra, ids)
+        assert meio.confirmados == antes.confirmados
+        if meio.tudo() != anterior:  # um disco igual ao do passo anterior já foi recuperado
+            no_filho(so_recuperar, outra)
+            conferir_fim(outra, antes)
+        anterior = meio.tudo()
 
 
-@pytest.mark.parametrize("roteiro", ["sucesso", "um depois do outro", "dois pedidos, o mesmo produto"])
+@pytest.mark.parametrize("roteiro", ["sucesso", "dois pedidos, o mesmo produto", TODOS[-1]])
 def test_queda_de_energia_leva_o_que_nao_foi_forcado(roteiro, rapida, capsys):
     """Em cada passo, tudo o que não foi forçado some: em todos os bancos, ou num deles só."""
     modelo, ids = nova_pasta(rapida / "modelo"), [p["pedido"] for p in ROTEIROS[roteiro]]
@@ -144,6 +149,39 @@ def test_queda_de_energia_leva_o_que_nao_foi_forcado(roteiro, rapida, capsys):
             conferir_fim(de_novo, antes)
     with capsys.disabled():
         print(f"\n  {roteiro}: {quedas} quedas de energia")
+
+
+def test_queda_de_energia_em_cada_passo_da_recuperacao(rapida, capsys):
+    """O processo morre com a decisão já no log, forçada ou não; a energia cai durante a recuperação."""
+    modelo, quedas = nova_pasta(rapida / "modelo"), 0
+    for passo in count(1):
+        caida, disco = copiar(modelo, rapida / "caida"), Disco()
+        if not no_filho(rodar, caida, "sucesso", passo, disco).morto:
+            break
+        if Retrato(copiar(caida, rapida / "olhada")).decididos():
+            quedas += cortar_em_cada_passo(caida, disco, rapida / "outra")
+    with capsys.disabled():
+        print(f"\n  {quedas} quedas de energia durante a recuperação")
+
+
+def cortar_em_cada_passo(caida, disco, outra) -> int:
+    quedas, anterior = 0, None
+    for passo in count(1):
+        copiar(caida, outra)
+        depois = Disco(disco)
+        morreu = no_filho(recuperar, outra, passo, depois).morto
+        restos = depois.restos(outra)
+        agora = depois.forcado(), [(wal.name, wal.stat().st_size) for wal in sorted(outra.glob("*-wal"))]
+        novidade, anterior = agora != anterior, agora
+        for cortados in [restos, *([banco] for banco in restos if len(restos) > 1)] if novidade else []:
+            quedas += 1
+            cortada = copiar(outra, outra.with_name("cortada"))
+            depois.cortar(cortada, cortados)
+            antes = conferir_queda(cortada, ["p-1"], energia=True)
+            no_filho(so_recuperar, cortada)
+            conferir_fim(cortada, antes)
+        if not morreu:
+            return quedas
 
 
 def test_morre_ao_criar_os_bancos(rapida):
