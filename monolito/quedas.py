@@ -14,13 +14,13 @@ from tela import dizer
 
 PONTOS = {
     "antes-de-preparar": "o coordenador tem o pedido e ainda não falou com ninguém",
-    "entre-votos": "Pedidos e Estoque votaram SIM; Pagamentos e Envio ainda não sabem de nada",
+    "entre-votos": "Pedidos e Estoque votaram SIM; os outros não sabem de nada",
     "antes-da-decisao": "todos votaram SIM; a decisão não está no log",
     "depois-da-decisao": "CONFIRMAR está no log; ninguém foi avisado",
     "entre-confirmacoes": "Estoque e Pagamentos confirmaram; Envio e Pedidos não",
     "antes-do-fim": "todos confirmaram; o log ainda guarda a decisão",
-    "antes-do-aborto": "alguém votou NÃO (use com um cenário recusado); ninguém foi avisado",
-    "na-recuperacao": "a recuperação resolveu a transação num participante, e faltam outros",
+    "antes-do-aborto": "alguém votou NÃO (num cenário recusado); ninguém foi avisado",
+    "na-recuperacao": "a recuperação resolveu num participante; faltam os outros",
 }
 
 _ponto: str | None = None
