@@ -122,6 +122,7 @@ VALORES = {
     "tabela de 450 andares": fundo(b"F", 450), "tabela de 2 mil andares": fundo(b"F", 2000),
     "binário de 40 KB": longa(b"x", b"\xff" * 40_000), "texto de 120 KB": longa(b"S", b"z" * 120_000),
 }
+MUITAS_DATAS = [(f"c{i}", VALORES["data"]) for i in range(5000)]  # cabem num quadro; reescritas como texto, não
 VERSOES = {"texto": longa(b"S", b"1"), "verdadeiro": b"t\x01", "2": 2, "0": 0, "-1": -1, "1.0": b"d" + struct.pack(">d", 1.0),
            "1.5": b"f" + struct.pack(">f", 1.5), "data": b"T" + struct.pack(">Q", 1), "decimal": b"D\x01" + struct.pack(">i", 10),
            "lista": longa(b"A", b"I\0\0\0\1"), "binário": longa(b"x", b"\1"), "nada": None, "gigante": b"l\x7f" + b"\xff" * 7}
@@ -240,7 +241,7 @@ def estraga_os_cabecalhos(rng, servico, dados, props):
         [("versao", 7), (chave, VALORES[nome])],
         [("versao", 7), ("versao", VALORES[nome]), (chave, 1), (chave, 2)],
         [("versao", 7), ("CC", longa(b"A", longa(b"S", servico.encode())))],  # ressuscitaria na fila de onde saiu
-        [("versao", 7)] + [(f"c{i}", VALORES["data"]) for i in range(3000)],
+        [("versao", 7), *MUITAS_DATAS],
     ])
     return f"cabeçalhos: {nome}", em_json(dados), props
 
@@ -287,6 +288,7 @@ def ler_mortas(url: str, servico: str, quantas: int, prazo: float = 60) -> list[
     with pika.BlockingConnection(pika.URLParameters(url)) as conexao:
         canal = conexao.channel()
         if quantas:
+            canal.basic_qos(prefetch_count=quantas)  # sem dizer, uma fila quorum entrega só 2.000 de cada vez
             canal.basic_consume(f"{servico}.mortas", lambda _canal, _metodo, props, corpo: achadas.append((corpo, props)))
         esperar(lambda: conexao.process_data_events(0.1) or len(achadas) >= quantas, prazo, f"{quantas} mensagens em {servico}.mortas")
     return achadas
