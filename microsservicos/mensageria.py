@@ -1,10 +1,11 @@
 """O único arquivo que conhece o pika: conectar, receber em lote, publicar com resposta.
 
 Um lote é o que estiver esperando na fila, até LOTE mensagens; um pedido sozinho é
-um lote de um, e não espera por ninguém. A publicação usa a transação do AMQP
-(tx.select, tx.commit): o broker responde uma vez por lote, depois que toda fila
-guardou o que recebeu. É um publisher confirm por lote, e não atomicidade: quem
-garante que nada se perde é a caixa de saída.
+um lote de um, e não espera por ninguém. Um lote é publicado inteiro antes de se esperar
+qualquer resposta do broker (publisher confirms encadeados): uma espera por lote, não
+por mensagem. A transação do AMQP (tx.commit) esperaria tão pouco, mas não serve: num
+cluster que troca de líder, o RabbitMQ 3.10 respondeu "commit" por mensagens que a fila
+tinha recusado, e elas se perderam (tests/test_cluster.py).
 (Manual do RabbitMQ: "Consumer Acknowledgements and Publisher Confirms",
 "Broker Semantics", "Quorum Queues".)
 """
@@ -42,6 +43,7 @@ LOTE = 200  # mensagens por lote, no máximo
 # cada conexão que cai conta uma entrega para tudo o que estava em mãos.
 LIMITE_DE_ENTREGAS = 100_000
 MAIOR_CABECALHO = 32 * 1024  # bytes de propriedades ao republicar; um quadro do AMQP leva 128 KiB
+PACIENCIA = 60.0  # segundos pela resposta de um lote, antes de reconectar e publicar de novo
 URL_PADRAO = "amqp://guest:guest@localhost:5672/"
 
 
@@ -201,38 +203,67 @@ class Canal(Ligacao):
 
     def _preparar(self, servico: str) -> None:
         self._devolvida: str | None = None
+        self._recusou = False
+        self._ultima = 0  # o broker numera as publicações de um canal a partir de 1
+        self._sem_resposta: set[int] = set()
         self._canal.basic_qos(prefetch_count=2 * LOTE)
-        self._canal.add_on_return_callback(self._ao_devolver)
-        self._canal.tx_select()
-        # O basic_publish do BlockingChannel vai ao socket a cada mensagem; o do canal que ele
-        # embrulha só enfileira, e o tx_commit manda tudo: quase o dobro de pedidos por segundo.
-        # (_impl é interno do pika 1.x, fixado em requirements.txt; sem ele, só fica mais lento.)
-        self._por_publicar = getattr(self._canal, "_impl", self._canal).basic_publish
+        # O BlockingChannel vai ao socket, e espera a resposta, a cada mensagem. O canal que ele
+        # embrulha enfileira e conta as respostas: várias vezes mais pedidos por segundo.
+        # (_impl é interno do pika 1.x; por isso requirements.txt fixa pika<2.)
+        self._por_baixo = self._canal._impl
+        self._por_baixo.add_on_return_callback(self._ao_devolver)
+        aceitou: list = []
+        self._por_baixo.confirm_delivery(self._ao_responder, callback=aceitou.append)
+        while not aceitou:
+            self._conexao.process_data_events(0.01)
         self._canal.basic_consume(servico, self._ao_receber)
 
     def publicar(self, eventos: list[tuple], mortas: list[tuple], ate_entrega: int) -> None:
         """Publica um lote, dá o ack do que foi recebido e espera a resposta do broker por tudo.
 
         eventos: (ordem, tipo, pedido, corpo, causa). mortas: (fila, corpo, propriedades, motivo).
-        ate_entrega: a última mensagem já tratada (0: nenhuma). Só retorna sem erro
-        quando o broker guardou tudo; levanta BrokerFora se algum evento não achou fila.
+        ate_entrega: a última mensagem já tratada (0: nenhuma). Só retorna sem erro quando
+        o broker guardou tudo; levanta BrokerFora se ele recusou, se não respondeu em
+        PACIENCIA segundos ou se algum evento não achou fila.
         """
         agora = int(time.time())
         with traduzindo():
             for _, tipo, pedido, corpo, causa in eventos:
-                self._por_publicar(EXCHANGE, tipo, corpo, pika.BasicProperties(
+                self._enfileirar(EXCHANGE, tipo, corpo, pika.BasicProperties(
                     content_type="application/json", delivery_mode=2, correlation_id=pedido,
                     message_id=f"{pedido}:{tipo}", type=tipo, app_id=quem_publica(tipo), timestamp=agora,
                     headers={"causa": causa, "versao": VERSAO}), mandatory=bool(quem_ouve(tipo)))
             for fila, corpo, propriedades, motivo in mortas:
-                self._por_publicar("", fila, corpo, refazer(propriedades, motivo), mandatory=True)
-            if ate_entrega:
+                self._enfileirar("", fila, corpo, refazer(propriedades, motivo), mandatory=True)
+            if ate_entrega:  # o efeito e os eventos já estão no banco: a fila pode esquecer o lote
                 self._canal.basic_ack(ate_entrega, multiple=True)
-            self._canal.tx_commit()
-            # O que não achou fila volta antes da resposta; é aqui que o pika nos conta.
-            self._conexao.process_data_events(0)
+            self._esperar_respostas()
         if self._devolvida:
             raise BrokerFora(f"nenhuma fila recebeu {self._devolvida}: alguém apagou uma fila; declaro de novo")
+        if self._recusou:
+            raise BrokerFora(f"o RabbitMQ em {onde()} recusou uma publicação: a fila pode estar trocando de líder")
+
+    def _enfileirar(self, exchange: str, rota: str, corpo, propriedades, mandatory: bool) -> None:
+        self._por_baixo.basic_publish(exchange, rota, corpo, propriedades, mandatory)
+        self._ultima += 1
+        self._sem_resposta.add(self._ultima)
+
+    def _esperar_respostas(self) -> None:
+        prazo = time.monotonic() + PACIENCIA
+        while self._sem_resposta:
+            self._conexao.process_data_events(1)
+            if time.monotonic() > prazo:
+                raise BrokerFora(f"o RabbitMQ em {onde()} não respondeu por uma publicação em {PACIENCIA:.0f} s")
+
+    def _ao_responder(self, quadro) -> None:
+        resposta = quadro.method
+        self._recusou = self._recusou or isinstance(resposta, pika.spec.Basic.Nack)
+        if resposta.multiple:
+            self._sem_resposta = {n for n in self._sem_resposta if n > resposta.delivery_tag}
+        else:
+            self._sem_resposta.discard(resposta.delivery_tag)
+        if not self._sem_resposta:
+            self._conexao.call_later(0, lambda: None)  # acorda quem espera em process_data_events
 
     def _ao_devolver(self, canal, metodo, propriedades, corpo):
         self._devolvida = metodo.routing_key

@@ -1,0 +1,46 @@
+"""Três nós do RabbitMQ nesta máquina: morre o que lidera as filas, volta, e morre outro."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cluster import Cluster, rabbitmqctl
+from conftest import esperar
+from verbos import SERVICOS, Loja, mistura
+
+pytestmark = pytest.mark.longo
+
+
+def lideres(no) -> dict[str, str]:
+    """{fila: nome do nó que a lidera}, perguntado a um nó vivo."""
+    filas = json.loads(rabbitmqctl(no, "list_queues", "name", "leader", "--formatter", "json", "--silent"))
+    return {fila["name"]: fila["leader"] for fila in filas if fila["name"] in SERVICOS}
+
+
+def test_morre_o_no_que_lidera_as_filas_e_depois_outro_e_nada_se_perde(tmp_path):
+    with Cluster(tmp_path / "cluster") as cluster:
+        loja = Loja(tmp_path / "dados", cluster.url, fartura=True)
+        try:
+            loja.iniciar()
+            loja.enviar(*mistura(3000))
+            for rodada in range(2):
+                vivo = cluster.nos[rodada]
+                lider = lideres(vivo)["estoque"]
+                morto = next(no for no in cluster.nos if no.nome == lider)
+                outro = next(no for no in cluster.nos if no is not morto)
+                assert loja.pendentes() or rodada, "sem pedidos nas filas este teste não prova nada"
+                morto.matar()
+                loja.enviar(*mistura(600, f"r{rodada}"))
+                esperar(lambda: lider not in lideres(outro).values(), 60, "outro nó liderar as filas")
+                loja.esperar_finais(120)
+                morto.iniciar()
+                esperar(lambda: len(cluster.ativos()) == 3, 60, "o nó morto voltar ao cluster")
+                loja.enviar(*mistura(600, f"v{rodada}"))
+            loja.url = cluster.nos[0].url
+            loja._conexao = None
+            loja.conferir_repouso()
+            assert len(loja.enviados) == 3000 + 4 * 600
+        finally:
+            loja.fechar()
