@@ -61,7 +61,7 @@ def armar(ponto: str, vez: int) -> None:
             contar_linhas(passar)
 
     def sair_para_a_rede(canal) -> None:
-        canal.connection.process_data_events(0)
+        canal._conexao.process_data_events(0)
         passar()
 
     embrulhar(servico.Servico, "tratar_lote", antes=chegaram)
@@ -70,8 +70,7 @@ def armar(ponto: str, vez: int) -> None:
         "com-o-lote-em-maos": lambda: embrulhar(servico.Servico, "tratar_lote", antes=lambda eu, r, v: (chegaram(eu, r, v), passar())),
         "no-meio-do-lote": lambda: embrulhar(caixas, "tratar", depois=lambda *_: passar()),
         "depois-do-commit": lambda: embrulhar(servico.Servico, "publicar_pendentes", antes=lambda *_: passar()),
-        "antes-da-resposta": lambda: embrulhar(mensageria.pika.adapters.blocking_connection.BlockingChannel, "tx_commit",
-                                               antes=sair_para_a_rede),
+        "antes-da-resposta": lambda: embrulhar(mensageria.Canal, "_esperar_respostas", antes=sair_para_a_rede),
         "depois-da-resposta": lambda: embrulhar(caixas, "publicados", antes=lambda *_: passar()),
         "depois-de-tudo": lambda: embrulhar(caixas, "publicados", depois=lambda *_: passar()),
     }[ponto]()

@@ -14,11 +14,10 @@ import pytest
 
 from conftest import RAIZ, carregar, esperar
 from terminal import Terminal
-from verbos import (CENARIOS, INICIAL, MICROSSERVICOS, SERVICOS, Loja, Programa, cenario, existe, filhos,  # noqa: F401
+from verbos import (CENARIOS, INICIAL, MICROSSERVICOS, SEM_BROKER, SERVICOS, Loja, Programa, cenario, existe, filhos,  # noqa: F401
                     linhas_largas, mistura, pedido, processos_dos_dados, rodar, total)
 
 ORQUESTRACAO = RAIZ / "orquestracao.py"
-SEM_BROKER = "amqp://guest:guest@127.0.0.1:1/"
 
 
 @pytest.fixture

@@ -16,11 +16,10 @@ from contextlib import closing
 import pytest
 
 from conftest import RAIZ, esperar
-from verbos import MICROSSERVICOS, SERVICOS, Loja, Porta, Programa, cenario, linhas_largas, loja, rodar  # noqa: F401
+from verbos import MICROSSERVICOS, SEM_BROKER, SERVICOS, Loja, Porta, Programa, cenario, linhas_largas, loja, rodar  # noqa: F401
 
 SCRIPTS = ["orquestracao.py", *(f"microsservicos/servico_{nome}.py" for nome in SERVICOS), "microsservicos/mortas.py"]
 SO_OUVEM = ("estoque", "pagamentos", "envio")
-SEM_BROKER = "amqp://guest:guest@127.0.0.1:1/"
 
 
 # --- a ordem da partida ---

@@ -43,6 +43,10 @@ CENARIOS = {  # cenário: (o pedido, como termina, por quê)
 }
 FELIZ = ("pedido.criado", "estoque.reservado", "pagamento.aprovado", "envio.despachado")
 
+_fechada = socket.socket()
+_fechada.bind(("127.0.0.1", 0))  # reservada, e ninguém escuta nela: nem root a toma
+SEM_BROKER = f"amqp://guest:guest@127.0.0.1:{_fechada.getsockname()[1]}/"
+
 M = SimpleNamespace(**{arquivo.stem: carregar("microsservicos", arquivo.stem) for arquivo in MICROSSERVICOS.glob("*.py")})
 MODULOS = {nome: getattr(M, f"servico_{nome}") for nome in SERVICOS}
 
@@ -145,7 +149,7 @@ class Programa:
         assert "Traceback" not in self.texto and "\x1b" not in self.texto, self.texto
 
 
-def rodar(script: str, *argumentos, url: str = "amqp://guest:guest@127.0.0.1:1/", prazo: float = 60, **opcoes) -> Programa:
+def rodar(script: str, *argumentos, url: str = SEM_BROKER, prazo: float = 60, **opcoes) -> Programa:
     """Roda um script do projeto até ele acabar."""
     programa = Programa(RAIZ / script, *argumentos, url=url, **opcoes)
     try:
