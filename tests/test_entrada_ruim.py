@@ -24,7 +24,7 @@ import pytest
 from conftest import RAIZ, carregar, esperar
 from venenos import (ESCAPES, INJECOES, MUITAS_DATAS, VALORES, Cruas, Veneno, em_json, escrever, ler_mortas, pedido_bom,
                      pedidos_ruins, perfeita, publicar, valor_qualquer, venenos)
-from verbos import M, SERVICOS, Loja, cenario, mistura, pedido, propriedades, rodar
+from verbos import M, SEM_BROKER, SERVICOS, Loja, cenario, mistura, pedido, propriedades, rodar
 
 SEMENTE = int(os.environ.get("VENENOS_SEMENTE", "2026"))
 DOMINIO = {"pedidos": ("pedidos", "itens"), "estoque": ("produtos", "reservas", "respostas"),
@@ -169,6 +169,18 @@ def test_o_tamanho_e_conferido_antes_da_leitura(monkeypatch):
         loja_py.ler_json(b" " * (loja_py.MAIOR_LINHA + 1))
 
 
+def test_mortas_gigantes_sao_republicadas_aos_poucos():
+    """Duzentas de uma vez, que é o lote comum, seriam centenas de megabytes na memória."""
+    caixas, banco = M.caixas, M.banco.abrir(Path(":memory:"), M.caixas.TABELAS)
+    for _ in range(10):
+        caixas.guardar_falha(banco, None, b"x" * 3_000_000, {}, "grande", 0)
+    lotes = []
+    while lote := caixas.a_enterrar(banco, 200):
+        lotes.append(len(lote))
+        caixas.enterradas(banco, lote)
+    assert lotes == [3, 3, 3, 1]
+
+
 def test_a_plateia_e_o_desenho_aguentam_qualquer_mensagem(loja, monkeypatch):
     """Quem só assiste recebe tudo o que passa pelo exchange, venenos inclusive."""
     monkeypatch.setenv("RABBITMQ_URL", loja.url)
@@ -275,7 +287,7 @@ def test_arquivos_que_uma_pessoa_tem(ala, tmp_path):
 # --- linhas de comando ---
 
 PROGRAMAS = ["orquestracao.py", "microsservicos/servico_pedidos.py", "monolito/app.py"]
-INGLES = re.compile(r"\b(usage|error|argument|required|invalid|expected|choose|unrecognized|options|default|show this|No such|Errno|"
+INGLES = re.compile(r"\b(usage|error|positional|arguments?|required|invalid|expected|choose|unrecognized|options|default|show this|No such|Errno|"
                     r"not (allowed|found)|Permission|Exceeds|file name|Is a directory|optional)\b", re.I)
 COMANDOS = [  # (argumentos, o que a linha diz)
     (["--nao-existe"], "não conheço --nao-existe"), (["--ped", "3"], "não conheço --ped"), (["sobra"], "não conheço sobra"),
@@ -306,7 +318,7 @@ SO_DE_ALGUNS = {  # o que só este programa tem
 PODE_CRIAR = ("nao-ha", "--forcar", "--reconhecer")  # com estes, o programa chega a criar os bancos, só com as linhas iniciais
 
 
-AMBIENTE = {**os.environ, "RABBITMQ_URL": "amqp://x:segredo@127.0.0.1:1/", "PYTHONIOENCODING": "utf-8", "COLUMNS": "80",
+AMBIENTE = {**os.environ, "RABBITMQ_URL": SEM_BROKER.replace("guest:guest", "x:segredo"), "PYTHONIOENCODING": "utf-8", "COLUMNS": "80",
             "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(Path(pika.__file__).parent.parent)}
 
 

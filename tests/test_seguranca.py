@@ -18,7 +18,7 @@ import pytest
 from conftest import RAIZ, carregar, conferir_que_acabou, processos_do_no
 from test_no_privado import LOCAL, escutas, precisa_de_proc
 from venenos import Veneno, escrever, ler_mortas, perfeita, publicar, venenos
-from verbos import M, SERVICOS, Loja, Programa, cenario, rodar
+from verbos import M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, rodar
 
 SENHA = "segredo@da:loja/100%"
 SENHA_NA_URL = "segredo%40da%3Aloja%2F100%25"
@@ -82,7 +82,7 @@ def no_tls(tmp_path_factory):
     livre = carregar("microsservicos", "instalacao").porta_livre
     porta_tls = livre()
     no = carregar("microsservicos", "no_privado").NoPrivado(
-        pasta / "dados" / "rabbitmq", livre(), "professora", SENHA, vhosts=["grandes"], pagina=True, configuracao_extra={
+        pasta / "dados" / "rabbitmq", livre(), "professora", SENHA, vhosts=["grandes"], pagina=False, configuracao_extra={
             "listeners.ssl.loja": f"127.0.0.1:{porta_tls}", "ssl_options.cacertfile": pasta / "ca.pem",
             "ssl_options.certfile": pasta / "servidor.pem", "ssl_options.keyfile": pasta / "servidor.key",
             "ssl_options.verify": "verify_none", "ssl_options.fail_if_no_peer_cert": "false", "max_message_size": 16 * 1024 * 1024})
@@ -185,9 +185,12 @@ def test_cinco_megabytes_por_mensagem_onde_o_broker_os_aceita(no_tls, tmp_path):
 
 @precisa_de_proc
 def test_nada_escuta_fora_desta_maquina(no_tls):
-    """AMQP, AMQP seguro, página, epmd e distribuição: nenhum, nem visto por dentro nem tentado por fora."""
+    """AMQP, AMQP seguro, epmd e distribuição: nenhum, nem visto por dentro nem tentado por fora.
+
+    (A página de administração é conferida em test_no_privado.py.)
+    """
     abertas = escutas(processos_do_no(no_tls))
-    assert len({porta for _, porta in abertas}) == 5
+    assert len({porta for _, porta in abertas}) == 4
     assert [item for item in abertas if item[0] not in LOCAL] == []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sonda:
         try:
@@ -256,7 +259,8 @@ MALFORMADAS = [
 
 @pytest.mark.parametrize("url", MALFORMADAS, ids=range(len(MALFORMADAS)))
 def test_endereco_ruim_com_senha_e_uma_linha_sem_a_senha(url, monkeypatch):
-    monkeypatch.setenv("RABBITMQ_URL", url)
+    fechada = SEM_BROKER.rsplit(":", 1)[1]  # uma porta em que ninguém escuta
+    monkeypatch.setenv("RABBITMQ_URL", url.replace(":1/", f":{fechada}"))
     with pytest.raises(M.tela.Falha) as falha:
         M.mensageria.conectar("teste")
     texto = str(falha.value)
