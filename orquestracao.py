@@ -249,7 +249,10 @@ def conduzir(lancador: Lancador, pedidos: list[dict], escolha) -> int:
             lancador.assistir(0.2)
     if not terminou:
         explicar_espera(lancador.pasta, ids, escolha.paciencia)
-    return 0 if veredito.veredito(lancador.pasta, ids, len(veredito.pendentes(lancador.pasta))) else 1
+    pendentes = set(veredito.pendentes(lancador.pasta))
+    if alheios := pendentes.difference(ids):
+        dizer(f"de outra execução, ainda a caminho: {len(alheios)} pedidos")
+    return 0 if veredito.veredito(lancador.pasta, ids, len(pendentes.intersection(ids))) else 1
 
 
 def explicar_espera(pasta: Path, ids: list[str], paciencia: int) -> None:

@@ -125,6 +125,10 @@ def broker(tmp_path_factory):
 @pytest.fixture
 def vhost(broker) -> str:
     """Um vhost que nenhum outro teste viu: os nomes de filas e exchanges podem ser os de verdade."""
+    return vhost_novo(broker)
+
+
+def vhost_novo(broker) -> str:
     if not broker.vhosts_livres:
         from cluster import rabbitmqctl
         broker.vhosts = broker.vhosts_livres = [f"mais-{time.monotonic_ns()}-{i}" for i in range(VHOSTS_POR_VEZ)]

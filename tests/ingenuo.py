@@ -30,7 +30,7 @@ from coreografia import SERVICOS
 from publicar import evento, publicar
 from tela import Falha, dizer, executar
 
-PEDIDOS, MORTES, LOTE = 1000, 3, 50
+PEDIDOS, MORTES, LOTE = 800, 3, 50
 FILA = "ingenua"
 SQL = "CREATE TABLE IF NOT EXISTS reservas (pedido TEXT)"
 

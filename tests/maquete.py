@@ -36,23 +36,23 @@ class Correio(M.mensageria.Canal):
     """O Canal de verdade, sobre filas que são listas; só o pika é de mentira."""
 
     def __init__(self, maquete: Maquete):
-        self._canal = self._conexao = self
-        self._devolvida, self._saindo, self._maquete = None, [], maquete
+        self._canal = self._conexao = self._por_baixo = self
+        self._devolvida, self._recusou, self._ultima, self._sem_resposta = None, False, 0, set()
+        self._saindo, self._maquete = [], maquete
 
-    def _por_publicar(self, exchange, chave, corpo, propriedades, mandatory):
+    def basic_publish(self, exchange, chave, corpo, propriedades, mandatory):
         corpo = corpo.encode() if isinstance(corpo, str) else corpo
         self._saindo.append((exchange, chave, M.mensageria.Recebida(1, corpo, M.mensageria.em_dicionario(propriedades))))
 
     def basic_ack(self, entrega, multiple):
         pass  # quem entrega já tirou da fila
 
-    def tx_commit(self):
+    def process_data_events(self, espera):
+        """O broker guarda tudo o que lhe foi publicado, e responde por tudo."""
         for exchange, chave, mensagem in self._saindo:
             self._maquete.chegar(exchange, chave, mensagem)
         self._saindo.clear()
-
-    def process_data_events(self, espera):
-        pass
+        self._sem_resposta.clear()
 
 
 class Maquete:

@@ -1,0 +1,158 @@
+"""Terminais de mentira, para rodar o roteiro de aula do README exatamente como está impresso.
+
+Um experimento é um bloco de código; as convenções são as que o próprio README explica:
+
+    # terminal N      as linhas seguintes são deste terminal
+    # => texto        o que aparece nele; … no meio é qualquer texto, e sozinho, quaisquer linhas
+    # Ctrl-C          interrompe o programa deste terminal, e espera que ele acabe
+    # Ctrl-\\          mata-o na hora, sem que ele possa fazer nada
+    # outro texto     um comentário
+    o resto           comandos do shell
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from contextlib import suppress
+
+PRAZO = 60.0  # segundos para aparecer o que se espera
+# O que só olha pode olhar de novo, como uma pessoa faria, até ver o que está impresso.
+SO_OLHA = re.compile(r"(sqlite3 \S+ \"SELECT|curl |diff |python \S+ --estado$|python microsservicos/mortas.py$)")
+SO_OUVE = re.compile(r"servico_\w+\.py|orquestracao\.py(?!.*(--ate-concluir|--estado))")  # só acaba com Ctrl-C
+
+
+class Divergencia(AssertionError):
+    """O que apareceu não é o que está impresso."""
+
+
+class Terminal:
+    """Um terminal: um comando de cada vez, e o que ele deve mostrar."""
+
+    def __init__(self, nome: str, pasta, ambiente: dict, normalizar):
+        self.nome, self.pasta, self.ambiente, self.normalizar = nome, pasta, ambiente, normalizar
+        self.processo: subprocess.Popen | None = None
+        self.leitor: threading.Thread | None = None
+        self.comando, self.esperado, self.saida = "", [], b""
+
+    def digitar(self, comando: str) -> None:
+        self.terminar()
+        self.comando, self.esperado = comando, []
+        self.rodar()
+
+    def rodar(self) -> None:
+        self.saida = b""
+        self.processo = subprocess.Popen(["bash", "-c", self.comando], cwd=self.pasta, env=self.ambiente,
+                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                         start_new_session=True)
+        self.leitor = threading.Thread(target=self._ler, args=(self.processo.stdout,), daemon=True)
+        self.leitor.start()
+
+    def _ler(self, saida) -> None:
+        while pedaco := saida.read1():
+            self.saida += pedaco
+
+    @property
+    def texto(self) -> str:
+        linhas = self.normalizar(self.saida.decode("utf-8", "replace")).splitlines()
+        return "".join(f"{linha.rstrip()}\n" for linha in linhas)
+
+    def esperar(self) -> None:
+        """Espera que apareça tudo o que está impresso até aqui."""
+        limite = time.monotonic() + PRAZO
+        while not padrao(self.esperado).fullmatch(self.texto):
+            acabou = self.processo.poll() is not None and not self.leitor.is_alive()
+            if time.monotonic() > limite:
+                self.divergir(f"passaram {PRAZO:.0f} s")
+            if acabou and not padrao(self.esperado).fullmatch(self.texto):
+                if not SO_OLHA.match(self.comando):
+                    self.divergir("acabou")
+                self.rodar()
+            time.sleep(0.02)
+
+    def terminar(self) -> None:
+        """Espera o programa acabar sozinho, e confere tudo o que ele mostrou."""
+        if self.processo:
+            self.esperar()
+            try:
+                self.processo.wait(PRAZO)
+            except subprocess.TimeoutExpired:
+                self.divergir(f"não acabou em {PRAZO:.0f} s")
+            self.leitor.join(PRAZO)
+            self.esperar()
+            self.processo = None
+
+    def sinal(self, qual: int) -> None:
+        """O sinal que a tecla manda a tudo o que roda neste terminal."""
+        self.esperar()
+        os.killpg(self.processo.pid, qual)
+        self.processo.wait(PRAZO)
+        self.leitor.join(PRAZO)
+
+    def fechar(self) -> None:
+        if self.processo:
+            with suppress(ProcessLookupError):
+                os.killpg(self.processo.pid, signal.SIGKILL)
+            self.processo.wait()
+            self.leitor.join(PRAZO)
+
+    def divergir(self, como: str) -> None:
+        mostrado = "".join(f"# => {linha}\n" if linha else "# =>\n" for linha in self.texto.splitlines())
+        impresso = "".join(f"# => {linha}\n" if linha else "# =>\n" for linha in self.esperado)
+        raise Divergencia(f"terminal {self.nome}, {como}: {self.comando}\n--- impresso:\n{impresso}--- apareceu:\n{mostrado}")
+
+
+def padrao(esperado: list[str]) -> re.Pattern:
+    """As linhas impressas como uma expressão regular: só as reticências são especiais."""
+    linhas = [r"(?:[^\n]*\n)*?" if linha == "…" else re.escape(linha).replace("…", r"[^\n]*") + r"\n" for linha in esperado]
+    return re.compile("".join(linhas))
+
+
+def executar(bloco: str, pasta, ambiente: dict, normalizar) -> None:
+    """Roda um experimento inteiro; levanta Divergencia na primeira diferença.
+
+    bloco: o texto impresso. pasta, ambiente: onde e com que variáveis. normalizar(texto): o que
+    muda de uma máquina para outra.
+    """
+    terminais: dict[str, Terminal] = {}
+    atual, comando = None, []
+
+    def terminal(nome: str) -> Terminal:
+        return terminais.setdefault(nome, Terminal(nome, pasta, ambiente, normalizar))
+
+    def enviar() -> None:
+        if comando:
+            terminal(atual).digitar("\n".join(comando))
+            comando.clear()
+
+    def conferir() -> None:
+        enviar()
+        if atual in terminais and terminais[atual].processo:
+            terminais[atual].esperar()
+
+    try:
+        atual = "1"
+        for linha in bloco.splitlines():
+            if troca := re.fullmatch(r"# terminal (\d+)(:.*)?", linha):
+                conferir()
+                atual = troca[1]
+            elif linha in ("# Ctrl-C", "# Ctrl-\\"):
+                conferir()
+                terminais[atual].sinal(signal.SIGINT if linha == "# Ctrl-C" else signal.SIGQUIT)
+            elif linha == "# =>" or linha.startswith("# => "):
+                enviar()
+                terminais[atual].esperado.append(linha[5:].rstrip())
+            elif linha.startswith("#") or not linha.strip():
+                continue
+            else:
+                comando.append(linha)
+        conferir()
+        for aberto in terminais.values():
+            aberto.esperar() if SO_OUVE.search(aberto.comando) else aberto.terminar()
+    finally:
+        for aberto in terminais.values():
+            aberto.fechar()
