@@ -44,6 +44,7 @@ LOTE = 200  # mensagens por lote, no máximo
 LIMITE_DE_ENTREGAS = 100_000
 MAIOR_CABECALHO = 32 * 1024  # bytes de propriedades ao republicar; um quadro do AMQP leva 128 KiB
 PACIENCIA = 60.0  # segundos pela resposta de um lote, antes de reconectar e publicar de novo
+SEGUNDA_OPINIAO = 0.5  # segundos antes de acreditar que ali não há mesmo um RabbitMQ que nos aceite
 URL_PADRAO = "amqp://guest:guest@localhost:5672/"
 
 
@@ -125,6 +126,14 @@ def conectar(quem: str) -> pika.BlockingConnection:
     lista = enderecos()
     for endereco in lista:
         endereco.client_properties = {"connection_name": f"loja: {quem}"}
+    try:
+        return pika.BlockingConnection(lista)
+    except Exception as erro:
+        primeira = explicar(erro, onde())
+    if isinstance(primeira, BrokerFora):
+        raise primeira
+    # Um broker que morre bem agora parece outra coisa (nem é um RabbitMQ): só a segunda vez convence.
+    time.sleep(SEGUNDA_OPINIAO)
     try:
         return pika.BlockingConnection(lista)
     except Exception as erro:

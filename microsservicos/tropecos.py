@@ -24,9 +24,11 @@ def explicar(erro: BaseException, onde: str) -> Falha:
     causas = _causas(erro)
     nomes = {type(causa).__name__ for causa in causas}
     texto = " ".join(str(causa) for causa in causas)
-    if nomes & {"ProbableAuthenticationError", "AuthenticationError"} or "ACCESS_REFUSED" in texto:
+    # Só vale o que o broker disse. Os "Probable..." do pika são palpites: um broker que morre
+    # no meio do aperto de mão também os provoca, e dele não se desiste.
+    if "ACCESS_REFUSED" in texto:
         return Falha(f"o RabbitMQ em {onde} recusou o usuário ou a senha: confira RABBITMQ_URL", 2)
-    if "ProbableAccessDeniedError" in nomes or "NOT_ALLOWED" in texto:
+    if "NOT_ALLOWED" in texto:
         return Falha(f"o RabbitMQ em {onde} não tem esse vhost, ou o usuário não pode usá-lo: confira RABBITMQ_URL", 2)
     if "PRECONDITION_FAILED" in texto:
         return Falha(f"em {onde} há filas com os mesmos nomes e outros argumentos, de outro programa: "

@@ -116,7 +116,7 @@ def broker(tmp_path_factory):
     pasta = tmp_path_factory.mktemp("broker")
     no = carregar("microsservicos", "no_privado").NoPrivado(pasta, porta, pagina=False, vhosts=vhosts)
     no.iniciar()
-    no.vhosts_livres = vhosts
+    no.vhosts_livres, no.vhosts_feitos = vhosts, 0
     yield no
     no.parar()
     conferir_que_acabou(no)
@@ -131,7 +131,8 @@ def vhost(broker) -> str:
 def vhost_novo(broker) -> str:
     if not broker.vhosts_livres:
         from cluster import rabbitmqctl
-        broker.vhosts = broker.vhosts_livres = [f"mais-{time.monotonic_ns()}-{i}" for i in range(VHOSTS_POR_VEZ)]
+        broker.vhosts_feitos += VHOSTS_POR_VEZ
+        broker.vhosts = broker.vhosts_livres = [f"teste-{broker.vhosts_feitos + i}" for i in range(VHOSTS_POR_VEZ)]
         arquivo = broker.pasta / "mais.json"
         arquivo.write_text(json.dumps(broker._definicoes()))
         rabbitmqctl(broker, "import_definitions", str(arquivo))

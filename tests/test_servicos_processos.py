@@ -202,6 +202,17 @@ def test_rede_que_cai_e_volta_muitas_vezes_no_meio_do_trabalho(loja, porta):
         assert loja.programas[nome][0].vivo()
 
 
+@pytest.mark.parametrize("respostas", range(5))
+def test_ligacao_que_cai_no_aperto_de_mao_nao_e_uma_recusa(loja, porta, respostas):
+    """O broker morre depois de dizer olá, de aceitar a senha, de abrir o vhost, o canal: o serviço tenta de novo."""
+    porta.respostas[:] = [respostas]
+    porta.abrir()
+    programa = Programa(MICROSSERVICOS / "servico_estoque.py", "--dados", loja.dados, url=por(porta, loja))
+    programa.esperar_dizer(": pronto").encerrar()
+    assert programa.fim(15) == 0 and not porta.respostas
+    programa.limpo()
+
+
 @pytest.fixture
 def porta_de_outro():
     """Uma porta em que responde algo que não é um RabbitMQ."""

@@ -21,6 +21,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +29,7 @@ from types import SimpleNamespace
 import pika
 import pytest
 
-from conftest import RAIZ, carregar, esperar
+from conftest import RAIZ, carregar, esperar, vhost_novo
 
 MICROSSERVICOS = RAIZ / "microsservicos"
 SERVICOS = ("pedidos", "estoque", "pagamentos", "envio")
@@ -284,8 +285,23 @@ class Loja:
         return self.consultar("pedidos", "SELECT count(*) FROM pedidos WHERE estado = 'pendente'")[0][0]
 
     def esperar_finais(self, prazo: float = 60) -> Loja:
-        esperar(lambda: not self.pendentes(), prazo, "todo pedido terminar")
+        limite = time.monotonic() + prazo
+        while self.pendentes():
+            if time.monotonic() > limite:
+                pytest.fail(f"passaram {prazo:g} s sem todo pedido terminar:\n{self.onde_parou()}")
+            time.sleep(0.02)
         return self
+
+    def onde_parou(self) -> str:
+        """O que um teste que falhou precisa contar: quem não vive, o que disse por último, e onde os pedidos esperam."""
+        linhas = [f"{self.pendentes()} pendentes"]
+        for nome, programas in self.programas.items():
+            linhas += [f"{nome}: {'vive' if p.vivo() else f'morto ({p.processo.returncode})'}: {p.linhas[-3:]}" for p in programas]
+        for id, in self.consultar("pedidos", "SELECT pedido FROM pedidos WHERE estado = 'pendente' LIMIT 5"):
+            linhas.append(f"{id}: {M.rastro.onde_espera(self.pasta, id)}")
+        with suppress(pika.exceptions.AMQPError), self.canal() as canal:
+            linhas += [f"fila {nome}: {canal.queue_declare(nome, passive=True).method}" for nome in SERVICOS]
+        return "\n".join(linhas)
 
     def resultado(self, id: str) -> tuple:
         """(estado, motivo) de um pedido."""
@@ -436,7 +452,8 @@ class Loja:
         """Nenhum processo fica; SIGKILL serve, porque a peça já acabou."""
         self.matar()
         if self._conexao and self._conexao.is_open:
-            self._conexao.close()
+            with suppress(pika.exceptions.AMQPError):  # se o broker foi derrubado, ela já não existe
+                self._conexao.close()
 
 
 def propriedades(tipo: str, dados) -> dict:
@@ -495,6 +512,7 @@ class Porta:
         self._entrada = socket.create_server(("127.0.0.1", 0))
         self.numero = self._entrada.getsockname()[1]
         self._ligacoes: list[socket.socket] = []
+        self.respostas: list[int] = []  # para cada ligação nova: quantas respostas passam antes de ela cair
         self.cortar()
 
     def abrir(self) -> None:
@@ -512,13 +530,16 @@ class Porta:
                 de_fora = entrada.accept()[0]
                 para_dentro = socket.create_connection(("127.0.0.1", self.destino))
                 self._ligacoes += [de_fora, para_dentro]
-                for de, para in ((de_fora, para_dentro), (para_dentro, de_fora)):
-                    threading.Thread(target=self._levar, args=(de, para), daemon=True).start()
+                passam = self.respostas.pop(0) if self.respostas else None
+                for de, para, quantos in ((de_fora, para_dentro, None), (para_dentro, de_fora, passam)):
+                    threading.Thread(target=self._levar, args=(de, para, quantos), daemon=True).start()
 
-    def _levar(self, de: socket.socket, para: socket.socket) -> None:
+    def _levar(self, de: socket.socket, para: socket.socket, quantos: int | None) -> None:
+        """Leva o que chega, sem fim ou só `quantos` pedaços."""
         with suppress(OSError):
-            while pedaco := de.recv(65536):
+            while quantos != 0 and (pedaco := de.recv(65536)):
                 para.sendall(pedaco)
+                quantos = quantos and quantos - 1
         self._desligar(de, para)
 
     @staticmethod
@@ -530,17 +551,6 @@ class Porta:
 
 
 # --- para quem importa estes nomes como fixtures ---
-
-def vhost_novo(broker) -> str:
-    """Um vhost que ninguém usou, para o que dura mais que um teste."""
-    if not broker.vhosts_livres:
-        from cluster import rabbitmqctl
-        nome = f"extra-{os.urandom(4).hex()}"
-        rabbitmqctl(broker, "add_vhost", nome)
-        rabbitmqctl(broker, "set_permissions", "-p", nome, broker.usuario, ".*", ".*", ".*")
-        return nome
-    return broker.vhosts_livres.pop(0)
-
 
 @pytest.fixture
 def loja(tmp_path, url):
