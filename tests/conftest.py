@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from paralelo import pytest_addoption, pytest_runtestloop  # noqa: F401 (o pytest os procura aqui)
+
 RAIZ = Path(__file__).resolve().parent.parent
 VHOSTS_POR_VEZ = 40  # 40 de uma vez custam 0,6 s na partida; um a um, 1,5 s cada
 _modulos: dict[str, dict] = {"monolito": {}, "microsservicos": {}}

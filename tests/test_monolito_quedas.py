@@ -151,6 +151,7 @@ def test_queda_de_energia_leva_o_que_nao_foi_forcado(roteiro, rapida, capsys):
         print(f"\n  {roteiro}: {quedas} quedas de energia")
 
 
+@pytest.mark.longo
 def test_queda_de_energia_em_cada_passo_da_recuperacao(rapida, capsys):
     """O processo morre com a decisão já no log, forçada ou não; a energia cai durante a recuperação."""
     modelo, quedas = nova_pasta(rapida / "modelo"), 0

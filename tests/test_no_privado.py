@@ -61,6 +61,7 @@ def escutas(pids) -> set[tuple[str, int]]:
 
 
 @precisa_de_proc
+@pytest.mark.longo
 def test_em_pasta_com_espacos_e_acentos_nada_escuta_fora_e_nada_fica(no_novo, tmp_path, monkeypatch):
     """Também: o ambiente do usuário não entra, e senha e vhost podem ter qualquer caractere."""
     for nome in ("RABBITMQ_NODENAME", "NODENAME", "RABBITMQ_NODE_PORT", "RABBITMQ_CONFIG_FILE", "ERL_FLAGS",
@@ -91,6 +92,7 @@ def test_em_pasta_com_espacos_e_acentos_nada_escuta_fora_e_nada_fica(no_novo, tm
 
 
 @precisa_de_proc
+@pytest.mark.longo
 def test_pasta_apagada_com_o_no_ligado_nao_o_deixa_solto(tmp_path):
     no = broker_py.usar_no_privado(tmp_path / "rabbitmq", instalacao.porta_livre(), pagina=False)
     assert len(processos_do_no(no)) >= 2
@@ -100,6 +102,7 @@ def test_pasta_apagada_com_o_no_ligado_nao_o_deixa_solto(tmp_path):
 
 
 @precisa_de_proc
+@pytest.mark.longo
 def test_no_morto_com_sigkill_volta_com_as_mensagens(broker_proprio):
     no = broker_proprio
     publicar(no.url, "quorum", **{"x-queue-type": "quorum"})
@@ -132,6 +135,7 @@ print("desligou" if no.largar() else "saiu", flush=True)
 
 
 @precisa_de_proc
+@pytest.mark.longo
 def test_lancadores_dividem_um_no_e_so_o_ultimo_desliga(no_novo):
     """Dois partem juntos; um morre sem se despedir; um terceiro adota; os que saem não derrubam os que ficam."""
     no = no_novo(classe="NoCompartilhado")

@@ -209,6 +209,7 @@ def servicos_ligados(loja: Loja) -> bool:
     return all(loja.ouvintes(nome) == 1 for nome in SERVICOS)
 
 
+@pytest.mark.longo
 def test_broker_reiniciado_e_depois_morto_sob_os_servicos(broker_proprio, tmp_path):
     loja = Loja(tmp_path / "dados", broker_proprio.url, fartura=True).iniciar()
     try:
