@@ -56,9 +56,10 @@ class Correio(M.mensageria.Canal):
 
 
 class Maquete:
-    """dados: uma pasta vazia, para os quatro bancos."""
+    """dados: uma pasta vazia, para os quatro bancos. diagrama: onde mais desenhar o que passa, ou None."""
 
-    def __init__(self, dados: Path):
+    def __init__(self, dados: Path, diagrama=None):
+        self.diagrama = diagrama
         self.dados, self.pasta = dados, M.servico.pasta_dos_dados(dados)
         self.filas = {nome: deque() for nome in SERVICOS}
         self.mortas = {nome: deque() for nome in SERVICOS}
@@ -81,7 +82,7 @@ class Maquete:
         if not exchange:
             self.mortas[chave.removesuffix(".mortas")].append(mensagem)
             return
-        for linha in M.observador.desenhar_recebidas([mensagem]):
+        for linha in M.observador.desenhar_recebidas([mensagem], self.diagrama):
             dizer(linha)
         self.publicadas[mensagem.propriedades["message_id"]] = mensagem
         for ouvinte in M.coreografia.quem_ouve(chave):

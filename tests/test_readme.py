@@ -21,6 +21,8 @@ import pytest
 
 import terminais
 from conftest import RAIZ, carregar, vhost_novo
+from maquete import Maquete
+from verbos import CENARIOS, M
 
 README = (RAIZ / "README.md").read_text(encoding="utf-8")
 LONGOS = {"12"}  # ligam um RabbitMQ só para si
@@ -130,6 +132,25 @@ def test_o_ci_roda_o_que_o_readme_manda():
     programa = re.search(r"awk '(.*?)' README.md", (RAIZ / ".ci" / "run").read_text(), flags=re.S)[1]
     achado = subprocess.run(["awk", programa, "README.md"], cwd=RAIZ, capture_output=True, text=True).stdout
     assert achado == blocos(secao("Testar"), "sh")[0]
+
+
+def desenhar_2pc(cenario: str, pasta) -> str:
+    subprocess.run([sys.executable, RAIZ / "monolito" / "app.py", "--dados", pasta, "--cenario", cenario, "--id", "p-1",
+                    "--diagrama", pasta / "desenho"], stdout=subprocess.DEVNULL, check=True)
+    return (pasta / "desenho").read_text(encoding="utf-8")
+
+
+def desenhar_saga(cenario: str, pasta) -> str:
+    maquete = Maquete(pasta, M.diagrama.Diagrama(pasta / "desenho", M.observador.NOMES, 1))
+    maquete.fazer(f"enviar p-1 {cenario}")
+    maquete.fazer("andar")
+    return (pasta / "desenho").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("cenario", CENARIOS)
+@pytest.mark.parametrize("qual, desenhar", [(0, desenhar_2pc), (1, desenhar_saga)], ids=["2pc", "saga"])
+def test_diagrama_impresso_e_o_de_uma_execucao(cenario, qual, desenhar, tmp_path):
+    assert blocos(secao(f"`{cenario}`", "###"), "mermaid")[qual] == desenhar(cenario, tmp_path)
 
 
 def test_todo_arquivo_citado_existe():
