@@ -117,9 +117,9 @@ class Servico:
             return
         try:
             self.tratar_evento(evento, linhas)
-        except sqlite3.OperationalError:
-            raise  # disco cheio, banco travado: o problema não é deste evento
         except Exception as erro:
+            if da_maquina(erro):
+                raise  # disco cheio, banco travado: o problema não é deste evento
             self.avisos.append(f"{curto(evento.pedido):12} falhei em {evento.tipo} ({erro}); tento de novo")
             caixas.guardar_falha(self.banco, evento.mensagem, corpo, propriedades, explicar(erro), caixas.TENTATIVAS)
 
@@ -149,9 +149,9 @@ class Servico:
         try:
             self.tratar_evento(entender(self.nome, corpo, caixas.ler_propriedades(propriedades)), linhas)
             self.banco.execute("DELETE FROM falhas WHERE ordem = ?", (ordem,))
-        except sqlite3.OperationalError:
-            raise
         except Exception as erro:
+            if da_maquina(erro):
+                raise
             self.banco.execute("UPDATE falhas SET restam = ?, motivo = ? WHERE ordem = ?", (restam - 1, explicar(erro), ordem))
             if restam == 1:
                 self.avisos.append(f"desisti de uma mensagem, vai para {self.nome}.mortas: {explicar(erro)}")
@@ -185,6 +185,12 @@ class Servico:
         while (falta := fim - time.monotonic()) > 0:
             self.morrer_com_o_lancador()
             time.sleep(min(falta, 0.5))
+
+
+def da_maquina(erro: Exception) -> bool:
+    """Se o que falhou foi o banco, e não o tratamento de um evento (onde um SQL errado também é uma falha do evento)."""
+    sql_errado = getattr(erro, "sqlite_errorcode", None) == 1  # SQLITE_ERROR; o Python o conta desde o 3.11
+    return isinstance(erro, sqlite3.OperationalError) and not sql_errado
 
 
 def explicar(erro: Exception) -> str:

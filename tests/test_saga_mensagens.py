@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import time
 
 import pytest
@@ -216,19 +217,34 @@ def test_evento_que_falha_e_chega_repetido_nao_age_duas_vezes(loja_aberta):
     assert loja_aberta.resultado(id) == ("concluido", None)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="antes do 3.11 o Python não diz qual foi o erro do SQLite")
+def test_sql_errado_no_tratamento_de_um_evento_e_falha_so_dele(loja_aberta):
+    ruim, bom = novo_id(), novo_id()
+    loja_aberta.escrever("estoque", f"CREATE TRIGGER quebrado BEFORE INSERT ON reservas WHEN NEW.pedido = '{ruim}' "
+                         "BEGIN SELECT json('{'); END")
+    try:
+        loja_aberta.enviar(cenario("sucesso", ruim), cenario("sucesso", bom))
+        esperar(lambda: loja_aberta.resultado(bom) == ("concluido", None), que="o pedido bom terminar")
+        assert "malformed JSON" in loja_aberta.consultar("estoque", "SELECT motivo FROM falhas")[0][0]
+    finally:
+        loja_aberta.consertar("estoque")
+    loja_aberta.conferir_repouso()
+    assert loja_aberta.resultado(ruim) == ("concluido", None)
+
+
 def test_tabela_que_some_por_um_momento_nao_deixa_ouvinte_para_tras(loja_aberta):
     """Um erro do banco inteiro: o serviço recomeça a conexão, e a antiga não fica segurando mensagens."""
     id = novo_id()
     estoque = loja_aberta.programas["estoque"][0]
     tela = len(estoque.linhas)
-    loja_aberta.escrever("estoque", "ALTER TABLE respostas RENAME TO escondida")
+    loja_aberta.escrever("estoque", "ALTER TABLE falhas RENAME TO escondida")
     try:
         loja_aberta.enviar(cenario("sucesso", id))
         estoque.esperar_dizer("estoque.db")
         espiadas = itertools.count(1)
         esperar(lambda: loja_aberta.entregas("estoque") > next(espiadas) + 2, que="pelo menos três reconexões")
     finally:
-        loja_aberta.escrever("estoque", "ALTER TABLE escondida RENAME TO respostas")
+        loja_aberta.escrever("estoque", "ALTER TABLE escondida RENAME TO falhas")
     inicio = time.monotonic()
     loja_aberta.conferir_repouso()
     assert loja_aberta.resultado(id) == ("concluido", None)
