@@ -192,6 +192,7 @@ def test_kill_9_nos_servicos_durante_um_arquivo_grande(url, dados, tmp_path):
     programa = orquestrar(url, dados, "--ate-concluir", "--arquivo", arquivo(tmp_path, *pedidos)).esperar_dizer("envio: pronto")
     loja = Loja(dados, url)
     loja.enviados = {p["pedido"]: p for p in pedidos}
+    esperar(lambda: loja.pendentes() > 1000, que="os pedidos entrarem")
     mortos = 0
     while programa.vivo() and mortos < 8:
         for pid in filhos(programa.pid)[:1 + mortos % 3]:
@@ -209,6 +210,7 @@ def test_dois_mil_pedidos_com_cada_servico_morto_varias_vezes(url, dados, tmp_pa
     programa = orquestrar(url, dados, "--ate-concluir", "--arquivo", arquivo(tmp_path, *pedidos)).esperar_dizer("envio: pronto")
     loja = Loja(dados, url)
     loja.enviados = {p["pedido"]: p for p in pedidos}
+    esperar(lambda: loja.pendentes() > 1000, que="os pedidos entrarem")
     mortos = 0
     while programa.vivo() and loja.pendentes() > 20:
         antes = loja.pendentes()
@@ -437,4 +439,4 @@ def test_no_privado_morto_enquanto_se_ouve_volta_e_os_pedidos_continuam(dados):
     loja.esperar_finais(90)
     loja.conferir_contas()
     programa.interromper()
-    assert programa.fim(40) == 0 and not no.responde()
+    assert programa.fim(40) == 0 and not no.responde(), programa.texto
