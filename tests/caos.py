@@ -183,8 +183,10 @@ def executar(pasta: Path, segundos: float, semente: int, pedidos: int) -> Caos:
         print("  " + ", ".join(f"{nome} {n}" for nome, n in sorted(caos.feitas.items())))
         return caos
     finally:
-        loja.fechar()
-        no.parar()
+        try:
+            loja.fechar()
+        finally:
+            no.parar()
 
 
 def main() -> int:

@@ -431,12 +431,15 @@ def test_no_privado_morto_enquanto_se_ouve_volta_e_os_pedidos_continuam(dados):
     programa = ouvindo(url, dados, "--id", "p-1")
     no = carregar("microsservicos", "no_privado").NoPrivado(dados / "rabbitmq", porta)
     assert no.vivo()
-    no.matar()
-    programa.esperar_dizer("o nó privado do RabbitMQ morreu: inicio de novo")
-    loja = Loja(dados, url)
-    loja.enviados["p-1"] = cenario("sucesso")
-    loja.enviar(*mistura(40, "q"))
-    loja.esperar_finais(90)
-    loja.conferir_contas()
-    programa.interromper()
-    assert programa.fim(40) == 0 and not no.responde(), programa.texto
+    try:
+        no.matar()
+        programa.esperar_dizer("o nó privado do RabbitMQ morreu: inicio de novo")
+        loja = Loja(dados, url)
+        loja.enviados["p-1"] = cenario("sucesso")
+        loja.enviar(*mistura(40, "q"))
+        loja.esperar_finais(90)
+        loja.conferir_contas()
+        programa.interromper()
+        assert programa.fim(40) == 0 and not no.responde(), programa.texto
+    finally:
+        no.matar()
