@@ -70,7 +70,7 @@ def em_portugues(erro: Exception, onde: str = "") -> Falha:
         ("disk I/O", "não pôde ser lido ou gravado: confira o disco"),
         ("locked", "está travado por outro programa: feche o sqlite3 (ou o outro processo) e tente de novo"),
         ("readonly", "está somente para leitura: dê permissão de escrita ou use --dados OUTRA_PASTA"),
-        ("unable to open", "não pôde ser aberto: confira as permissões ou use --dados OUTRA_PASTA"),
+        ("unable to open", "não pôde ser aberto: confira se existe, e as permissões, ou use --dados OUTRA_PASTA"),
         ("no such table", "é de outra versão deste projeto: recomece com --limpar"),
         ("no such column", "é de outra versão deste projeto: recomece com --limpar"),
         ("Permission denied", "não dá permissão de acesso: mude as permissões ou use --dados OUTRA_PASTA"),
