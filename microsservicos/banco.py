@@ -9,6 +9,7 @@ disco (um fsync cada) e quem lê não espera quem escreve. Ver os manuais do SQL
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
@@ -21,7 +22,34 @@ PAGINA = 2048  # bytes; metade do padrão: cada COMMIT leva ao WAL as páginas q
 ESPERA = 10.0  # segundos que uma escrita espera por outro processo antes de desistir
 
 
-def abrir(caminho: Path, tabelas: str) -> sqlite3.Connection:
+class Banco(sqlite3.Connection):
+    """Uma conexão que sabe qual era o seu arquivo.
+
+    Se alguém o troca ou apaga, o SQLite continua a gravar no antigo, que já não tem nome, sem
+    se queixar; na partida seguinte, nada daquilo estaria lá.
+    """
+
+    caminho: str | Path = ":memory:"
+    aberto: tuple | None = None
+
+    def lembrar_arquivo(self, caminho: Path) -> None:
+        self.caminho, self.aberto = caminho, _qual(caminho)
+
+    def conferir_arquivo(self) -> None:
+        """Para chamar antes de cada COMMIT; levanta sqlite3.OperationalError se o arquivo não é mais o mesmo."""
+        if _qual(self.caminho) != self.aberto:
+            raise sqlite3.OperationalError("the database file was moved")
+
+
+def _qual(caminho: str | Path) -> tuple | None:
+    try:
+        arquivo = os.stat(caminho)
+    except FileNotFoundError:
+        return None
+    return arquivo.st_dev, arquivo.st_ino
+
+
+def abrir(caminho: Path, tabelas: str) -> Banco:
     """Abre o banco em `caminho`; se ele não existe, cria as tabelas e as linhas iniciais.
 
     A criação inteira é uma transação: um processo morto no meio dela deixa um
@@ -33,7 +61,7 @@ def abrir(caminho: Path, tabelas: str) -> sqlite3.Connection:
     """
     try:
         caminho.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # pedidos de clientes: só para o dono
-        banco = sqlite3.connect(caminho, timeout=ESPERA, isolation_level=None, check_same_thread=False)
+        banco = sqlite3.connect(caminho, timeout=ESPERA, isolation_level=None, check_same_thread=False, factory=Banco)
         versao = banco.execute("PRAGMA user_version").fetchone()[0]
         if versao == 0:
             _recusar_alheio(banco, caminho)
@@ -45,6 +73,7 @@ def abrir(caminho: Path, tabelas: str) -> sqlite3.Connection:
         elif versao != VERSAO:
             raise Falha(f"{caminho} é da versão {versao} do projeto, e este programa é da versão {VERSAO}: "
                         "use o programa daquela versão, ou recomece com --limpar", 2)
+        banco.lembrar_arquivo(caminho)
     except (sqlite3.Error, OSError) as erro:
         raise em_portugues(erro, str(caminho)) from erro
     return banco
@@ -83,7 +112,7 @@ def _criar(banco: sqlite3.Connection, tabelas: str, caminho: Path) -> None:
 
 
 @contextmanager
-def transacao(banco: sqlite3.Connection):
+def transacao(banco: Banco):
     """Tudo o que se escreve dentro do bloco vale junto, ou nada vale.
 
     IMMEDIATE pega o direito de escrever logo no início: duas cópias do mesmo
@@ -92,6 +121,7 @@ def transacao(banco: sqlite3.Connection):
     banco.execute("BEGIN IMMEDIATE")
     try:
         yield banco
+        banco.conferir_arquivo()
         banco.execute("COMMIT")
     except BaseException:
         if banco.in_transaction:
@@ -126,13 +156,15 @@ class Presenca:
         self._arquivo.execute("PRAGMA user_version").fetchone()
 
     def sozinho(self) -> bool:
-        """Pega a pasta só para este processo, se não houver nenhum outro presente."""
+        """Pega a pasta só para este processo, se não houver nenhum outro presente. Levanta Falha se não pode escrever nela."""
         self.sair()
         self._arquivo.execute("PRAGMA busy_timeout=0")
         try:
             self._arquivo.execute("BEGIN EXCLUSIVE")
             return True
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as erro:
+            if "readonly" in str(erro):  # os outros são de quem chegou antes, ou de um arquivo que acabou de sumir
+                raise em_portugues(erro, str(self.caminho)) from erro
             return False
         finally:
             self._arquivo.execute(f"PRAGMA busy_timeout={int(ESPERA * 1000)}")

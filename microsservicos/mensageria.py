@@ -18,13 +18,13 @@ import sys
 import time
 import uuid
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 from urllib.parse import urlsplit
 
 from coreografia import EVENTOS, SERVICOS, VERSAO, o_que_ouve, quem_ouve, quem_publica
 from propriedades import a_republicar, simplificar
 from tela import Falha
-from tropecos import BrokerFora, explicar
+from tropecos import BrokerFora, explicar, explicar_bloqueio
 
 try:
     import pika
@@ -97,7 +97,7 @@ def enderecos() -> list[pika.URLParameters]:
         raise Falha("RABBITMQ_URL não está na forma amqp://usuario:senha@servidor:5672/vhost "
                     "(na senha, escreva / @ : ? # , como %2F %40 %3A %3F %23 %2C; entre endereços, vírgula)", 2) from None
     for endereco in lista:
-        endereco.heartbeat = 30  # segundos
+        endereco.heartbeat = 10  # segundos; uma rede que só engole pacotes é percebida entre 15 e 30
         endereco.blocked_connection_timeout = 15
         endereco.socket_timeout = endereco.stack_timeout = 5
         endereco.connection_attempts = 1
@@ -236,8 +236,13 @@ class Ligacao:
 class Canal(Ligacao):
     """A ligação de um serviço: recebe da sua fila e publica no exchange.
 
-    servico: o nome dele e da sua fila. Levanta o mesmo que conectar().
+    servico: o nome dele e da sua fila. ao_bloquear: recebe o porquê, quando o broker deixa
+    de aceitar publicações, e None quando volta a aceitá-las. Levanta o mesmo que conectar().
     """
+
+    def __init__(self, servico: str, ao_bloquear: Callable[[str | None], None]):
+        self._ao_bloquear = ao_bloquear
+        super().__init__(servico)
 
     def _preparar(self, servico: str) -> None:
         self._devolvida: str | None = None
@@ -249,6 +254,11 @@ class Canal(Ligacao):
         # embrulha enfileira e conta as respostas: várias vezes mais pedidos por segundo.
         # (_impl é interno do pika 1.x; por isso requirements.txt fixa pika<2.)
         self._por_baixo = self._canal._impl
+        # Aqui também por baixo: o BlockingConnection só avisaria depois de escoar o que tem para enviar,
+        # e um broker que bloqueia a conexão não lê mais nada dela. (Manual: "Blocked Connection Notifications".)
+        bloqueio = str(explicar_bloqueio(onde()))
+        self._conexao._impl.add_on_connection_blocked_callback(lambda *_: self._ao_bloquear(bloqueio))
+        self._conexao._impl.add_on_connection_unblocked_callback(lambda *_: self._ao_bloquear(None))
         self._por_baixo.add_on_return_callback(self._ao_devolver)
         aceitou: list = []
         self._por_baixo.confirm_delivery(self._ao_responder, callback=aceitou.append)

@@ -50,35 +50,52 @@ class Servico:
         self.arquivo = pasta / f"{nome}.db"
         self.banco = bancos.abrir(self.arquivo, tabelas + ";" + caixas.TABELAS)
         self.vez: dict[int, float] = {}  # falha -> instante (monotônico) da próxima tentativa
+        self.recusar_somente_leitura()
         self.banco_falhou = False  # a última transação não pôde ser gravada
+        self.bloqueado = False  # o broker não está aceitando publicações
+        self.ja_disse: str | None = None  # a mesma queda é uma linha só, por mais que dure
         self.lancador = os.environ.get("LOJA_LANCADOR")
         self.torneira, self.torneira_dos_avisos = Torneira(), Torneira()
         self.avisos: list[str] = []  # o que deu errado no lote: os eventos comuns não o afogam
 
     def rodar(self) -> None:
         """Atende até Ctrl-C, reconectando sempre que o broker ou o banco falham."""
-        pausa, ja_esteve, ja_disse, canal = PRIMEIRA_PAUSA, False, None, None
+        pausa, ja_esteve, canal = PRIMEIRA_PAUSA, False, None
         while True:
             try:
-                canal = Canal(self.nome)
+                canal = Canal(self.nome, self.ao_bloquear)
                 ja_esteve = True
-                if not self.banco_falhou:  # senão, conectar de novo ainda não resolveu nada
+                if not (self.banco_falhou or self.bloqueado):  # senão, conectar de novo ainda não resolveu nada
                     dizer(f"{self.nome}: pronto, ouvindo a fila «{self.nome}» em {onde()}")
-                    pausa, ja_disse = PRIMEIRA_PAUSA, None
+                    pausa, self.ja_disse = PRIMEIRA_PAUSA, None
                 self.atender(canal)
-            except (Falha, sqlite3.OperationalError) as erro:
+            except (Falha, sqlite3.DatabaseError) as erro:
                 if canal:
                     canal.fechar()
-                self.banco_falhou = isinstance(erro, sqlite3.OperationalError)
+                self.banco_falhou = isinstance(erro, sqlite3.DatabaseError)
                 falha = em_portugues(erro, str(self.arquivo))
                 if not ja_esteve and not isinstance(erro, (BrokerFora, sqlite3.Error)):
                     raise
-                if str(falha) != ja_disse:  # a mesma queda é uma linha só, por mais que dure
-                    ja_disse = str(falha)
+                if str(falha) != self.ja_disse:
+                    self.ja_disse = str(falha)
                     dica = "" if ja_esteve else " (para subir um: python orquestracao.py, ou: rabbitmq-server)"
                     alertar(f"{self.nome}: {falha}{dica}; continuo tentando (Ctrl-C encerra)")
             self.dormir(pausa * random.uniform(0.5, 1))  # o acaso evita que todos voltem juntos
             pausa = min(pausa * 2, MAIOR_PAUSA)
+
+    def ao_bloquear(self, por_que: str | None) -> None:
+        """O broker parou de aceitar publicações, e por quê; ou voltou a aceitá-las (None)."""
+        if por_que and not self.bloqueado:
+            self.ja_disse = por_que
+            alertar(f"{self.nome}: {por_que}; espero (Ctrl-C encerra)")
+        elif self.bloqueado and not por_que:
+            dizer(f"{self.nome}: o RabbitMQ voltou a aceitar publicações")
+        self.bloqueado = bool(por_que)
+
+    def recusar_somente_leitura(self) -> None:
+        # O SQLite o abriria assim mesmo, e nem a permissão devolvida depois o faria gravar.
+        if not os.access(self.arquivo, os.W_OK):
+            raise em_portugues(sqlite3.OperationalError("readonly"), str(self.arquivo))
 
     def atender(self, canal: Canal) -> None:
         """Um lote depois do outro, enquanto a conexão durar."""
@@ -163,6 +180,8 @@ class Servico:
         if eventos or mortas or ate_entrega:
             canal.publicar(eventos, [(f"{self.nome}.mortas", c, caixas.ler_propriedades(p), m) for _, c, p, m in mortas],
                            ate_entrega)
+        if eventos or mortas:
+            self.ao_bloquear(None)  # se já não estava aceitando, agora aceitou
         if eventos:
             caixas.publicados(self.banco, eventos[-1][0])
         if mortas:
@@ -188,9 +207,12 @@ class Servico:
 
 
 def da_maquina(erro: Exception) -> bool:
-    """Se o que falhou foi o banco, e não o tratamento de um evento (onde um SQL errado também é uma falha do evento)."""
+    """Se o que falhou foi o banco, e não o tratamento de um evento (onde um SQL errado também é uma falha do evento).
+
+    Um arquivo corrompido chega como o DatabaseError puro; os filhos dele são erros de quem escreveu o SQL.
+    """
     sql_errado = getattr(erro, "sqlite_errorcode", None) == 1  # SQLITE_ERROR; o Python o conta desde o 3.11
-    return isinstance(erro, sqlite3.OperationalError) and not sql_errado
+    return type(erro) is sqlite3.DatabaseError or isinstance(erro, sqlite3.OperationalError) and not sql_errado
 
 
 def explicar(erro: Exception) -> str:

@@ -42,10 +42,16 @@ def explicar(erro: BaseException, onde: str) -> Falha:
     if any(isinstance(causa, socket.gaierror) for causa in causas):
         return BrokerFora(f"não conheço o servidor de {onde}: confira RABBITMQ_URL")
     if "ConnectionBlockedTimeout" in nomes:
-        return BrokerFora(f"o RabbitMQ em {onde} não aceita publicações agora (memória ou disco no limite); nada se perde")
+        return explicar_bloqueio(onde)
     if "ConnectionClosedByBroker" in nomes:
         return BrokerFora(f"o RabbitMQ em {onde} encerrou a conexão")
     return BrokerFora(f"o RabbitMQ em {onde} não responde")
+
+
+def explicar_bloqueio(onde: str) -> BrokerFora:
+    """O broker lê e entrega, mas não aceita publicações. (Manual do RabbitMQ, "Memory and Disk Alarms".)"""
+    return BrokerFora(f"o RabbitMQ em {onde} não aceita publicações agora (memória ou disco no limite): "
+                      "alivie-o (rabbitmqctl status diz o que falta); nada se perde")
 
 
 def _causas(erro: BaseException) -> list[BaseException]:

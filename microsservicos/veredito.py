@@ -66,11 +66,11 @@ def abrir_leitura(pasta: Path) -> sqlite3.Connection:
     try:
         bancos = sqlite3.connect(":memory:", isolation_level=None, uri=True)
         for dono in DONOS:
-            arquivo = (pasta / f"{dono}.db").resolve().as_uri()
-            bancos.execute(f"ATTACH ? AS {dono}_db", (f"{arquivo}?mode=ro",))
+            arquivo = (pasta / f"{dono}.db").resolve()
+            bancos.execute(f"ATTACH ? AS {dono}_db", (f"{arquivo.as_uri()}?mode=ro",))
         return bancos
     except sqlite3.Error as erro:
-        raise em_portugues(erro, str(pasta)) from erro
+        raise em_portugues(erro, str(arquivo)) from erro
 
 
 def estado(pasta: Path) -> dict:

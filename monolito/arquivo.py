@@ -96,6 +96,7 @@ class Gravacao:
         try:
             if tipo is None and banco.total_changes != self.antes:
                 quedas.passo()
+                banco.conferir_arquivo()
                 banco.execute("COMMIT")
                 arquivo.gravadas += 1
                 quedas.passo()

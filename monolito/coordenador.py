@@ -69,6 +69,7 @@ class Coordenador:
         self.avisados = [*enumerate(participantes)][1:] + [(0, participantes[0])]
         self._lote = Lote(self.rodada)
         self._encerradas: deque = deque()
+        self._sem_gravar: dict[Arquivo, str] = {}  # o que já foi dito de cada arquivo que não aceita gravações
         log.registrar(execucao.nome)
         self._antes_dos_pedidos = self._forcadas_no_total()
 
@@ -116,9 +117,10 @@ class Coordenador:
                 self._contar(t, EU, participante.nome, "preparar")
         try:
             votos = participante.preparar(transacoes)
+            self._sem_gravar.pop(participante.arquivo, None)
         except sqlite3.Error as erro:
             # Quem não conseguiu gravar não prometeu nada: é um NÃO.
-            alertar(str(em_portugues(erro, participante.arquivo.caminho.name)))
+            self._avisar_uma_vez(participante.arquivo, erro)
             votos = {t.nome: Recusa(f"{participante.nome} não conseguiu gravar") for t in transacoes}
         except OSError as erro:
             raise self._sem_saber(participante.arquivo, transacoes, erro) from erro
@@ -165,19 +167,27 @@ class Coordenador:
             self.log.decidir(transacoes, [nome for nomes, _ in esquecer for nome in nomes])
         except sqlite3.Error as erro:
             # Nada ficou no log: é aborto, e não há dúvida.
-            alertar(str(em_portugues(erro, self.log.arquivo.caminho.name)))
+            self._avisar_uma_vez(self.log.arquivo, erro)
             for t in transacoes:
                 t.decisao, t.motivo = ABORTAR, "a decisão não pôde ser gravada"
                 self._contar(t, EU, None, f"ABORTAR: {t.motivo}", "vermelho")
             return
         except OSError as erro:
             raise self._sem_saber(self.log.arquivo, transacoes, erro) from erro
+        self._sem_gravar.pop(self.log.arquivo, None)
         for _ in esquecer:
             self._encerradas.popleft()
         for t in transacoes:
             t.decisao = CONFIRMAR
             self._contar(t, EU, None, "CONFIRMAR, forçado ao log", "verde")
         quedas.ponto("depois-da-decisao")
+
+    def _avisar_uma_vez(self, arquivo: Arquivo, erro: sqlite3.Error) -> None:
+        """O mesmo defeito do mesmo arquivo é uma linha só, por mais pedidos que ele recuse."""
+        texto = str(em_portugues(erro, arquivo.caminho.name))
+        if self._sem_gravar.get(arquivo) != texto:
+            self._sem_gravar[arquivo] = texto
+            alertar(texto)
 
     @staticmethod
     def _sem_saber(arquivo: Arquivo, transacoes: list[Transacao], erro: OSError) -> Falha:

@@ -48,7 +48,7 @@ def recuperar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes
                 if morreu:
                     _resolver(execucao, participantes, log, narrar if len(total) <= POUCAS else None)
     except sqlite3.Error as erro:
-        raise Falha(f"{em_portugues(erro, str(pasta))}; a recuperação parou no meio: "
+        raise Falha(f"{em_portugues(erro, f'um arquivo de {pasta}')}; a recuperação parou no meio: "
                     "o que falta continua em dúvida até a próxima partida", 2) from erro
 
 

@@ -60,16 +60,17 @@ def em_portugues(erro: Exception, onde: str = "") -> Falha:
     """Traduz os erros do SQLite e do sistema operacional que uma pessoa pode causar."""
     if isinstance(erro, Falha):
         return erro
-    texto, onde = str(erro), onde or getattr(erro, "filename", None) or "a pasta de dados"
+    texto, onde = str(erro), onde or getattr(erro, "filename", None) or "um arquivo da pasta de dados"
     if "is full" in texto or getattr(erro, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return Falha(f"disco cheio ao gravar em {onde}: libere espaço e rode de novo; nada do que já foi dito se perdeu", 1)
+        return Falha(f"disco cheio ao gravar {onde}: libere espaço; nada do que já foi dito se perdeu", 1)
     for trecho, conselho in (
         ("not a database", "não é um banco SQLite: tire o arquivo dali ou recomece com --limpar"),
         ("malformed", "está corrompido: restaure uma cópia ou recomece com --limpar"),
+        ("was moved", "foi trocado ou apagado com o programa no ar: devolva-o, ou encerre o programa antes de pôr outro"),
         ("disk I/O", "não pôde ser lido ou gravado: confira o disco"),
         ("locked", "está travado por outro programa: feche o sqlite3 (ou o outro processo) e tente de novo"),
         ("readonly", "está somente para leitura: dê permissão de escrita ou use --dados OUTRA_PASTA"),
-        ("unable to open", "não pôde ser aberto: confira as permissões ou use --dados OUTRA_PASTA"),
+        ("unable to open", "não pôde ser aberto: confira se existe, e as permissões, ou use --dados OUTRA_PASTA"),
         ("no such table", "é de outra versão deste projeto: recomece com --limpar"),
         ("no such column", "é de outra versão deste projeto: recomece com --limpar"),
         ("Permission denied", "não dá permissão de acesso: mude as permissões ou use --dados OUTRA_PASTA"),

@@ -9,6 +9,7 @@ estão em terminais.py e no próprio README.
 
 from __future__ import annotations
 
+import ast
 import os
 import queue
 import re
@@ -170,3 +171,20 @@ def test_toda_opcao_citada_existe():
     de_fora = {"--regravar"}
     for opcao in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - de_fora:
         assert opcao in ajudas, opcao
+
+
+def test_toda_falha_da_tabela_tem_o_seu_teste():
+    """O nome existe, e o ◷ está em quem só roda na rodada longa (e em mais ninguém)."""
+    achados = {}
+    for arquivo in (RAIZ / "tests").glob("test_*.py"):
+        arvore = ast.parse(arquivo.read_text(encoding="utf-8"))
+        todos_longos = any(isinstance(no, ast.Assign) and ast.unparse(no) == "pytestmark = pytest.mark.longo" for no in arvore.body)
+        for no in arvore.body:
+            if isinstance(no, ast.FunctionDef):
+                achados[no.name] = todos_longos or "pytest.mark.longo" in map(ast.unparse, no.decorator_list)
+    linhas = [linha.split(" | ") for linha in secao("O que pode falhar").splitlines() if linha.startswith("| ") and "`test_" in linha]
+    assert len(linhas) > 30 and all(len(linha) == 4 for linha in linhas)
+    for linha in linhas:
+        for nome, longo in re.findall(r"`(test_\w+)`( ◷)?", linha[2]):
+            assert nome in achados, f"a tabela cita {nome}, que não existe"
+            assert achados[nome] == bool(longo), f"o ◷ de {nome} não confere"
