@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -196,8 +196,9 @@ def test_kill_9_nos_servicos_durante_um_arquivo_grande(url, dados, tmp_path):
     mortos = 0
     while programa.vivo() and mortos < 8:
         for pid in filhos(programa.pid)[:1 + mortos % 3]:
-            os.kill(pid, signal.SIGKILL)
-            mortos += 1
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                mortos += 1
         esperar(lambda: len(filhos(programa.pid)) == 4 or not programa.vivo(), que="os serviços voltarem")
     assert mortos >= 4 and programa.fim() == 0, programa.texto
     assert programa.disse("morreu (sinal 9): inicio outro") and programa.disse("em dúvida: 0")
@@ -215,8 +216,9 @@ def test_dois_mil_pedidos_com_cada_servico_morto_varias_vezes(url, dados, tmp_pa
     while programa.vivo() and loja.pendentes() > 20:
         antes = loja.pendentes()
         for pid in filhos(programa.pid):
-            os.kill(pid, signal.SIGKILL)
-            mortos += 1
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                mortos += 1
         esperar(lambda: len(filhos(programa.pid)) == 4 or not programa.vivo(), que="os serviços voltarem")
         esperar(lambda: loja.pendentes() < antes - 20 or not loja.pendentes(), que="um pouco de trabalho")
     assert mortos >= 12 and programa.fim(120) == 0, programa.texto
