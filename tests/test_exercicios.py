@@ -1,0 +1,88 @@
+"""Os exercícios têm solução: sem ela o teste de cada um falha e diz o que falta; com ela, passa.
+
+As soluções ficam em .gabarito/, e são postas sobre uma cópia do projeto de hoje: se ele mudar onde
+uma delas mexe, é aqui que se descobre.
+
+    python -m pytest -m longo tests/test_exercicios.py     com cada defeito desta lista, o teste falha
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from conftest import RAIZ
+
+sys.path.insert(0, str(RAIZ / ".gabarito"))
+import aplicar  # noqa: E402
+
+# Em cada exercício, o que do projeto continua valendo depois dele, e cabe em poucos segundos.
+CONTINUAM = {
+    "1": ["test_servicos.py", "test_servicos_caixas.py", "test_saga_ordens.py", "test_gemeos.py"],
+}
+# (exercício, arquivo, o que havia na solução, o defeito)
+DEFEITOS = {
+    "1: quem recusou não lembra": ("1", "microsservicos/servico_pagamentos.py", 'responder(banco, pedido, "recusado")\n        ', ""),
+    "1: o limite também é recusado": ("1", "microsservicos/servico_pagamentos.py", "total <= LIMITE", "total < LIMITE"),
+    "1: na 2PC o saldo é olhado antes": ("1", "monolito/pagamentos.py", 'pedido["total"] > LIMITE_POR_PEDIDO',
+                                         'saldo[0] >= pedido["total"] > LIMITE_POR_PEDIDO'),
+}
+
+
+def rodar(copia, numero: str, *outros: str) -> tuple[int, str]:
+    """Os testes de um exercício numa cópia, mais `outros` arquivos de tests/; o status e o que o pytest disse."""
+    fim = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--processos", "1", "tests/exercicios",
+                          *(f"tests/{nome}" for nome in outros)],
+                         cwd=copia, env={**os.environ, "EXERCICIO": numero, "PYTHONIOENCODING": "utf-8"},
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=120)
+    return fim.returncode, fim.stdout
+
+
+@pytest.fixture(scope="module")
+def sem_solucao(tmp_path_factory):
+    return aplicar.copiar(tmp_path_factory.mktemp("exercicios") / "sem")
+
+
+@pytest.fixture
+def resolvido(tmp_path):
+    def resolver(numero: str):
+        copia = aplicar.copiar(tmp_path / "resolvido")
+        aplicar.resolver(numero, copia)
+        return copia
+    return resolver
+
+
+@pytest.mark.parametrize("numero", CONTINUAM)
+def test_sem_a_solucao_o_teste_diz_o_que_falta(numero, sem_solucao):
+    status, texto = rodar(sem_solucao, numero)
+    assert status == 1 and "1 failed" in texto and "\nainda falta " in texto, texto
+    assert "Error" not in texto and "Traceback" not in texto, texto
+
+
+@pytest.mark.parametrize("numero", CONTINUAM)
+def test_com_a_solucao_passa_e_o_projeto_continua_de_pe(numero, resolvido):
+    status, texto = rodar(resolvido(numero), numero, *CONTINUAM[numero])
+    assert status == 0 and "skipped" not in texto, texto
+
+
+@pytest.mark.longo
+@pytest.mark.parametrize("nome", DEFEITOS)
+def test_com_um_defeito_na_solucao_falha(nome, resolvido):
+    numero, arquivo, certo, errado = DEFEITOS[nome]
+    copia = resolvido(numero)
+    texto = (copia / arquivo).read_text(encoding="utf-8")
+    assert texto.count(certo) == 1, f"{arquivo} não tem mais (uma vez só): {certo}"
+    (copia / arquivo).write_text(texto.replace(certo, errado), encoding="utf-8")
+    status, texto = rodar(copia, numero)
+    assert status == 1 and "ainda falta" not in texto, texto
+
+
+def test_cada_exercicio_tem_enunciado_teste_e_solucao():
+    enunciado = (RAIZ / "tests" / "exercicios" / "README.md").read_text(encoding="utf-8")
+    for numero in CONTINUAM:
+        assert f"\n## {numero}. " in enunciado
+        assert len(list((RAIZ / "tests" / "exercicios").glob(f"test_exercicio_{numero}_*.py"))) == 1
+    assert len(list(aplicar.GABARITO.glob("exercicio-*"))) == len(CONTINUAM)
