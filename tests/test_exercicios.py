@@ -22,6 +22,7 @@ import aplicar  # noqa: E402
 # Em cada exercício, o que do projeto continua valendo depois dele, e cabe em poucos segundos.
 CONTINUAM = {
     "1": ["test_servicos.py", "test_servicos_caixas.py", "test_saga_ordens.py", "test_gemeos.py"],
+    "2": ["test_servicos.py", "test_servicos_caixas.py", "test_saga_ordens.py", "test_gemeos.py"],
 }
 # (exercício, arquivo, o que havia na solução, o defeito)
 DEFEITOS = {
@@ -29,6 +30,17 @@ DEFEITOS = {
     "1: o limite também é recusado": ("1", "microsservicos/servico_pagamentos.py", "total <= LIMITE", "total < LIMITE"),
     "1: na 2PC o saldo é olhado antes": ("1", "monolito/pagamentos.py", 'pedido["total"] > LIMITE_POR_PEDIDO',
                                          'saldo[0] >= pedido["total"] > LIMITE_POR_PEDIDO'),
+    "2: cada ronda cancela outra vez": ("2", "microsservicos/servico_pedidos.py",
+                                        "recebido <= ? AND cancelamento IS NULL", "recebido <= ?"),
+    "2: o mesmo id com dois motivos": ("2", "microsservicos/servico_pedidos.py",
+                                       "WHERE pedido = ? AND cancelamento IS NULL", "WHERE pedido = ?"),
+    "2: pedidos decide sem perguntar ao pivô": (
+        "2", "microsservicos/servico_pedidos.py",
+        "return [evento for pedido, in vencidos for evento in solicitar_cancelamento(banco, pedido, PRAZO_ESGOTADO)]",
+        "return [evento for pedido, in vencidos for evento in cancelar("
+        "banco, __import__('coreografia').Evento('', pedido, {'pedido': pedido, 'motivo': PRAZO_ESGOTADO}))]"),
+    "2: o prazo conta da partida do serviço": ("2", "microsservicos/servico_pedidos.py", "time.time() - escolha.prazo)",
+                                               "time.time() - escolha.prazo * 2)"),
 }
 
 
