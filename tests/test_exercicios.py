@@ -39,8 +39,10 @@ DEFEITOS = {
         "return [evento for pedido, in vencidos for evento in solicitar_cancelamento(banco, pedido, PRAZO_ESGOTADO)]",
         "return [evento for pedido, in vencidos for evento in cancelar("
         "banco, __import__('coreografia').Evento('', pedido, {'pedido': pedido, 'motivo': PRAZO_ESGOTADO}))]"),
-    "2: o prazo conta da partida do serviço": ("2", "microsservicos/servico_pedidos.py", "time.time() - escolha.prazo)",
-                                               "time.time() - escolha.prazo * 2)"),
+    "2: o prazo conta da partida do serviço": (
+        "2", "microsservicos/servico_pedidos.py", "(lambda banco: vencer_prazos(banco, time.time() - escolha.prazo))",
+        "(lambda banco, partida=time.time(): vencer_prazos("
+        "banco, time.time() - escolha.prazo if time.time() - partida > escolha.prazo else 0))"),
 }
 
 
