@@ -23,6 +23,7 @@ import aplicar  # noqa: E402
 CONTINUAM = {
     "1": ["test_servicos.py", "test_servicos_caixas.py", "test_saga_ordens.py", "test_gemeos.py"],
     "2": ["test_servicos.py", "test_servicos_caixas.py", "test_saga_ordens.py", "test_gemeos.py"],
+    "3": ["test_gemeos.py"],
 }
 # (exercício, arquivo, o que havia na solução, o defeito)
 DEFEITOS = {
@@ -43,6 +44,14 @@ DEFEITOS = {
         "2", "microsservicos/servico_pedidos.py", "(lambda banco: vencer_prazos(banco, time.time() - escolha.prazo))",
         "(lambda banco, partida=time.time(): vencer_prazos("
         "banco, time.time() - escolha.prazo if time.time() - partida > escolha.prazo else 0))"),
+    "3: quem votou LEITURA é avisado": ("3", "monolito/coordenador.py", "if ordem < t.sim and ordem not in t.leram", "if ordem < t.sim"),
+    "3: o voto LEITURA guarda a trava": (
+        "3", "monolito/participante.py", "return Leitura(pedido)",
+        "banco.executemany('INSERT INTO travas VALUES (?, ?)', [(linha, transacao.nome) for linha in linhas])\n"
+        "            return Leitura(pedido)"),
+    "3: quem só lê ignora a trava de quem escreve": (
+        "3", "monolito/participante.py", "self._conferir_travas(banco, linhas)",
+        "self.negocio.confirmar and self._conferir_travas(banco, linhas)"),
 }
 
 
