@@ -24,6 +24,7 @@ CONTINUAM = {
     "1": ["test_servicos.py", "test_servicos_caixas.py", "test_saga_ordens.py", "test_gemeos.py"],
     "2": ["test_servicos.py", "test_servicos_caixas.py", "test_saga_ordens.py", "test_gemeos.py"],
     "3": ["test_gemeos.py"],
+    "4": ["test_gemeos.py"],
 }
 # (exercício, arquivo, o que havia na solução, o defeito)
 DEFEITOS = {
@@ -52,6 +53,10 @@ DEFEITOS = {
     "3: quem só lê ignora a trava de quem escreve": (
         "3", "monolito/participante.py", "self._conferir_travas(banco, linhas)",
         "self.negocio.confirmar and self._conferir_travas(banco, linhas)"),
+    "4: sem a lápide": ("4", "microsservicos/servico_fidelidade.py", 'if resposta_dada(banco, pedido) == "estornado"', "if False"),
+    "4: o estorno apaga os pontos dos outros pedidos": (
+        "4", "microsservicos/servico_fidelidade.py", "SET saldo = saldo - c.pontos", "SET saldo = 0"),
+    "4: o rastro não olha o banco novo": ("4", "microsservicos/rastro.py", "abrir_leitura(pasta, SERVICOS), []", "abrir_leitura(pasta), []"),
 }
 
 
