@@ -25,6 +25,7 @@ CONTINUAM = {
     "2": ["test_servicos.py", "test_servicos_caixas.py", "test_saga_ordens.py", "test_gemeos.py"],
     "3": ["test_gemeos.py"],
     "4": ["test_gemeos.py"],
+    "5": ["test_gemeos.py"],
 }
 # (exercício, arquivo, o que havia na solução, o defeito)
 DEFEITOS = {
@@ -57,6 +58,15 @@ DEFEITOS = {
     "4: o estorno apaga os pontos dos outros pedidos": (
         "4", "microsservicos/servico_fidelidade.py", "SET saldo = saldo - c.pontos", "SET saldo = 0"),
     "4: o rastro não olha o banco novo": ("4", "microsservicos/rastro.py", "abrir_leitura(pasta, SERVICOS), []", "abrir_leitura(pasta), []"),
+    "5: compensa sem esperar a resposta que falta": (
+        "5", "microsservicos/servico_orquestrador.py", "return []", 'return [("estoque.liberar", evento.dados)]'),
+    "5: o passo não é gravado": (
+        "5", "microsservicos/servico_orquestrador.py", "DO UPDATE SET passo = excluded.passo", "DO NOTHING"),
+    "5: desiste depois do pivô": (
+        "5", "microsservicos/servico_orquestrador.py", '"pagamento.aprovado":   "pagamento.estornar",',
+        '"pagamento.aprovado":   "pagamento.estornar", "envio.despachado": "pagamento.estornar",'),
+    "5: aceita resposta fora de hora": (
+        "5", "microsservicos/servico_orquestrador.py", "if evento.tipo not in RESPOSTAS.get(passo, ())", "if False"),
 }
 
 
