@@ -160,7 +160,7 @@ class SemFila:
     def __init__(self, ate, ao_publicar=lambda: None):
         self.ate, self.ao_publicar, self.solicitados, self.voltas = ate, ao_publicar, [], 0
 
-    def __call__(self, nome: str) -> SemFila:
+    def __call__(self, *_) -> SemFila:
         return self
 
     def receber(self, espera: float) -> list:
