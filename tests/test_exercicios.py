@@ -15,6 +15,7 @@ import sys
 import pytest
 
 from conftest import RAIZ
+from test_monolito_quedas import rapida  # noqa: F401
 
 sys.path.insert(0, str(RAIZ / ".gabarito"))
 import aplicar  # noqa: E402
@@ -72,8 +73,8 @@ DEFEITOS = {
 
 def rodar(copia, numero: str, *outros: str) -> tuple[int, str]:
     """Os testes de um exercício numa cópia, mais `outros` arquivos de tests/; o status e o que o pytest disse."""
-    fim = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--processos", "1", "tests/exercicios",
-                          *(f"tests/{nome}" for nome in outros)],
+    fim = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--processos", "1",
+                          "--basetemp", copia / "dados", "tests/exercicios", *(f"tests/{nome}" for nome in outros)],
                          cwd=copia, env={**os.environ, "EXERCICIO": numero, "PYTHONIOENCODING": "utf-8"},
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=120)
     return fim.returncode, fim.stdout
@@ -85,9 +86,9 @@ def sem_solucao(tmp_path_factory):
 
 
 @pytest.fixture
-def resolvido(tmp_path):
+def resolvido(rapida):  # noqa: F811
     def resolver(numero: str):
-        copia = aplicar.copiar(tmp_path / "resolvido")
+        copia = aplicar.copiar(rapida / "resolvido")
         aplicar.resolver(numero, copia)
         return copia
     return resolver
