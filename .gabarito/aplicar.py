@@ -51,8 +51,8 @@ def main() -> None:
     if len(sys.argv) != 3 or not (GABARITO / f"exercicio-{sys.argv[1]}").is_dir():
         sys.exit("use: python .gabarito/aplicar.py NUMERO PASTA_NOVA, com NUMERO de 1 a 5")
     numero, destino = sys.argv[1], Path(sys.argv[2])
-    if destino.exists():
-        sys.exit(f"{destino} já existe: escolha uma pasta nova")
+    if destino.exists() or PROJETO in destino.resolve().parents:
+        sys.exit(f"{destino}: escolha uma pasta que ainda não exista, fora do projeto")
     resolver(numero, copiar(destino))
     print(f"exercício {numero} resolvido em {destino}")
 
