@@ -20,8 +20,17 @@ import pytest
 from paralelo import pytest_addoption, pytest_runtestloop  # noqa: F401 (o pytest os procura aqui)
 
 RAIZ = Path(__file__).resolve().parent.parent
+# Um exercício (tests/exercicios) só roda quando escolhido: EXERCICIO=3 python -m pytest tests/exercicios
+EXERCICIO = os.environ.get("EXERCICIO", "")
+collect_ignore = [str(arquivo) for arquivo in (RAIZ / "tests" / "exercicios").glob("test_exercicio_*.py")
+                  if arquivo.name.split("_")[2] != EXERCICIO]
 VHOSTS_POR_VEZ = 40  # 40 de uma vez custam 0,6 s na partida; um a um, 1,5 s cada
 _modulos: dict[str, dict] = {"monolito": {}, "microsservicos": {}}
+
+
+def pytest_report_header(config):
+    if "exercicios" in " ".join(config.args) and not EXERCICIO:
+        return "nenhum exercício escolhido: EXERCICIO=1 python -m pytest tests/exercicios (ver tests/exercicios/README.md)"
 
 
 def carregar(ala: str, modulo: str):
