@@ -104,6 +104,7 @@ class Lancador:
 
     def reviver_no(self) -> None:
         alertar("o nó privado do RabbitMQ morreu: inicio de novo")
+        self.no.sair()  # senão, no fim, acharíamos que ainda há outro programa usando o nó
         try:
             self.no = usar_no_privado(self.dados)
         except Falha as falha:

@@ -16,6 +16,7 @@ import logging
 import os
 import sys
 import time
+import uuid
 from contextlib import contextmanager, suppress
 from typing import Callable, NamedTuple
 from urllib.parse import urlsplit
@@ -141,20 +142,48 @@ def conectar(quem: str) -> pika.BlockingConnection:
 
 
 def declarar(canal) -> None:
-    """Cria o exchange, as filas e as ligações de todos; repetir não muda nada.
+    """Cria as filas, o exchange e as ligações de todos; repetir não muda nada.
 
     Qualquer serviço declara tudo: assim o primeiro a subir já guarda os eventos
-    dos que ainda não subiram.
+    dos que ainda não subiram. O exchange vem por último: só se publica em filas que
+    já sobreviveriam a um kill -9 no broker.
     """
-    canal.exchange_declare(EXCHANGE, "topic", durable=True)
+    novas = not _ha_exchange(canal.connection)
     for servico in SERVICOS:
         mortas = f"{servico}.mortas"
         limite = {"x-queue-type": "quorum", "x-delivery-limit": LIMITE_DE_ENTREGAS}
         canal.queue_declare(mortas, durable=True, arguments=limite)
         canal.queue_declare(servico, durable=True, arguments={
             **limite, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": mortas})
+    if novas:
+        _assentar(canal)
+    canal.exchange_declare(EXCHANGE, "topic", durable=True)
+    for servico in SERVICOS:
         for tipo in o_que_ouve(servico):
             canal.queue_bind(servico, EXCHANGE, tipo)
+
+
+def _assentar(canal) -> None:
+    """Faz o RabbitMQ escrever o nome da última fila quorum criada.
+
+    O 3.10 o guarda na memória até criar a seguinte, ou por um segundo (ra_directory.erl). Morto nesse
+    meio-tempo, volta com uma fila que existe, não responde, e não tem o que lhe foi confirmado.
+    """
+    seguinte = f"{EXCHANGE}.{uuid.uuid4()}"
+    canal.queue_declare(seguinte, durable=True, arguments={"x-queue-type": "quorum"})
+    canal.queue_delete(seguinte)
+
+
+def _ha_exchange(conexao) -> bool:
+    try:
+        canal = conexao.channel()
+        canal.exchange_declare(EXCHANGE, passive=True)
+        canal.close()
+        return True
+    except erros.ChannelClosedByBroker as erro:
+        if erro.reply_code == 404:
+            return False
+        raise
 
 
 class Ligacao:
@@ -339,11 +368,13 @@ def profundidades() -> dict[str, int]:
 
 
 def esvaziar_filas() -> None:
-    """Joga fora o que espera em todas as filas do projeto. Levanta o mesmo que conectar()."""
+    """Apaga e cria de novo as filas do projeto, com o que esperava nelas. Levanta o mesmo que conectar()."""
     with avulso() as canal:
+        canal.exchange_delete(EXCHANGE)
         for servico in SERVICOS:
-            canal.queue_purge(servico)
-            canal.queue_purge(f"{servico}.mortas")
+            canal.queue_delete(servico)
+            canal.queue_delete(f"{servico}.mortas")
+        declarar(canal)
 
 
 @contextmanager

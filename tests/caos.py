@@ -32,7 +32,7 @@ import pika
 
 from cluster import rabbitmqctl
 from conftest import carregar, esperar
-from verbos import SERVICOS, Loja, filas_no_disco, mistura
+from verbos import SERVICOS, Loja, mistura
 
 FALHAS = {"matar": 8, "suspender": 4, "copiar": 2, "desconectar": 2, "derrubar": 1, "reiniciar": 1,
           "repetir": 4, "envenenar": 4, "cancelar": 4}  # quanto maior, mais vezes
@@ -104,7 +104,6 @@ class Caos:
         rabbitmqctl(self.no, "close_all_connections", "caos")
 
     def derrubar(self, _: str) -> None:
-        esperar(lambda: filas_no_disco(self.no), que="as filas estarem no disco")
         self.no.matar()
         self.no.iniciar()
 
@@ -184,8 +183,10 @@ def executar(pasta: Path, segundos: float, semente: int, pedidos: int) -> Caos:
         print("  " + ", ".join(f"{nome} {n}" for nome, n in sorted(caos.feitas.items())))
         return caos
     finally:
-        loja.fechar()
-        no.parar()
+        try:
+            loja.fechar()
+        finally:
+            no.parar()
 
 
 def main() -> int:

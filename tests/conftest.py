@@ -4,7 +4,6 @@
     esperar(lambda: ..., que="o estoque voltar")    uma condição com prazo
     broker, vhost, url                              o nó da sessão, e o canto deste teste nele
     broker_proprio                                  um nó só deste teste, para derrubar à vontade
-                                                    (antes, esperar por fila_no_disco)
 """
 
 from __future__ import annotations
@@ -21,8 +20,17 @@ import pytest
 from paralelo import pytest_addoption, pytest_runtestloop  # noqa: F401 (o pytest os procura aqui)
 
 RAIZ = Path(__file__).resolve().parent.parent
+# Um exercício (tests/exercicios) só roda quando escolhido: EXERCICIO=3 python -m pytest tests/exercicios
+EXERCICIO = os.environ.get("EXERCICIO", "")
+collect_ignore = [str(arquivo) for arquivo in (RAIZ / "tests" / "exercicios").glob("test_exercicio_*.py")
+                  if arquivo.name.split("_")[2] != EXERCICIO]
 VHOSTS_POR_VEZ = 40  # 40 de uma vez custam 0,6 s na partida; um a um, 1,5 s cada
 _modulos: dict[str, dict] = {"monolito": {}, "microsservicos": {}}
+
+
+def pytest_report_header(config):
+    if "exercicios" in " ".join(config.args) and not EXERCICIO:
+        return "nenhum exercício escolhido: EXERCICIO=1 python -m pytest tests/exercicios (ver tests/exercicios/README.md)"
 
 
 def carregar(ala: str, modulo: str):
@@ -76,16 +84,6 @@ def conferir_que_acabou(no) -> None:
     """Nada do nó sobrou: nem a máquina virtual, nem o epmd, nem os ajudantes."""
     esperar(lambda: not processos_do_no(no), prazo=5, que=f"o fim de {processos_do_no(no)}")
     assert not no.vivo() and not no.responde()
-
-
-def fila_no_disco(no, fila: str) -> bool:
-    """Se o nó já pode ser morto sem perder a existência de uma fila quorum recém-criada.
-
-    O Ra, que guarda as filas quorum, anota o nome delas num arquivo DETS que só vai ao disco
-    meio segundo depois (ra_directory.erl, `auto_save`). Um SIGKILL antes disso deixa a fila
-    declarada e muda, embora o broker tenha respondido pelas mensagens dela.
-    """
-    return any(f"_{fila}".encode() in nomes.read_bytes() for nomes in no.pasta.glob("dados/*/quorum/*/names.dets"))
 
 
 @pytest.fixture

@@ -94,7 +94,11 @@ class Terminal:
         self.leitor.join(PRAZO)
 
     def fechar(self) -> None:
+        """Com calma, se for possível: quem ligou um nó privado tem de desligá-lo."""
         if self.processo:
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(self.processo.pid, signal.SIGINT)
+                self.processo.wait(20)
             with suppress(ProcessLookupError):
                 os.killpg(self.processo.pid, signal.SIGKILL)
             self.processo.wait()

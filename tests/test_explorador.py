@@ -21,7 +21,7 @@ from conftest import carregar
 X = carregar("microsservicos", "explorador")
 SERVICO = carregar("microsservicos", "servico")
 
-LONGOS = ("ultima-unidade+cancelamentos",)
+LONGOS = ("ultima-unidade+cancelamentos", "cabem-os-dois+cancelamento", "disputa-sem-entrega+cancelamento")
 FINS_DE_UM = {"sucesso": "concluido", "sem-estoque": "estoque insuficiente", "pagamento-recusado": "saldo insuficiente",
               "envio-recusado": "CEP fora da área de entrega"}
 A_PEDIDO = "cancelado a pedido do cliente"

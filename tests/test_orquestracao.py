@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -192,11 +192,13 @@ def test_kill_9_nos_servicos_durante_um_arquivo_grande(url, dados, tmp_path):
     programa = orquestrar(url, dados, "--ate-concluir", "--arquivo", arquivo(tmp_path, *pedidos)).esperar_dizer("envio: pronto")
     loja = Loja(dados, url)
     loja.enviados = {p["pedido"]: p for p in pedidos}
+    esperar(lambda: loja.pendentes() > 100, que="os pedidos entrarem")
     mortos = 0
     while programa.vivo() and mortos < 8:
         for pid in filhos(programa.pid)[:1 + mortos % 3]:
-            os.kill(pid, signal.SIGKILL)
-            mortos += 1
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                mortos += 1
         esperar(lambda: len(filhos(programa.pid)) == 4 or not programa.vivo(), que="os serviços voltarem")
     assert mortos >= 4 and programa.fim() == 0, programa.texto
     assert programa.disse("morreu (sinal 9): inicio outro") and programa.disse("em dúvida: 0")
@@ -209,12 +211,14 @@ def test_dois_mil_pedidos_com_cada_servico_morto_varias_vezes(url, dados, tmp_pa
     programa = orquestrar(url, dados, "--ate-concluir", "--arquivo", arquivo(tmp_path, *pedidos)).esperar_dizer("envio: pronto")
     loja = Loja(dados, url)
     loja.enviados = {p["pedido"]: p for p in pedidos}
+    esperar(lambda: loja.pendentes() > 100, que="os pedidos entrarem")
     mortos = 0
     while programa.vivo() and loja.pendentes() > 20:
         antes = loja.pendentes()
         for pid in filhos(programa.pid):
-            os.kill(pid, signal.SIGKILL)
-            mortos += 1
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                mortos += 1
         esperar(lambda: len(filhos(programa.pid)) == 4 or not programa.vivo(), que="os serviços voltarem")
         esperar(lambda: loja.pendentes() < antes - 20 or not loja.pendentes(), que="um pouco de trabalho")
     assert mortos >= 12 and programa.fim(120) == 0, programa.texto
@@ -429,12 +433,15 @@ def test_no_privado_morto_enquanto_se_ouve_volta_e_os_pedidos_continuam(dados):
     programa = ouvindo(url, dados, "--id", "p-1")
     no = carregar("microsservicos", "no_privado").NoPrivado(dados / "rabbitmq", porta)
     assert no.vivo()
-    no.matar()
-    programa.esperar_dizer("o nó privado do RabbitMQ morreu: inicio de novo")
-    loja = Loja(dados, url)
-    loja.enviados["p-1"] = cenario("sucesso")
-    loja.enviar(*mistura(40, "q"))
-    loja.esperar_finais(90)
-    loja.conferir_contas()
-    programa.interromper()
-    assert programa.fim(40) == 0 and not no.responde()
+    try:
+        no.matar()
+        programa.esperar_dizer("o nó privado do RabbitMQ morreu: inicio de novo")
+        loja = Loja(dados, url)
+        loja.enviados["p-1"] = cenario("sucesso")
+        loja.enviar(*mistura(40, "q"))
+        loja.esperar_finais(90)
+        loja.conferir_contas()
+        programa.interromper()
+        assert programa.fim(40) == 0 and not no.responde(), programa.texto
+    finally:
+        no.matar()

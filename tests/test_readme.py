@@ -76,8 +76,9 @@ class Palco:
         arquivo.chmod(0o755)
 
     def rodar(self, texto: str) -> None:
+        """O que se digita usa as portas livres daqui; o que se espera fica como está impresso."""
         for impressa, usada in self.portas.items():
-            texto = re.sub(rf"\b{impressa}\b", usada, texto)
+            texto = re.sub(rf"^(?!# =>)(.*)\b{impressa}\b", rf"\g<1>{usada}", texto, flags=re.M)
         terminais.executar(texto, self.pasta, self.ambiente, self.normalizar)
 
     def normalizar(self, texto: str) -> str:

@@ -10,13 +10,14 @@ import json
 import random
 import signal
 
+import pika
 import pytest
 
 from cluster import rabbitmqctl
 from conftest import RAIZ, esperar
 from morrer_em import PONTOS
 from test_saga import novo_id
-from verbos import (M, MODULOS, SERVICOS, Escuta, Loja, Programa, cenario, filas_no_disco, loja_aberta,  # noqa: F401
+from verbos import (M, MODULOS, SERVICOS, Escuta, Loja, Programa, cenario, loja_aberta,  # noqa: F401
                     loja_do_arquivo, mistura)
 
 
@@ -205,6 +206,26 @@ def test_ligacao_desfeita_nao_vira_silencio(loja_aberta):
 
 # --- o broker ---
 
+@pytest.mark.longo
+def test_fila_que_acaba_de_nascer_ja_guarda_o_que_o_broker_confirmou(broker_proprio):
+    """Sem _assentar, a última fila declarada volta do kill -9 vazia e muda."""
+    canal = pika.BlockingConnection(pika.URLParameters(broker_proprio.url)).channel()
+    M.mensageria.declarar(canal)
+    canal.confirm_delivery()
+    for nome in SERVICOS:
+        canal.basic_publish("", nome, b"guarde", mandatory=True)
+        canal.basic_publish("", f"{nome}.mortas", b"guarde", mandatory=True)
+    broker_proprio.matar()
+    broker_proprio.iniciar()
+    with pika.BlockingConnection(pika.URLParameters(broker_proprio.url)) as conexao:
+        canal = conexao.channel()
+        for nome in SERVICOS:
+            for fila in (nome, f"{nome}.mortas"):
+                metodo, _, corpo = next(canal.consume(fila, inactivity_timeout=20))
+                assert metodo and corpo == b"guarde", f"{fila} perdeu o que tinha confirmado"
+                canal.cancel()
+
+
 def servicos_ligados(loja: Loja) -> bool:
     return all(loja.ouvintes(nome) == 1 for nome in SERVICOS)
 
@@ -216,7 +237,6 @@ def test_broker_reiniciado_e_depois_morto_sob_os_servicos(broker_proprio, tmp_pa
         loja.suspender("envio")
         loja.enviar(*mistura(300, "a"))
         esperar(lambda: len(loja.consultar("pagamentos", "SELECT 1 FROM cobrancas")) > 100, que="a fila do envio crescer")
-        esperar(lambda: filas_no_disco(broker_proprio), que="as filas no disco")
 
         broker_proprio.matar()  # sem aviso, com centenas de mensagens nas filas
         loja.continuar("envio")
@@ -247,7 +267,6 @@ def test_broker_e_servicos_mortos_muitas_vezes(broker_proprio, tmp_path):
     try:
         for rodada in range(6):
             loja.enviar(*mistura(500, f"r{rodada}"))
-            esperar(lambda: filas_no_disco(broker_proprio), que="as filas no disco")
             meta = loja.pendentes() - acaso.randrange(200)
             esperar(lambda: loja.pendentes() <= meta, que="um pouco de trabalho")
             vitimas = acaso.sample(SERVICOS, 2)

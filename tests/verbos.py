@@ -464,16 +464,6 @@ def propriedades(tipo: str, dados) -> dict:
             "type": tipo, "app_id": dono, "timestamp": 1700000000, "headers": {"causa": None, "versao": 1}}
 
 
-def filas_no_disco(no) -> bool:
-    """Se o nó já pode ser morto sem perder a existência de nenhuma fila do projeto (ver conftest.fila_no_disco).
-
-    Aqui o nome de uma fila é o começo do de outra: "envio" não se contenta com "envio.mortas".
-    """
-    nomes = b"".join(arquivo.read_bytes() for arquivo in no.pasta.glob("dados/*/quorum/*/names.dets"))
-    return all(re.search(rb"_%b\.mortas" % nome.encode(), nomes) and re.search(rb"_%b(?!\.)" % nome.encode(), nomes)
-               for nome in SERVICOS)
-
-
 class Escuta:
     """Uma fila só do teste, ligada a tudo o que passa pelo exchange."""
 
