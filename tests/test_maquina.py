@@ -7,6 +7,7 @@ não é (um banco corrompido), nada é dado por feito: os pedidos esperam na fil
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ import pytest
 
 from cluster import rabbitmqctl
 from conftest import RAIZ, carregar, esperar
-from verbos import M, SEM_BROKER, SERVICOS, Escuta, Loja, Programa, cenario, loja, mistura, rodar  # noqa: F401
+from verbos import M, SEM_BROKER, SERVICOS, Escuta, Loja, Programa, cenario, loja, mistura, propriedades, rodar  # noqa: F401
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="discos e permissões, aqui, são os de um Unix")
 
@@ -297,14 +298,17 @@ def esperar_pedidos(dados: Path, quantos: int = 20) -> None:
     esperar(fez, que="os primeiros pedidos")
 
 
-def corromper(arquivo: Path) -> bytes:
-    """Leva tudo ao arquivo principal e o cobre de lixo, menos o cabeçalho; devolve o que ele era."""
+def corromper(arquivo: Path, *tabelas: str) -> bytes:
+    """Leva tudo ao arquivo principal e põe lixo onde começam estas tabelas; devolve o que ele era."""
     with closing(sqlite3.connect(arquivo, timeout=30)) as banco:
         esperar(lambda: banco.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, que="o checkpoint")
+        tamanho = banco.execute("PRAGMA page_size").fetchone()[0]
+        paginas = dict(banco.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'"))
     certo = arquivo.read_bytes()
     with open(arquivo, "r+b") as aberto:
-        aberto.seek(2048)
-        aberto.write(b"lixo" * ((len(certo) - 2048) // 4))
+        for tabela in tabelas:
+            aberto.seek((paginas[tabela] - 1) * tamanho)
+            aberto.write(b"lixo" * (tamanho // 4))
     return certo
 
 
@@ -328,12 +332,13 @@ def test_banco_trocado_com_o_servico_no_ar_nada_se_grava_no_que_ja_nao_tem_nome(
 
 
 def test_banco_corrompido_com_o_servico_no_ar_os_pedidos_esperam_por_uma_copia(loja):
+    """Só as tabelas do negócio: as caixas do serviço estão inteiras."""
     loja.repor()
     loja.iniciar()
     loja.enviar(*mistura(200, "a"))
     loja.conferir_repouso()
     arquivo = loja.pasta / "estoque.db"
-    certo = corromper(arquivo)
+    certo = corromper(arquivo, "reservas", "respostas")
     loja.enviar(*mistura(300, "b"))
     estoque = loja.programas["estoque"][0].esperar_dizer("está corrompido: restaure uma cópia")
     esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida"), que="pedidos publicar")
@@ -345,6 +350,21 @@ def test_banco_corrompido_com_o_servico_no_ar_os_pedidos_esperam_por_uma_copia(l
     arquivo.write_bytes(certo)
     loja.iniciar("estoque")
     loja.conferir_repouso()
+
+
+def test_arquivo_corrompido_nao_e_culpa_do_evento(tmp_path):
+    """Senão cada pedido seria tentado cinco vezes e condenado às mortas, por um defeito que não é dele."""
+    servico = M.servico.Servico("estoque", M.servico_estoque.TABELAS, dict(M.servico_estoque.OUVE), tmp_path)
+    dados = {**cenario("sucesso"), "total": 10000}
+    recebida = M.mensageria.Recebida(1, json.dumps(dados).encode(), propriedades("pedido.criado", dados))
+
+    def falhar(banco, evento):
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    servico.ouve["pedido.criado"] = falhar
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        servico.tratar_lote([recebida], [])
+    assert servico.banco.execute("SELECT * FROM falhas UNION ALL SELECT *, 1, 1, 1, 1 FROM caixa_entrada").fetchall() == []
 
 
 def monolito_farto(dados: Path) -> None:
@@ -411,7 +431,7 @@ def parado_corromper(programa: Programa, arquivo: Path) -> bytes:
         programa.sinal(signal.SIGCONT)
         return False
     esperar(parou, que="o programa parar sem trava no arquivo")
-    certo = corromper(arquivo)
+    certo = corromper(arquivo, "produtos", "preparadas", "travas")
     programa.sinal(signal.SIGCONT)
     return certo
 
@@ -448,6 +468,8 @@ def test_relogio_atrasado_no_meio_da_saga_nao_muda_nada(loja, relogio):
         loja.iniciar(ambiente=ambiente)
         loja.enviar(*mistura(200, "a"))
         loja.programas["estoque"][0].esperar_dizer("tento de novo")
+        loja.enviar(cenario("sucesso", "depois"))
+        loja.esperar_tratar("estoque", "depois:pedido.criado")  # a essa altura a nova tentativa já tem hora marcada
         voltar()
         loja.enviar(*mistura(200, "b"))
         loja.consertar("estoque")
