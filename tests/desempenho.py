@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import medidas_2pc as duas_fases
@@ -102,23 +103,34 @@ def medir_2pc(url: str, pasta: Path, rapido: bool) -> None:
     linha("64 clientes, gravação em grupo", valores["muitos"], "pedidos/s")
     linha("um cliente / limite", razoes(valores["um"], valores["limite"]), "", "alvo: 0,8")
     linha("um cliente / SQLite", razoes(valores["um"], valores["sqlite"]), "", "alvo: 2,5")
+    linha("o limite / SQLite: até onde o disco deixa", razoes(valores["limite"], valores["sqlite"]), "")
     linha("64 clientes / um cliente", razoes(valores["muitos"], valores["um"]), "", "alvo: 4")
 
 
 def medir_contencao(url: str, pasta: Path, rapido: bool) -> None:
-    print("\n4. Contenção: todos querem o mesmo produto, ou cada um o seu")
-    quantos = 320 if rapido else 1600
-    for nome, separados in (("2PC, cada um o seu produto", True), ("2PC, todos o mesmo produto", False)):
-        monolito = duas_fases.Monolito(pasta / f"contencao-{separados}", linhas=16)
-        vazao, tempos = monolito.atender(16, quantos // 16, separados)
-        recusados = monolito.recusados()
+    clientes, cada, vezes = (64, 5, 1) if rapido else (64, 25, 3)
+    print(f"\n4. Contenção: {clientes} clientes, um pedido de cada vez, divididos entre muitos produtos ou poucos")
+    loja = saga.Loja(pasta / "contencao-saga", url, linhas=clientes)
+    loja.iniciar(*saga.NOMES)
+    paciente, apressado = (duas_fases.Monolito(pasta / f"contencao-{espera}", clientes, espera) for espera in (2.0, 0.1))
+    arquiteturas = {"saga": lambda n: saga.contencao(loja, url, clientes, cada, n),
+                    "2PC": lambda n: paciente.atender(clientes, cada, n),
+                    "2PC, espera de 0,1 s": lambda n: apressado.atender(clientes, cada, n)}
+    produtos = (64, 16, 4, 1)
+    vazao: dict[str, list[float]] = {nome: [] for nome in arquiteturas}
+    p99: dict[str, list[float]] = {nome: [] for nome in arquiteturas}
+    for n in produtos:
+        medidas = alternar(vezes, **{nome: partial(medir, n) for nome, medir in arquiteturas.items()})
+        for nome, rodadas in medidas.items():
+            tempos = [1000 * percentil(t, 99) for _, t, _ in rodadas]
+            vazao[nome].append(mediana([v for v, _, _ in rodadas]))
+            p99[nome].append(mediana(tempos))
+            linha(f"{nome}, {n} produto{'s' if n > 1 else ''}", [v for v, _, _ in rodadas], "pedidos/s")
+            linha("     p99", tempos, "ms", f"recusados {mediana([r for _, _, r in rodadas]):.1%}".replace(".", ","))
+    grafico("pedidos por segundo, conforme o número de produtos", vazao, "n", produtos)
+    grafico("p99 em milissegundos, conforme o número de produtos", p99, "n", produtos)
+    for monolito in (paciente, apressado):
         monolito.fechar()
-        print(f"  {nome:44} {vazao:8.0f} pedidos/s  p99 {1000 * percentil(tempos, 99):7.1f} ms  recusados {recusados:.1%}")
-    loja = saga.Loja(pasta / "contencao-saga", url)
-    loja.iniciar("estoque", "pagamentos", "envio")
-    for nome, produtos in (("saga, cada um o seu produto", ["livro", "caneca", "teclado", "notebook"]), ("saga, todos o mesmo produto", ["livro"])):
-        vazao, p99, recusados = saga.contencao(loja, url, quantos, f"k{len(produtos)}", produtos)
-        print(f"  {nome:44} {vazao:8.0f} pedidos/s  p99 {1000 * p99:7.1f} ms  recusados {recusados:.1%}")
     loja.parar()
 
 

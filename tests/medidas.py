@@ -13,8 +13,8 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Sequence
 
 RAIZ = Path(__file__).resolve().parent.parent
 
@@ -49,18 +49,18 @@ def linha(nome: str, valores: list[float], unidade: str, alvo: str = "") -> None
     print(f"  {nome:44} {numero(mediana(valores)):>8} {unidade:10} [{numero(min(valores))} a {numero(max(valores))}] {alvo}".rstrip())
 
 
-def grafico(titulo: str, series: dict[str, list[float]], rotulo: str) -> None:
-    """Um gráfico de barras de texto: uma linha por instante, uma coluna por série."""
+def grafico(titulo: str, series: dict[str, list[float]], rotulo: str, pontos: Sequence[int] | None = None) -> None:
+    """Um gráfico de barras de texto: uma linha por ponto (sem eles: 0, 1, 2...), uma coluna por série."""
     print(f"\n  {titulo}")
     maior = max((v for s in series.values() for v in s), default=1) or 1
     largura = 60 // len(series)
     print("  " + rotulo.rjust(5) + "".join(f"  {nome:{largura + 6}}" for nome in series))
-    for i in range(max(len(s) for s in series.values())):
+    for i, ponto in enumerate(pontos or range(max(len(s) for s in series.values()))):
         barras = ""
         for serie in series.values():
             valor = serie[i] if i < len(serie) else 0
             barras += f"  {valor:5.0f} {'█' * round(largura * valor / maior):{largura}}"
-        print(f"  {i:5}{barras}".rstrip())
+        print(f"  {ponto:5}{barras}".rstrip())
 
 
 def maquina() -> str:
@@ -76,14 +76,6 @@ def maquina() -> str:
         pass
     return (f"{os.cpu_count()} CPUs, {modelo}; {platform.system()} {platform.release()}; "
             f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, pika {pika.__version__}")
-
-
-@contextmanager
-def cronometro():
-    """with cronometro() as c: ...; c() são os segundos que o bloco levou."""
-    inicio, fim = time.perf_counter(), []
-    yield lambda: (fim[0] if fim else time.perf_counter()) - inicio
-    fim.append(time.perf_counter())
 
 
 def esperar(condicao, prazo: float = 120.0, passo: float = 0.01) -> None:

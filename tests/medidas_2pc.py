@@ -42,10 +42,12 @@ class Monolito:
             pagamentos.execute("INSERT INTO clientes VALUES (?1, ?2, ?2)", (f"c-{i}", FOLGA * 1000))
         self.coordenador = app.Coordenador(self.participantes, app.LogDeDecisoes(self.pasta), app.Execucao(self.pasta), espera)
 
-    def atender(self, clientes: int, cada: int, separados: bool = True) -> tuple[float, list[float]]:
-        """`clientes` threads, cada uma com `cada` pedidos; devolve (pedidos por segundo, segundos de cada pedido).
+    def atender(self, clientes: int, cada: int, produtos: int | None = None) -> tuple[float, list[float], float]:
+        """`clientes` threads, cada uma com `cada` pedidos.
 
-        separados: cada cliente pede o seu produto; senão, todos querem o mesmo.
+        Devolve (pedidos por segundo, segundos de cada pedido, parte recusada).
+
+        produtos: entre quantos produtos os clientes se dividem (None: cada um pede o seu).
         """
         tempos: list[float] = []
         marca = time.time_ns()
@@ -55,7 +57,7 @@ class Monolito:
                 inicio = time.perf_counter()
                 self.coordenador.executar({
                     "pedido": f"{marca}-{n}-{i}", "cliente": f"c-{n}", "cep": "01310-100",
-                    "itens": [{"produto": f"p-{n if separados else 0}", "quantidade": 2}]})
+                    "itens": [{"produto": f"p-{n % (produtos or clientes)}", "quantidade": 2}]})
                 tempos.append(time.perf_counter() - inicio)
 
         threads = [threading.Thread(target=cliente, args=(n,)) for n in range(clientes)]
@@ -64,12 +66,10 @@ class Monolito:
             thread.start()
         for thread in threads:
             thread.join()
-        return clientes * cada / (time.perf_counter() - inicio), tempos
-
-    def recusados(self) -> float:
-        """A parte dos pedidos que não foi concluída."""
-        banco = self.participantes[0].arquivo.banco
-        return banco.execute("SELECT avg(estado <> 'concluido') FROM pedidos").fetchone()[0] or 0.0
+        duracao = time.perf_counter() - inicio
+        recusados = self.participantes[0].arquivo.banco.execute(
+            "SELECT avg(estado <> 'concluido') FROM pedidos WHERE pedido GLOB ?", (f"{marca}-*",)).fetchone()[0]
+        return clientes * cada / duracao, tempos, recusados
 
     def concluidos(self) -> int:
         banco = self.participantes[0].arquivo.banco

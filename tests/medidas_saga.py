@@ -23,6 +23,7 @@ NOMES = ("pedidos", "estoque", "pagamentos", "envio")
 SALTOS = (("rele_estoque", "pedido.criado", "estoque.reservado"), ("rele_pagamentos", "estoque.reservado", "pagamento.aprovado"),
           ("rele_envio", "pagamento.aprovado", "envio.despachado"), ("rele_pedidos", "envio.despachado", "pedido.concluido"))
 LOTE = 200
+FOLGA = 10 ** 9
 PEDIDO = {"pedido": "00000000-0000-4000-8000-000000000000", "cliente": "ana",
           "itens": [{"produto": "livro", "quantidade": 2}], "cep": "01310-100", "total": 10000}
 
@@ -30,18 +31,23 @@ PEDIDO = {"pedido": "00000000-0000-4000-8000-000000000000", "cliente": "ana",
 # --- os quatro serviços de verdade ---
 
 class Loja:
-    """Os quatro serviços sobre uma pasta nova, com estoque e saldo de sobra."""
+    """Os quatro serviços sobre uma pasta nova, com estoque e saldo de sobra.
 
-    def __init__(self, pasta: Path, url: str, produtos: int = 0):
+    linhas: quantos produtos e clientes além dos da loja (p-0, p-1...; c-0, c-1...).
+    """
+
+    def __init__(self, pasta: Path, url: str, linhas: int = 0):
         shutil.rmtree(pasta, ignore_errors=True)
         self.pasta, self.ambiente = pasta, {**os.environ, "RABBITMQ_URL": url}
         self.processos: dict = {}
         with rodar_python(RAIZ / "orquestracao.py", "--estado", "--dados", pasta, env=self.ambiente) as criar:
             criar.communicate()
         with self.banco("estoque") as banco:
-            banco.execute("UPDATE produtos SET inicial = inicial + 100000000, quantidade = quantidade + 100000000")
+            banco.execute("UPDATE produtos SET inicial = inicial + ?1, quantidade = quantidade + ?1", (FOLGA,))
+            banco.executemany("INSERT INTO produtos VALUES (?1, ?2, ?2)", [(f"p-{i}", FOLGA) for i in range(linhas)])
         with self.banco("pagamentos") as banco:
-            banco.execute("UPDATE clientes SET inicial = inicial + 1000000000000, saldo = saldo + 1000000000000")
+            banco.execute("UPDATE clientes SET inicial = inicial + ?1, saldo = saldo + ?1", (FOLGA * 1000,))
+            banco.executemany("INSERT INTO clientes VALUES (?1, ?2, ?2)", [(f"c-{i}", FOLGA * 1000) for i in range(linhas)])
 
     def banco(self, nome: str) -> sqlite3.Connection:
         return sqlite3.connect(self.pasta / "microsservicos" / f"{nome}.db", timeout=30)
@@ -62,14 +68,13 @@ class Loja:
             processo.terminate()
             processo.communicate()
 
-    def enviar(self, quantos: int, prefixo: str, produtos: list[str] | None = None) -> None:
+    def enviar(self, quantos: int, prefixo: str) -> None:
         """Registra pedidos como a porta de entrada faz; quem publica é o serviço de pedidos."""
         linhas = self.pasta / "pedidos.jsonl"
         with open(linhas, "w", encoding="utf-8") as arquivo:
             for i in range(quantos):
-                produto = produtos[i % len(produtos)] if produtos else "livro"
                 arquivo.write(json.dumps({"pedido": f"{prefixo}-{i:030}", "cliente": "ana", "cep": "01310-100",
-                                          "itens": [{"produto": produto, "quantidade": 2}]}) + "\n")
+                                          "itens": [{"produto": "livro", "quantidade": 2}]}) + "\n")
         registrar = ("import sys; sys.path.insert(0, sys.argv[1]); import banco, caixas, loja, servico_pedidos as s; "
                      "from pathlib import Path; b = banco.abrir(Path(sys.argv[2]), s.TABELAS + ';' + caixas.TABELAS); "
                      "s.entrar_na_saga(b, s.receber, loja.ler_arquivo(sys.argv[3]))")
@@ -80,6 +85,9 @@ class Loja:
 
     def pendentes(self, banco: sqlite3.Connection) -> int:
         return banco.execute("SELECT count(*) FROM pedidos WHERE estado = 'pendente'").fetchone()[0]
+
+    def concluidos(self, banco: sqlite3.Connection) -> int:
+        return banco.execute("SELECT count(*) FROM pedidos WHERE estado = 'concluido'").fetchone()[0]
 
     def envelhecer(self, quantos: int) -> None:
         """Põe `quantos` pedidos concluídos em cada banco, como se a loja já tivesse história."""
@@ -244,13 +252,14 @@ def latencias(loja: Loja, url: str, quantos: int) -> list[float]:
 
 
 class Enviador:
-    """Registra um pedido por vez na porta de entrada, sem abrir um processo para cada um."""
+    """Registra pedidos na porta de entrada à medida que chegam, sem abrir um processo para cada um."""
 
     PROGRAMA = ("import sys; sys.path.insert(0, sys.argv[1]); import banco, caixas, loja, servico_pedidos as s\n"
                 "from pathlib import Path\n"
+                "s.PRECOS.update({f'p-{i}': 5000 for i in range(64)})\n"
                 "b = banco.abrir(Path(sys.argv[2]), s.TABELAS + ';' + caixas.TABELAS)\n"
                 "for linha in sys.stdin.buffer:\n"
-                "    s.entrar_na_saga(b, s.receber, [loja.validar(loja.ler_json(linha))]); print('ok', flush=True)")
+                "    s.entrar_na_saga(b, s.receber, [loja.validar(p) for p in loja.ler_json(linha)]); print('ok', flush=True)")
 
     def __init__(self, loja: Loja):
         import subprocess
@@ -259,9 +268,13 @@ class Enviador:
             [sys.executable, "-c", self.PROGRAMA, str(RAIZ / "microsservicos"), str(loja.pasta / "microsservicos" / "pedidos.db")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
 
-    def enviar(self, pedido: str, produto: str = "livro", cep: str = "01310-100") -> None:
-        self.processo.stdin.write(json.dumps({"pedido": pedido, "cliente": "ana", "cep": cep,
-                                              "itens": [{"produto": produto, "quantidade": 1}]}) + "\n")
+    def enviar(self, *pedidos: str) -> None:
+        """Um pedido de ana, um livro, para cada id."""
+        self.enviar_prontos([um_pedido(pedido, "ana", "livro") for pedido in pedidos])
+
+    def enviar_prontos(self, pedidos: list[dict]) -> None:
+        """Os que chegam juntos dividem a gravação; só volta quando a loja já não os perde."""
+        self.processo.stdin.write(json.dumps(pedidos) + "\n")
         self.processo.stdin.flush()
         assert self.processo.stdout.readline() == "ok\n"
 
@@ -301,40 +314,47 @@ def partes_da_latencia(url: str, pasta: Path, quantos: int) -> tuple[list[float]
 
 # --- contenção e disponibilidade ---
 
-def contencao(loja: Loja, url: str, quantos: int, prefixo: str, produtos: list[str]) -> tuple[float, float, float]:
-    """Todos os pedidos de uma vez: (pedidos por segundo, p99 em segundos, parte recusada)."""
+def um_pedido(pedido: str, cliente: str, produto: str) -> dict:
+    return {"pedido": pedido, "cliente": cliente, "cep": "01310-100", "itens": [{"produto": produto, "quantidade": 1}]}
+
+
+def contencao(loja: Loja, url: str, clientes: int, cada: int, produtos: int) -> tuple[float, list[float], float]:
+    """`clientes` clientes, cada um com `cada` pedidos, um depois do outro, divididos entre `produtos` produtos.
+
+    Devolve (pedidos por segundo, segundos de cada pedido do envio ao resultado, parte recusada).
+    """
     conexao = pika.BlockingConnection(pika.URLParameters(url))
     canal = conexao.channel()
     fila = canal.queue_declare("", exclusive=True).method.queue
-    for tipo in ("pedido.criado", "pedido.concluido", "pedido.cancelado"):
+    for tipo in ("pedido.concluido", "pedido.cancelado"):
         canal.queue_bind(fila, "loja", tipo)
-    criados, tempos, recusados = {}, [], 0
-
-    def ver(c, m, p, corpo):
-        nonlocal recusados
-        if p.type == "pedido.criado":
-            criados[p.correlation_id] = time.perf_counter()
-        else:
-            tempos.append(time.perf_counter() - criados[p.correlation_id])
-            recusados += p.type == "pedido.cancelado"
-
-    canal.basic_consume(fila, ver, auto_ack=True)
-    loja.enviar(quantos, prefixo, produtos)
-    loja.iniciar("pedidos")
-    while len(tempos) < quantos:
+    resultados: list[tuple[str, str]] = []
+    canal.basic_consume(fila, lambda c, m, p, corpo: resultados.append((p.correlation_id, p.type)), auto_ack=True)
+    enviador, marca = Enviador(loja), time.time_ns()
+    fila_de = {n: iter(range(cada)) for n in range(clientes)}
+    enviados, tempos, recusados, livres = {}, [], 0, list(range(clientes))
+    inicio = time.perf_counter()
+    while len(tempos) < clientes * cada:
+        novos = [um_pedido(f"{marca}-{n}-{i}", f"c-{n}", f"p-{n % produtos}") for n in livres for i in [next(fila_de[n], None)] if i is not None]
+        if novos:
+            enviados.update(dict.fromkeys((p["pedido"] for p in novos), time.perf_counter()))
+            enviador.enviar_prontos(novos)
         conexao.process_data_events(1)
-    duracao = time.perf_counter() - min(criados.values())
-    loja.parar("pedidos")
+        agora, livres = time.perf_counter(), [int(pedido.split("-")[1]) for pedido, _ in resultados]
+        tempos += [agora - enviados[pedido] for pedido, _ in resultados]
+        recusados += sum(tipo == "pedido.cancelado" for _, tipo in resultados)
+        resultados.clear()
+    duracao = time.perf_counter() - inicio
+    enviador.fechar()
     conexao.close()
-    tempos.sort()
-    return quantos / duracao, tempos[int(0.99 * (len(tempos) - 1))], recusados / quantos
+    return clientes * cada / duracao, tempos, recusados / len(tempos)
 
 
 def disponibilidade(loja: Loja, total: int, fora: tuple[int, int], ritmo: int = 20) -> tuple[list[float], list[float]]:
     """Por segundo: pedidos aceitos e pedidos concluídos, com Pagamentos fora do ar no meio."""
     loja.iniciar(*NOMES)
     enviador = Enviador(loja)
-    aceitos, finais, antes = [], [], 0
+    aceitos, finais = [], []
     inicio = time.monotonic()
     with loja.banco("pedidos") as banco:
         for segundo in range(total):
@@ -345,10 +365,10 @@ def disponibilidade(loja: Loja, total: int, fora: tuple[int, int], ritmo: int = 
             for i in range(ritmo):
                 enviador.enviar(f"disp-{segundo}-{i}")
                 time.sleep(max(0.0, inicio + segundo + (i + 1) / ritmo - time.monotonic()))
-            concluidos = banco.execute("SELECT count(*) FROM pedidos WHERE estado = 'concluido'").fetchone()[0]
             aceitos.append(ritmo)
-            finais.append(concluidos - antes)
-            antes = concluidos
+            finais.append(loja.concluidos(banco) - sum(finais))
+        esperar(lambda: not loja.pendentes(banco))
+        finais[-1] += loja.concluidos(banco) - sum(finais)  # os que ainda estavam a caminho ao acabar o último segundo
     enviador.fechar()
     loja.parar()
     return aceitos, finais
