@@ -23,7 +23,7 @@ sys.path.insert(0, str(MICROSSERVICOS))
 import banco as bancos
 import broker
 import caixas
-import mensageria
+import filas
 import servico_envio
 import servico_estoque
 import servico_pagamentos
@@ -32,7 +32,7 @@ import veredito
 from comandos import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
 from coreografia import SERVICOS
 from diagrama import Diagrama
-from mensageria import BrokerFora, Plateia
+from mensageria import Plateia
 from observador import NOMES, RAIAS, desenhar_recebidas
 from processo import Processo
 from rastro import Movimento, onde_espera
@@ -106,7 +106,7 @@ class Lancador:
         alertar("o nó privado do RabbitMQ morreu: inicio de novo")
         self.no.sair()  # senão, no fim, acharíamos que ainda há outro programa usando o nó
         try:
-            self.no = usar_no_privado(self.dados)
+            self.no = broker.ligar_no_privado(self.dados / "rabbitmq")
         except Falha as falha:
             alertar(f"{falha}; tento de novo")
 
@@ -152,31 +152,6 @@ class Lancador:
             self.no.largar()
 
 
-def garantir_broker(dados: Path):
-    """Usa o RabbitMQ que responde; se nenhum responde e o endereço é desta máquina, inicia um nó privado.
-
-    Devolve o nó privado, ou None se o broker é de outro. Levanta Falha (código 2).
-    """
-    try:
-        mensageria.conectar("orquestracao").close()
-        # Quem responde pode ser o nó privado de outro orquestracao.py: aí ele passa a ser nosso também.
-        return usar_no_privado(dados) if (dados / "rabbitmq").exists() else None
-    except BrokerFora as fora:
-        if not mensageria.endereco_local():
-            raise Falha(f"{fora}: suba-o, ou tire RABBITMQ_URL para usar um nó privado nesta máquina", 2) from None
-    dizer(f"nenhum RabbitMQ responde: inicio um nó privado em {dados / 'rabbitmq'}")
-    no = usar_no_privado(dados)
-    if no and no.pagina_url:
-        dizer(f"página de administração: {no.pagina_url} (usuário guest, senha guest)")
-    return no
-
-
-def usar_no_privado(dados: Path):
-    if not (local := mensageria.endereco_local()):
-        return None
-    return broker.usar_no_privado(dados / "rabbitmq", *local)
-
-
 def criar_bancos(dados: Path) -> None:
     """Cria os bancos que faltarem, com as linhas iniciais, para que se possa lê-los."""
     for nome, modulo in MODULOS.items():
@@ -214,10 +189,10 @@ def main() -> int:
     dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
     lancador = None
     try:
-        lancador = Lancador(dados, garantir_broker(dados), diagrama)
+        lancador = Lancador(dados, broker.garantir(dados / "rabbitmq"), diagrama)
         if escolha.limpar:
             bancos.limpar(pasta)
-            mensageria.esvaziar_filas()
+            filas.esvaziar_filas()
             dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
         if escolha.estado:
             criar_bancos(dados)
@@ -262,7 +237,7 @@ def explicar_espera(pasta: Path, ids: list[str], paciencia: int) -> None:
     for pedido in sorted(pendentes)[:20]:
         alertar(f"  {pedido}: {'; '.join(onde_espera(pasta, pedido)) or 'nada à espera'}")
     try:
-        alertar("filas: " + ", ".join(f"{nome} {n}" for nome, n in mensageria.profundidades().items() if n))
+        alertar("filas: " + ", ".join(f"{nome} {n}" for nome, n in filas.profundidades().items() if n))
     except Falha as falha:
         alertar(str(falha))
 

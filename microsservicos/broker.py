@@ -1,6 +1,6 @@
-"""O broker desta máquina quando ninguém mais o liga: um nó privado, dividido entre lançadores.
+"""Um broker para quem precisa: o que já responde, ou um nó privado, dividido entre lançadores.
 
-    no = usar_no_privado(pasta, porta)   # liga, adota ou entra no que já está ligado
+    no = garantir(pasta)                 # None: responde um broker que não é nosso
     ...
     no.largar()                          # o último que sai desliga
 
@@ -21,16 +21,41 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import ExitStack, closing
+from pathlib import Path
 
-from instalacao import COMO_INSTALAR, localizar_rabbitmq, responde
+from conexao import conectar, endereco_local
 from no_privado import PRAZO_PARADA, PRAZO_PARTIDA, NoPrivado
-from tela import em_portugues
-
-__all__ = ["COMO_INSTALAR", "NoCompartilhado", "NoPrivado", "localizar_rabbitmq", "responde", "usar_no_privado"]
+from tela import Falha, dizer, em_portugues
+from tropecos import BrokerFora
 
 # Segundos que quem sai espera pelas outras leituras. Não pode ser zero: dois que saem no
 # mesmo instante se veriam um ao outro, os dois achariam que não são o último, e o nó ficaria.
 ESPERA_DE_QUEM_SAI = 0.5
+
+
+def garantir(pasta: Path) -> NoCompartilhado | None:
+    """Usa o RabbitMQ que responde; se nenhum responde e o endereço é desta máquina, liga um nó privado em `pasta`.
+
+    Devolve o nó privado, ou None se o broker é de outro. Levanta Falha (código 2).
+    """
+    try:
+        conectar("orquestracao").close()
+        # Quem responde pode ser o nó privado de outro orquestracao.py: aí ele passa a ser nosso também.
+        return ligar_no_privado(pasta) if pasta.exists() else None
+    except BrokerFora as fora:
+        if not endereco_local():
+            raise Falha(f"{fora}: suba-o, ou tire RABBITMQ_URL para usar um nó privado nesta máquina", 2) from None
+    dizer(f"nenhum RabbitMQ responde: inicio um nó privado em {pasta}")
+    no = ligar_no_privado(pasta)
+    if no and no.pagina_url:
+        dizer(f"página de administração: {no.pagina_url} (usuário guest, senha guest)")
+    return no
+
+
+def ligar_no_privado(pasta: Path) -> NoCompartilhado | None:
+    """O nó privado no endereço de RABBITMQ_URL; None se ele não é desta máquina, ou se ali responde outro broker."""
+    local = endereco_local()
+    return usar_no_privado(pasta, *local) if local else None
 
 
 def usar_no_privado(pasta, porta: int, usuario: str = "guest", senha: str = "guest", vhost: str = "/",

@@ -1,4 +1,4 @@
-"""O único arquivo que conhece o pika: conectar, receber em lote, publicar com resposta.
+"""Receber em lote, publicar com resposta: o que um serviço faz com a sua conexão.
 
 Um lote é o que estiver esperando na fila, até LOTE mensagens; um pedido sozinho é
 um lote de um, e não espera por ninguém. Um lote é publicado inteiro antes de se esperar
@@ -12,62 +12,19 @@ tinha recusado, e elas se perderam (tests/test_cluster.py).
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 import time
-import uuid
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Callable, NamedTuple
-from urllib.parse import urlsplit
 
-from coreografia import EVENTOS, SERVICOS, VERSAO, o_que_ouve, quem_ouve, quem_publica
+from conexao import conectar, onde, pika, traduzindo
+from coreografia import VERSAO, quem_ouve, quem_publica
+from filas import EXCHANGE, declarar
 from propriedades import a_republicar, simplificar
-from tela import Falha
-from tropecos import BrokerFora, explicar, explicar_bloqueio
+from tropecos import BrokerFora, explicar_bloqueio
 
-try:
-    import pika
-    from pika import exceptions as erros
-except ImportError:
-    print("falta o pacote pika: instale com  python -m pip install -r requirements.txt  "
-          "(ou use o Python da pasta .venv, como no README)", file=sys.stderr)
-    sys.exit(2)
-
-# O pika avisa cada tropeço por conta própria; aqui, cada falha vira uma linha nossa.
-logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
-
-EXCHANGE = "loja"
 LOTE = 200  # mensagens por lote, no máximo
-# Barreira distante, para uma mensagem que mate o processo antes de ele poder contar as
-# tentativas. Pequena demais, condenaria mensagens sãs de um serviço morto muitas vezes:
-# cada conexão que cai conta uma entrega para tudo o que estava em mãos.
-LIMITE_DE_ENTREGAS = 100_000
 MAIOR_CABECALHO = 32 * 1024  # bytes de propriedades ao republicar; um quadro do AMQP leva 128 KiB
 PACIENCIA = 60.0  # segundos pela resposta de um lote, antes de reconectar e publicar de novo
-SEGUNDA_OPINIAO = 0.5  # segundos antes de acreditar que ali não há mesmo um RabbitMQ que nos aceite
-URL_PADRAO = "amqp://guest:guest@localhost:5672/"
-
-
-class Propriedades(pika.BasicProperties):
-    """As de uma mensagem que chega, por piores que sejam.
-
-    O pika derruba a conexão inteira quando não sabe ler as de uma só (uma data no ano 36812,
-    milhares de tabelas umas dentro das outras); a mensagem voltaria à fila, e a conexão
-    seguinte cairia do mesmo jeito, para sempre. Aqui, só a mensagem é que não se entende.
-    """
-
-    def decode(self, encoded, offset=0):
-        try:
-            return super().decode(encoded, offset)
-        except Exception:
-            self.__init__()
-            self.ilegiveis = True
-            return self
-
-
-# É por esta tabela que o pika acha a classe das propriedades de uma mensagem que chega.
-pika.spec.props[pika.BasicProperties.INDEX] = Propriedades
 
 
 class Recebida(NamedTuple):
@@ -76,114 +33,6 @@ class Recebida(NamedTuple):
     entrega: int
     corpo: bytes
     propriedades: dict
-
-
-def enderecos() -> list[pika.URLParameters]:
-    """Os endereços de RABBITMQ_URL, na ordem em que serão tentados; Falha (código 2) se ilegíveis."""
-    urls = [u.strip() for u in os.environ.get("RABBITMQ_URL", URL_PADRAO).split(",") if u.strip()]
-    try:
-        lista = []
-        for url in urls:
-            partes = urlsplit(url)
-            if partes.scheme not in ("amqp", "amqps") or not partes.hostname or partes.port == 0:
-                raise ValueError
-            # Uma senha com / ? ou # sem código passaria por porta, vhost ou opção, e seria mostrada na tela.
-            if "@" in partes.path + partes.query + partes.fragment:
-                raise ValueError
-            lista.append(pika.URLParameters(url))
-        if not lista:
-            raise ValueError
-    except Exception:  # o pika levanta de tudo aqui, e o texto do erro poderia mostrar a senha
-        raise Falha("RABBITMQ_URL não está na forma amqp://usuario:senha@servidor:5672/vhost "
-                    "(na senha, escreva / @ : ? # , como %2F %40 %3A %3F %23 %2C; entre endereços, vírgula)", 2) from None
-    for endereco in lista:
-        endereco.heartbeat = 10  # segundos; uma rede que só engole pacotes é percebida entre 15 e 30
-        endereco.blocked_connection_timeout = 15
-        endereco.socket_timeout = endereco.stack_timeout = 5
-        endereco.connection_attempts = 1
-    return lista
-
-
-def onde() -> str:
-    """Os endereços para mostrar na tela: sem usuário nem senha."""
-    return ", ".join(f"{e.host}:{e.port}{'' if e.virtual_host == '/' else '/' + e.virtual_host}" for e in enderecos())
-
-
-def endereco_local() -> tuple | None:
-    """(porta, usuário, senha, vhost) do primeiro endereço que é desta máquina, sem TLS; ou None."""
-    for endereco in enderecos():
-        if endereco.host in ("localhost", "127.0.0.1", "::1") and endereco.ssl_options is None:
-            quem = endereco.credentials
-            return endereco.port, quem.username, quem.password, endereco.virtual_host
-    return None
-
-
-def conectar(quem: str) -> pika.BlockingConnection:
-    """Uma conexão com o primeiro endereço que responde.
-
-    quem: o nome que aparece na página de administração.
-    Levanta BrokerFora se nenhum responde, e Falha (código 2) se algum recusa a entrada.
-    """
-    lista = enderecos()
-    for endereco in lista:
-        endereco.client_properties = {"connection_name": f"loja: {quem}"}
-    try:
-        return pika.BlockingConnection(lista)
-    except Exception as erro:
-        primeira = explicar(erro, onde())
-    if isinstance(primeira, BrokerFora):
-        raise primeira
-    # Um broker que morre bem agora parece outra coisa (nem é um RabbitMQ): só a segunda vez convence.
-    time.sleep(SEGUNDA_OPINIAO)
-    try:
-        return pika.BlockingConnection(lista)
-    except Exception as erro:
-        raise explicar(erro, onde()) from None
-
-
-def declarar(canal) -> None:
-    """Cria as filas, o exchange e as ligações de todos; repetir não muda nada.
-
-    Qualquer serviço declara tudo: assim o primeiro a subir já guarda os eventos
-    dos que ainda não subiram. O exchange vem por último: só se publica em filas que
-    já sobreviveriam a um kill -9 no broker.
-    """
-    novas = not _ha_exchange(canal.connection)
-    for servico in SERVICOS:
-        mortas = f"{servico}.mortas"
-        limite = {"x-queue-type": "quorum", "x-delivery-limit": LIMITE_DE_ENTREGAS}
-        canal.queue_declare(mortas, durable=True, arguments=limite)
-        canal.queue_declare(servico, durable=True, arguments={
-            **limite, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": mortas})
-    if novas:
-        _assentar(canal)
-    canal.exchange_declare(EXCHANGE, "topic", durable=True)
-    for servico in SERVICOS:
-        for tipo in o_que_ouve(servico):
-            canal.queue_bind(servico, EXCHANGE, tipo)
-
-
-def _assentar(canal) -> None:
-    """Faz o RabbitMQ escrever o nome da última fila quorum criada.
-
-    O 3.10 o guarda na memória até criar a seguinte, ou por um segundo (ra_directory.erl). Morto nesse
-    meio-tempo, volta com uma fila que existe, não responde, e não tem o que lhe foi confirmado.
-    """
-    seguinte = f"{EXCHANGE}.{uuid.uuid4()}"
-    canal.queue_declare(seguinte, durable=True, arguments={"x-queue-type": "quorum"})
-    canal.queue_delete(seguinte)
-
-
-def _ha_exchange(conexao) -> bool:
-    try:
-        canal = conexao.channel()
-        canal.exchange_declare(EXCHANGE, passive=True)
-        canal.close()
-        return True
-    except erros.ChannelClosedByBroker as erro:
-        if erro.reply_code == 404:
-            return False
-        raise
 
 
 class Ligacao:
@@ -329,17 +178,6 @@ class Plateia(Ligacao):
         self._canal.basic_consume(fila, self._ao_receber, auto_ack=True)
 
 
-class traduzindo:
-    """Dentro deste bloco, todo erro do pika sai como BrokerFora ou Falha."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, tipo, erro, rastro):
-        if isinstance(erro, (erros.AMQPError, OSError)):
-            raise explicar(erro, onde()) from None
-
-
 def em_dicionario(propriedades) -> dict:
     """As propriedades que foram mandadas, num dicionário que cabe no banco."""
     return simplificar(vars(propriedades))
@@ -358,34 +196,3 @@ def refazer(propriedades: dict, motivo: str | None):
     except Exception:
         pass  # algo que o pika não sabe escrever
     return pika.BasicProperties(headers={} if motivo is None else {"motivo": motivo}, delivery_mode=2)
-
-
-def profundidades() -> dict[str, int]:
-    """Quantas mensagens esperam em cada fila do projeto. Levanta o mesmo que conectar()."""
-    with avulso() as canal:
-        return {fila: canal.queue_declare(fila, passive=True).method.message_count
-                for servico in SERVICOS for fila in (servico, f"{servico}.mortas")}
-
-
-def esvaziar_filas() -> None:
-    """Apaga e cria de novo as filas do projeto, com o que esperava nelas. Levanta o mesmo que conectar()."""
-    with avulso() as canal:
-        canal.exchange_delete(EXCHANGE)
-        for servico in SERVICOS:
-            canal.queue_delete(servico)
-            canal.queue_delete(f"{servico}.mortas")
-        declarar(canal)
-
-
-@contextmanager
-def avulso():
-    """Um canal para uma tarefa curta, fechado ao fim dela."""
-    conexao = conectar("tarefa avulsa")
-    try:
-        with traduzindo():
-            canal = conexao.channel()
-            declarar(canal)
-            yield canal
-    finally:
-        if conexao.is_open:
-            conexao.close()

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from comandos import Opcoes
 from coreografia import SERVICOS
-from mensageria import avulso, em_dicionario, refazer
+from filas import avulso
+from mensageria import em_dicionario, refazer
 from tela import Falha, dizer, executar, visivel
 
 

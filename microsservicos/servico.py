@@ -21,9 +21,11 @@ from pathlib import Path
 
 import banco as bancos
 import caixas
+from conexao import onde
 from coreografia import MensagemInvalida, entender, o_que_ouve
-from mensageria import LOTE, BrokerFora, Canal, onde
+from mensageria import LOTE, Canal
 from tela import Falha, Torneira, alertar, curto, dizer, em_portugues, visivel
+from tropecos import BrokerFora
 
 OCIOSO = 0.1  # segundos entre duas olhadas na caixa de saída, quando nada chega da fila
 PRIMEIRA_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de reconectar; dobra a cada vez

@@ -15,7 +15,6 @@ import argparse
 import os
 import sys
 import tempfile
-import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from pathlib import Path
 import medidas_2pc as duas_fases
 import medidas_saga as saga
 from conftest import carregar
-from medidas import RAIZ, alternar, esperar, grafico, linha, maquina, mediana, percentil, razoes, rodar_python
+from medidas import RAIZ, alternar, grafico, linha, maquina, mediana, percentil, razoes, rodar_python
 
 
 def medir_saga(url: str, pasta: Path, rapido: bool) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 RAIZ = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(RAIZ / "microsservicos"), str(RAIZ / "tests")]
 
-import mensageria
+import filas
 from coreografia import SERVICOS
 from publicar import evento, publicar
 from tela import Falha, dizer, executar
@@ -38,7 +38,7 @@ SQL = "CREATE TABLE IF NOT EXISTS reservas (pedido TEXT)"
 def consumir(ordem: str, arquivo: str) -> None:
     """O consumidor ingênuo: sem caixa de entrada, e com o ack onde `ordem` diz."""
     banco = sqlite3.connect(arquivo, isolation_level=None)
-    with mensageria.avulso() as canal:
+    with filas.avulso() as canal:
         while lote := [m for m in (canal.basic_get(FILA) for _ in range(LOTE)) if m[0]]:
             if ordem == "antes":
                 canal.basic_ack(lote[-1][0].delivery_tag, multiple=True)
@@ -73,7 +73,7 @@ def maltratar(comando: list, reservas) -> None:
 
 
 def experimentar(nome: str, comando: list, arquivo: Path, tabela: str, encher) -> None:
-    with mensageria.avulso() as canal:
+    with filas.avulso() as canal:
         encher(canal)
     with closing(sqlite3.connect(arquivo, isolation_level=None)) as banco:
         banco.execute("PRAGMA journal_mode=WAL")
@@ -97,9 +97,9 @@ def main() -> int:
                              arquivo, "reservas", encher_ingenua)
             do_estoque(Path(pasta))
     finally:
-        with mensageria.avulso() as canal:
+        with filas.avulso() as canal:
             canal.queue_delete(FILA)
-        mensageria.esvaziar_filas()
+        filas.esvaziar_filas()
     return 0
 
 
@@ -129,7 +129,7 @@ def encher_estoque(canal) -> None:
 
 def conferir_que_ninguem_usa() -> None:
     """As filas do projeto têm de estar vazias e sem ninguém ouvindo: no fim, tudo é jogado fora."""
-    with mensageria.avulso() as canal:
+    with filas.avulso() as canal:
         for servico in SERVICOS:
             fila = canal.queue_declare(servico, passive=True).method
             if fila.consumer_count or fila.message_count:

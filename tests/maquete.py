@@ -11,7 +11,6 @@ linha por linha. Os verbos estão em VERBOS; `tests/tracos/saga-*.txt` são escr
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from pathlib import Path
 

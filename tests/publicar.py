@@ -14,7 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "microsservicos"))
 
-import mensageria
+import conexao
+import filas
 from comandos import Opcoes
 from coreografia import EVENTOS, VERSAO, Evento, quem_publica
 from loja import CENARIOS
@@ -31,11 +32,11 @@ def evento(tipo: str, pedido: str) -> Evento:
 
 
 def publicar(canal, evento: Evento, corpo: str | None = None) -> None:
-    """canal: um de mensageria.avulso(). corpo: em vez do JSON do evento."""
-    propriedades = mensageria.pika.BasicProperties(
+    """canal: um de filas.avulso(). corpo: em vez do JSON do evento."""
+    propriedades = conexao.pika.BasicProperties(
         message_id=evento.mensagem, correlation_id=evento.pedido, type=evento.tipo, app_id=quem_publica(evento.tipo),
         content_type="application/json", delivery_mode=2, headers={"causa": None, "versao": VERSAO})
-    canal.basic_publish(mensageria.EXCHANGE, evento.tipo, corpo or json.dumps(evento.dados), propriedades)
+    canal.basic_publish(filas.EXCHANGE, evento.tipo, corpo or json.dumps(evento.dados), propriedades)
 
 
 def main() -> int:
@@ -45,7 +46,7 @@ def main() -> int:
     opcoes.add_argument("--corpo", metavar="TEXTO", help="o corpo da mensagem, no lugar do JSON do evento")
     escolha = opcoes.parse_args()
     novo = evento(escolha.tipo, escolha.pedido)
-    with mensageria.avulso() as canal:
+    with filas.avulso() as canal:
         canal.confirm_delivery()
         publicar(canal, novo, escolha.corpo)
     dizer(f"publiquei {novo.mensagem}")

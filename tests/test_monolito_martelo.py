@@ -14,7 +14,7 @@ import pytest
 if not hasattr(os, "fork"):
     pytest.skip("estes testes matam processos filhos feitos com fork", allow_module_level=True)
 
-from monolito_apoio import M, Filho, Retrato, abrir, conferir_repouso, consultar, no_filho, nova_pasta, so_recuperar
+from monolito_apoio import Filho, Retrato, abrir, conferir_repouso, consultar, no_filho, nova_pasta, so_recuperar
 
 PRODUTOS, CLIENTES, CEPS = ["livro", "caneca", "teclado", "notebook"], ["ana", "bruno", "carla"], ["01310-100", "69900-062"]
 

@@ -210,7 +210,7 @@ def test_ligacao_desfeita_nao_vira_silencio(loja_aberta):
 def test_fila_que_acaba_de_nascer_ja_guarda_o_que_o_broker_confirmou(broker_proprio):
     """Sem _assentar, a última fila declarada volta do kill -9 vazia e muda."""
     canal = pika.BlockingConnection(pika.URLParameters(broker_proprio.url)).channel()
-    M.mensageria.declarar(canal)
+    M.filas.declarar(canal)
     canal.confirm_delivery()
     for nome in SERVICOS:
         canal.basic_publish("", nome, b"guarde", mandatory=True)

@@ -262,7 +262,7 @@ def test_endereco_ruim_com_senha_e_uma_linha_sem_a_senha(url, monkeypatch):
     fechada = SEM_BROKER.rsplit(":", 1)[1]  # uma porta em que ninguém escuta
     monkeypatch.setenv("RABBITMQ_URL", url.replace(":1/", f":{fechada}"))
     with pytest.raises(M.tela.Falha) as falha:
-        M.mensageria.conectar("teste")
+        M.conexao.conectar("teste")
     texto = str(falha.value)
     sem_senha(texto)
     sem_senha(repr(falha.value.__cause__))
@@ -311,7 +311,7 @@ def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
         try:
             for nome, banco in bancos.items():
                 for dose in doses[nome]:
-                    props = M.mensageria.Propriedades()
+                    props = M.conexao.Propriedades()
                     props.decode(dose.propriedades)
                     lidas = M.mensageria.em_dicionario(props)
                     with pytest.raises(M.coreografia.MensagemInvalida):
@@ -415,7 +415,7 @@ def test_o_programa_nao_executa_nem_monta_sql_com_o_que_vem_de_fora():
 
 def test_quem_trata_mensagens_nao_abre_arquivos():
     """Nos arquivos por onde uma mensagem passa não há open, Path nem subprocess que ela pudesse dirigir."""
-    caminho = ("coreografia.py", "propriedades.py", "mensageria.py", "caixas.py", "tropecos.py", "observador.py",
+    caminho = ("coreografia.py", "propriedades.py", "conexao.py", "filas.py", "mensageria.py", "caixas.py", "tropecos.py", "observador.py",
                *(f"servico_{nome}.py" for nome in SERVICOS))
     for nome in caminho:
         arvore = ast.parse((RAIZ / "microsservicos" / nome).read_text(encoding="utf-8"))

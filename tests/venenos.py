@@ -273,7 +273,7 @@ def publicar(url: str, fila: str, doses: list[Veneno]) -> None:
     """Põe os venenos direto na fila e espera o broker responder por todos."""
     with pika.BlockingConnection(pika.URLParameters(url)) as conexao:
         canal = conexao.channel()
-        M.mensageria.declarar(canal)
+        M.filas.declarar(canal)
         canal.tx_select()
         for i, dose in enumerate(doses, 1):
             canal.basic_publish("", fila, dose.corpo, Cruas(dose.propriedades))

@@ -345,7 +345,7 @@ class Loja:
             endereco.heartbeat = 0  # o teste passa muito tempo sem falar com o broker
             self._conexao = pika.BlockingConnection(endereco)
             canal = self._conexao.channel()
-            M.mensageria.declarar(canal)
+            M.filas.declarar(canal)
         try:
             yield canal
         finally:
@@ -470,7 +470,7 @@ class Escuta:
     def __init__(self, loja: Loja):
         self._conexao = pika.BlockingConnection(pika.URLParameters(loja.url))
         self._canal = self._conexao.channel()
-        M.mensageria.declarar(self._canal)
+        M.filas.declarar(self._canal)
         self._fila = self._canal.queue_declare("", exclusive=True).method.queue
         self._canal.queue_bind(self._fila, "loja", "#")
         self.mensagens: list = []  # (método, propriedades, corpo)
