@@ -12,8 +12,6 @@ de 127.0.0.1. Na pasta do nó ficam:
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import secrets
@@ -24,13 +22,13 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, ambiente_limpo, comando_do_processo, ligar_epmd,
-                        localizar_rabbitmq, porta_livre, responde, tem_pagina)
+from instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, comando_do_processo, ligar_epmd, localizar_rabbitmq,
+                        porta_livre, responde, tem_pagina)
+from no_configuracao import ambiente, configuracao, definicoes, gravar
 from tela import Falha, em_portugues
 
 PRAZO_PARTIDA = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
 PRAZO_PARADA = 30.0   # segundos até trocar o pedido gentil por SIGKILL; medido: 1, e 6 com a página
-MAIOR_MENSAGEM = 1024 * 1024  # bytes; as da loja têm no máximo 64 KiB
 PASSO = 0.05          # segundos entre duas perguntas "já?"
 
 
@@ -153,64 +151,17 @@ class NoPrivado:
             # start_new_session: o Ctrl-C do terminal não chega ao nó; quem o desliga é `parar`.
             # A ficha viaja como uma opção que o Erlang ignora: `vivo` a procura na linha de comando.
             no = subprocess.Popen([servidor, "-loja_ficha", anotado["ficha"]], cwd=self.pasta, umask=0o077,
-                                  env=self._ambiente(servidor, anotado["epmd_porta"]), stdin=subprocess.DEVNULL,
+                                  env=ambiente(servidor, self.nome, anotado["epmd_porta"]), stdin=subprocess.DEVNULL,
                                   stdout=registro, stderr=registro, start_new_session=True)
         self._processos.append(no)
-        self._gravar("no.json", json.dumps({"pid": no.pid, **anotado}))
-
-    def _ambiente(self, servidor: Path, epmd_porta: int) -> dict[str, str]:
-        """As variáveis do nó. Manual do RabbitMQ: "Configuration", "Networking", "Clustering".
-
-        Os caminhos são relativos, e o nó roda dentro da pasta dele: assim os scripts e o
-        Erlang aguentam espaços, acentos e caminhos longos, em qualquer idioma do sistema
-        (com o caminho completo, "dados é" impede a partida quando LANG=C).
-        """
-        so_aqui = "-kernel inet_dist_use_interface {127,0,0,1}"
-        ambiente = ambiente_limpo()
-        ambiente["PATH"] += os.pathsep + str(servidor.parent)
-        return {**ambiente, "HOME": ".", "ERL_EPMD_PORT": str(epmd_porta), "ERL_EPMD_ADDRESS": "127.0.0.1",
-                "RABBITMQ_NODENAME": self.nome, "RABBITMQ_DIST_PORT": str(porta_livre()),
-                "RABBITMQ_MNESIA_BASE": "./dados", "RABBITMQ_LOG_BASE": ".", "RABBITMQ_LOGS": "-",
-                "RABBITMQ_CONFIG_FILE": "./rabbitmq.conf", "RABBITMQ_ENABLED_PLUGINS_FILE": "./plugins",
-                # Estes três não existem aqui: é assim que os de /etc/rabbitmq ficam de fora.
-                "RABBITMQ_CONF_ENV_FILE": "./rabbitmq-env.conf", "RABBITMQ_CONFIG_FILES": "./conf.d",
-                "RABBITMQ_ADVANCED_CONFIG_FILE": "./advanced.config",
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": so_aqui, "RABBITMQ_CTL_ERL_ARGS": so_aqui,
-                # O script se torna a máquina virtual em vez de vigiá-la: um processo só, com o pid que temos.
-                "RUNNING_UNDER_SYSTEMD": "true"}
+        gravar(self.pasta, "no.json", json.dumps({"pid": no.pid, **anotado}))
 
     def _configurar(self, pagina_porta: int | None) -> None:
-        """Escreve a configuração. Manual do RabbitMQ: "Configuration", "Schema Definition Export and Import"."""
-        linhas = {"listeners.tcp.loja": f"127.0.0.1:{self.porta}", "load_definitions": "./definicoes.json",
-                  # Um serviço recebe até 400 mensagens antes de tratar a primeira: que caibam na memória.
-                  "max_message_size": MAIOR_MENSAGEM}
-        if pagina_porta:
-            linhas.update({"management.tcp.ip": "127.0.0.1", "management.tcp.port": pagina_porta})
-        if self.vizinhos:  # manual: "Cluster Formation", "Config File Peer Discovery Backend"
-            linhas["cluster_formation.peer_discovery_backend"] = "classic_config"
-            for ordem, nome in enumerate(self.vizinhos, 1):
-                linhas[f"cluster_formation.classic_config.nodes.{ordem}"] = nome
-        linhas.update(self._configuracao_extra)
-        self._gravar("rabbitmq.conf", "".join(f"{chave} = {valor}\n" for chave, valor in linhas.items()))
-        self._gravar("plugins", "[rabbitmq_management].\n" if pagina_porta else "[].\n")
-        self._gravar("definicoes.json", json.dumps(self._definicoes()))
-        cookie = self.pasta / ".erlang.cookie"
-        if self._cookie or not cookie.exists():
-            self._gravar(cookie.name, self._cookie or secrets.token_hex(16))
-
-    def _definicoes(self) -> dict:
-        """Usuário, vhosts e permissões, relidos a cada partida: valem também com os dados de antes.
-
-        Ao contrário de `default_pass`, aceitam qualquer caractere, e a senha vai só como resumo
-        (manual: "Credentials and Passwords", "Computing Password Hash").
-        """
-        sal = secrets.token_bytes(4)
-        resumo = base64.b64encode(sal + hashlib.sha256(sal + self.senha.encode()).digest()).decode()
-        usuario = {"name": self.usuario, "password_hash": resumo, "tags": "administrator",
-                   "hashing_algorithm": "rabbit_password_hashing_sha256"}
-        tudo = {"user": self.usuario, "configure": ".*", "write": ".*", "read": ".*"}
-        return {"users": [usuario], "vhosts": [{"name": vhost} for vhost in self.vhosts],
-                "permissions": [{"vhost": vhost, **tudo} for vhost in self.vhosts]}
+        gravar(self.pasta, "rabbitmq.conf", configuracao(self.porta, pagina_porta, self.vizinhos, self._configuracao_extra))
+        gravar(self.pasta, "plugins", "[rabbitmq_management].\n" if pagina_porta else "[].\n")
+        gravar(self.pasta, "definicoes.json", definicoes(self.usuario, self.senha, self.vhosts))
+        if self._cookie or not (self.pasta / ".erlang.cookie").exists():
+            gravar(self.pasta, ".erlang.cookie", self._cookie or secrets.token_hex(16))
 
     # --- desligar ---
 
@@ -273,11 +224,3 @@ class NoPrivado:
             return json.loads((self.pasta / "no.json").read_bytes())
         except (OSError, ValueError):
             return {}
-
-    def _gravar(self, nome: str, texto: str) -> None:
-        """Troca o arquivo inteiro de uma vez, legível só pelo dono."""
-        novo = self.pasta / f"{nome}.novo"
-        novo.unlink(missing_ok=True)
-        with open(os.open(novo, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as arquivo:
-            arquivo.write(texto)
-        os.replace(novo, self.pasta / nome)

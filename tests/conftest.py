@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import time
@@ -134,7 +133,7 @@ def vhost_novo(broker) -> str:
         broker.vhosts_feitos += VHOSTS_POR_VEZ
         broker.vhosts = broker.vhosts_livres = [f"teste-{broker.vhosts_feitos + i}" for i in range(VHOSTS_POR_VEZ)]
         arquivo = broker.pasta / "mais.json"
-        arquivo.write_text(json.dumps(broker._definicoes()))
+        arquivo.write_text(carregar("microsservicos", "no_configuracao").definicoes(broker.usuario, broker.senha, broker.vhosts))
         rabbitmqctl(broker, "import_definitions", str(arquivo))
     return broker.vhosts_livres.pop(0)
 

@@ -22,6 +22,7 @@ from conftest import RAIZ, carregar, conferir_que_acabou, esperar, processos_do_
 
 broker_py = carregar("microsservicos", "broker")
 instalacao = carregar("microsservicos", "instalacao")
+no_privado = carregar("microsservicos", "no_privado")
 Falha = carregar("microsservicos", "tela").Falha
 precisa_de_proc = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="só o Linux mostra /proc")
 LOCAL = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")  # 127.0.0.1 e ::1
@@ -200,14 +201,14 @@ def test_pasta_que_nao_serve_e_disco_cheio_sao_falhas_e_nao_deixam_nada(no_novo,
             liga()
 
     no = no_novo()
-    gravar = no._gravar
+    gravar = no_privado.gravar
 
-    def sem_espaco_no_fim(nome, texto):
+    def sem_espaco_no_fim(pasta, nome, texto):
         if nome == "no.json":  # a essa altura o nó e o epmd já são processos
             raise OSError(errno.ENOSPC, "No space left on device")
-        gravar(nome, texto)
+        gravar(pasta, nome, texto)
 
-    monkeypatch.setattr(no, "_gravar", sem_espaco_no_fim)
+    monkeypatch.setattr(no_privado, "gravar", sem_espaco_no_fim)
     with pytest.raises(Falha, match="disco cheio"):
         no.iniciar()
     esperar(lambda: not processos_do_no(no), prazo=5, que="o fim do que já tinha sido ligado")
