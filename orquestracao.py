@@ -20,24 +20,25 @@ if not MICROSSERVICOS.is_dir():
     sys.exit(2)
 sys.path.insert(0, str(MICROSSERVICOS))
 
-import banco as bancos
-import broker
+from comum import banco as bancos
+from no_privado import compartilhado as broker
 import caixas
-import filas
+from rabbitmq import filas
 import servico_envio
 import servico_estoque
 import servico_pagamentos
 import servico_pedidos
-import veredito
-from comandos import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
+from comum import veredito
+from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
 from coreografia import SERVICOS
-from diagrama import Diagrama
-from mensageria import Plateia
-from observador import NOMES, RAIAS, desenhar_recebidas
-from processo import Processo
+from comum.diagrama import Diagrama
+from rabbitmq.canal import Plateia
+from palco.desenho import NOMES, RAIAS, desenhar_recebidas
+from palco.processo import Processo
 from rastro import Movimento, onde_espera
 from servico import pasta_dos_dados
-from tela import Falha, Progresso, Torneira, alertar, dizer, executar
+from comum.falha import Falha
+from comum.tela import Progresso, Torneira, alertar, dizer, executar
 
 MODULOS = {"pedidos": servico_pedidos, "estoque": servico_estoque, "pagamentos": servico_pagamentos, "envio": servico_envio}
 POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha de progresso

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from loja import id_valido, ler_json, validar
-from tela import Falha
+from comum.loja import id_valido, ler_json, validar
+from comum.falha import Falha
 
 SERVICOS = ("pedidos", "estoque", "pagamentos", "envio")
 

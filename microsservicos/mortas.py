@@ -10,11 +10,17 @@ sido tratada por outro caminho, a caixa de entrada a reconhece e nada muda.
 
 from __future__ import annotations
 
-from comandos import Opcoes
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
+
+from comum.opcoes import Opcoes
 from coreografia import SERVICOS
-from filas import avulso
-from mensageria import em_dicionario, refazer
-from tela import Falha, dizer, executar, visivel
+from rabbitmq.filas import avulso
+from rabbitmq.canal import em_dicionario, refazer
+from comum.falha import Falha
+from comum.tela import dizer, executar, visivel
 
 
 def listar(servico: str, ids: list[str]) -> int:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from coreografia import SERVICOS, quem_ouve, quem_publica
-from veredito import abrir_leitura
+from comum.veredito import abrir_leitura
 
 
 def onde_espera(pasta: Path, pedido: str) -> list[str]:

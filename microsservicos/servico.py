@@ -19,13 +19,14 @@ import sqlite3
 import time
 from pathlib import Path
 
-import banco as bancos
+from comum import banco as bancos
 import caixas
-from conexao import onde
+from rabbitmq.conexao import onde
 from coreografia import MensagemInvalida, entender, o_que_ouve
-from mensageria import LOTE, Canal
-from tela import Falha, Torneira, alertar, curto, dizer, em_portugues, visivel
-from tropecos import BrokerFora
+from rabbitmq.canal import LOTE, Canal
+from comum.falha import Falha, em_portugues
+from comum.tela import Torneira, alertar, curto, dizer, visivel
+from rabbitmq.erros import BrokerFora
 
 OCIOSO = 0.1  # segundos entre duas olhadas na caixa de saída, quando nada chega da fila
 PRIMEIRA_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de reconectar; dobra a cada vez
@@ -223,7 +224,7 @@ def explicar(erro: Exception) -> str:
 
 def opcoes_de_servico(descricao: str):
     """As opções que todo serviço tem."""
-    from comandos import Opcoes
+    from comum.opcoes import Opcoes
     opcoes = Opcoes(descricao)
     opcoes.dos_dados("microsservicos")
     opcoes.add_argument("--sem-eventos", action="store_true", help="não mostra uma linha por evento")

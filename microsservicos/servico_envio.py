@@ -11,9 +11,14 @@ Fica ao lado de monolito/envio.py: as mesmas tabelas, os mesmos verbos.
 
 from __future__ import annotations
 
-from loja import CEP_FORA_DA_AREA
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
+
+from comum.loja import CEP_FORA_DA_AREA
 from servico import ouvir
-from tela import executar
+from comum.tela import executar
 
 TABELAS = """
 CREATE TABLE envios (pedido TEXT PRIMARY KEY, cep TEXT NOT NULL, situacao TEXT NOT NULL) WITHOUT ROWID;

@@ -11,9 +11,14 @@ Fica ao lado de monolito/pagamentos.py: as mesmas tabelas, os mesmos verbos.
 
 from __future__ import annotations
 
-from loja import CLIENTE_DESCONHECIDO, SALDO_INSUFICIENTE
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
+
+from comum.loja import CLIENTE_DESCONHECIDO, SALDO_INSUFICIENTE
 from servico import ouvir
-from tela import executar
+from comum.tela import executar
 
 TABELAS = """
 CREATE TABLE clientes (

@@ -12,12 +12,18 @@ Fica ao lado de monolito/pedidos.py: as mesmas tabelas, os mesmos verbos.
 
 from __future__ import annotations
 
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
+
 import caixas
-from banco import transacao
-from comandos import pedidos_escolhidos
-from loja import PRODUTO_DESCONHECIDO, id_valido
+from comum.banco import transacao
+from comum.opcoes import pedidos_escolhidos
+from comum.loja import PRODUTO_DESCONHECIDO, id_valido
 from servico import Servico, opcoes_de_servico
-from tela import Falha, dizer, executar
+from comum.falha import Falha
+from comum.tela import dizer, executar
 
 TABELAS = """
 CREATE TABLE pedidos (

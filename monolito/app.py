@@ -6,6 +6,11 @@ duas fases. Compare com orquestracao.py e microsservicos/, onde ninguém decide 
 
 from __future__ import annotations
 
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
+
 import argparse
 import signal
 import threading
@@ -18,18 +23,19 @@ import estoque
 import operador
 import pagamentos
 import pedidos
-import quedas
-from banco import Presenca, limpar
-from comandos import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos
+from palco import quedas
+from comum.banco import Presenca, limpar
+from comum.opcoes import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos
 from coordenador import ESPERA, Coordenador
 from decisoes import LogDeDecisoes
-from diagrama import Diagrama
-from execucao import Execucao, viva
-from narracao import RAIAS, Narrador
+from comum.diagrama import Diagrama
+from disco.execucao import Execucao, viva
+from palco.narracao import RAIAS, Narrador
 from participante import ForaDoAr, Participante
 from recuperacao import em_duvida, recuperar
-from tela import Falha, Progresso, alertar, dizer, executar
-from veredito import imprimir_estado, veredito
+from comum.falha import Falha
+from comum.tela import Progresso, alertar, dizer, executar
+from comum.veredito import imprimir_estado, veredito
 
 NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]  # a ordem da votação
 POUCOS = 4  # até tantos pedidos, o protocolo é desenhado; acima disso, uma barra de progresso

@@ -22,13 +22,14 @@ import threading
 import time
 from collections import deque
 
-import quedas
-from arquivo import Arquivo
+from palco import quedas
+from disco.arquivo import Arquivo
 from decisoes import ABORTAR, CONFIRMAR, LogDeDecisoes
-from execucao import Execucao, viva
-from lote import Lote
+from disco.execucao import Execucao, viva
+from disco.lote import Lote
 from participante import Participante, Recusa, SemResposta, Travada
-from tela import Falha, alertar, em_portugues
+from comum.falha import Falha, em_portugues
+from comum.tela import alertar
 
 ESPERA = 2.0  # segundos que uma transação espera por uma trava antes de virar um NÃO
 PACIENCIA = 5.0  # segundos de insistência com um participante que não consegue gravar o aviso

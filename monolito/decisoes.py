@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from arquivo import Arquivo
+from disco.arquivo import Arquivo
 
 CONFIRMAR, ABORTAR = "CONFIRMAR", "ABORTAR"
 NOME = "coordenador.db"

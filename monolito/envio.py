@@ -10,7 +10,7 @@ Fica ao lado de microsservicos/servico_envio.py: as mesmas tabelas, os mesmos ve
 
 from __future__ import annotations
 
-from loja import CEP_FORA_DA_AREA
+from comum.loja import CEP_FORA_DA_AREA
 from participante import Negocio, Recusa
 
 TABELAS = """

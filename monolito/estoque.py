@@ -10,7 +10,7 @@ Fica ao lado de microsservicos/servico_estoque.py: as mesmas tabelas, os mesmos 
 
 from __future__ import annotations
 
-from loja import ESTOQUE_INSUFICIENTE
+from comum.loja import ESTOQUE_INSUFICIENTE
 from participante import Negocio, Recusa
 
 TABELAS = """

@@ -10,10 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from decisoes import ABORTAR, CONFIRMAR, LogDeDecisoes
-from execucao import viva
+from disco.execucao import viva
 from participante import Duvida, Participante
 from recuperacao import em_duvida
-from tela import Falha, alertar, dizer
+from comum.falha import Falha
+from comum.tela import alertar, dizer
 
 MOTIVO = "abortado por decisão de uma pessoa"
 ESCOLHAS = {"confirmar": CONFIRMAR, "abortar": ABORTAR}

@@ -10,7 +10,7 @@ Fica ao lado de microsservicos/servico_pagamentos.py: as mesmas tabelas, os mesm
 
 from __future__ import annotations
 
-from loja import CLIENTE_DESCONHECIDO, SALDO_INSUFICIENTE
+from comum.loja import CLIENTE_DESCONHECIDO, SALDO_INSUFICIENTE
 from participante import Negocio, Recusa
 
 TABELAS = """

@@ -19,7 +19,7 @@ import sqlite3
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from arquivo import Arquivo
+from disco.arquivo import Arquivo
 
 TABELAS = """
 CREATE TABLE preparadas (

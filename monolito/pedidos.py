@@ -10,7 +10,7 @@ Fica ao lado de microsservicos/servico_pedidos.py: as mesmas tabelas, os mesmos 
 
 from __future__ import annotations
 
-from loja import PRODUTO_DESCONHECIDO
+from comum.loja import PRODUTO_DESCONHECIDO
 from participante import Negocio, Recusa
 
 TABELAS = """

@@ -14,11 +14,12 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-import quedas
+from palco import quedas
 from decisoes import CONFIRMAR, LogDeDecisoes
-from execucao import morta
+from disco.execucao import morta
 from participante import Participante
-from tela import Falha, alertar, dizer, em_portugues
+from comum.falha import Falha, em_portugues
+from comum.tela import alertar, dizer
 
 SEM_DECISAO = "abortado na recuperação: não havia decisão no log"
 POUCAS = 4  # até tantas transações em dúvida, a recuperação é desenhada

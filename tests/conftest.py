@@ -32,22 +32,31 @@ def pytest_report_header(config):
         return "nenhum exercício escolhido: EXERCICIO=1 python -m pytest tests/exercicios (ver tests/exercicios/README.md)"
 
 
-def carregar(ala: str, modulo: str):
-    """O módulo `modulo` da pasta `ala`, sem misturar as duas.
+def modulos(ala: str) -> list[Path]:
+    """Os arquivos de uma das duas pastas e dos cômodos dela; dentro de uma ala nenhum nome se repete."""
+    return [arquivo for arquivo in (RAIZ / ala).rglob("*.py") if arquivo.name != "__init__.py"]
 
-    As duas pastas têm módulos de mesmo nome (loja, tela...). Cada ala guarda os seus: o
+
+def carregar(ala: str, modulo: str):
+    """O módulo `modulo` da pasta `ala`, no cômodo em que estiver, sem misturar as duas.
+
+    As duas pastas têm módulos de mesmo nome (pedidos, comum.loja...). Cada ala guarda os seus: o
     mesmo módulo é sempre o mesmo objeto dentro dela, e nenhum fica em sys.modules.
     """
-    nomes = {arquivo.stem for pasta in _modulos for arquivo in (RAIZ / pasta).glob("*.py")}
-    de_fora = {nome: sys.modules.pop(nome) for nome in nomes if nome in sys.modules}
+    caminho = next((a for a in modulos(ala) if a.stem == modulo), RAIZ / ala / modulo)
+    nome = ".".join(caminho.relative_to(RAIZ / ala).with_suffix("").parts)
+    de_alguem = {arquivo.stem for pasta in _modulos for arquivo in (RAIZ / pasta).iterdir()}
+    nossos = lambda: [n for n in sys.modules if n.split(".")[0] in de_alguem]
+    de_fora = {n: sys.modules.pop(n) for n in nossos()}
     sys.modules.update(_modulos[ala])
+    caminhos = list(sys.path)
     sys.path.insert(0, str(RAIZ / ala))
     importlib.invalidate_caches()
     try:
-        return importlib.import_module(modulo)
+        return importlib.import_module(nome)
     finally:
-        sys.path.remove(str(RAIZ / ala))
-        _modulos[ala].update({nome: sys.modules.pop(nome) for nome in nomes if nome in sys.modules})
+        sys.path[:] = caminhos  # os scripts põem a pasta deles mais uma vez
+        _modulos[ala].update({n: sys.modules.pop(n) for n in nossos()})
         sys.modules.update(de_fora)
 
 
@@ -91,7 +100,7 @@ def no_novo(tmp_path):
     criados = []
 
     def novo(pasta=tmp_path / "rabbitmq", porta=None, *args, classe="NoPrivado", **opcoes):
-        instalacao, modulo = carregar("microsservicos", "instalacao"), carregar("microsservicos", "broker")
+        instalacao, modulo = carregar("microsservicos", "instalacao"), carregar("microsservicos", "compartilhado")
         opcoes.setdefault("pagina", False)
         criados.append(getattr(modulo, classe)(pasta, porta or instalacao.porta_livre(), *args, **opcoes))
         return criados[-1]
@@ -113,7 +122,7 @@ def broker(tmp_path_factory):
     porta = carregar("microsservicos", "instalacao").porta_livre()
     vhosts = [f"teste-{i}" for i in range(VHOSTS_POR_VEZ)]
     pasta = tmp_path_factory.mktemp("broker")
-    no = carregar("microsservicos", "no_privado").NoPrivado(pasta, porta, pagina=False, vhosts=vhosts)
+    no = carregar("microsservicos", "no").NoPrivado(pasta, porta, pagina=False, vhosts=vhosts)
     no.iniciar()
     no.vhosts_livres, no.vhosts_feitos = vhosts, 0
     yield no
@@ -133,7 +142,7 @@ def vhost_novo(broker) -> str:
         broker.vhosts_feitos += VHOSTS_POR_VEZ
         broker.vhosts = broker.vhosts_livres = [f"teste-{broker.vhosts_feitos + i}" for i in range(VHOSTS_POR_VEZ)]
         arquivo = broker.pasta / "mais.json"
-        arquivo.write_text(carregar("microsservicos", "no_configuracao").definicoes(broker.usuario, broker.senha, broker.vhosts))
+        arquivo.write_text(carregar("microsservicos", "configuracao").definicoes(broker.usuario, broker.senha, broker.vhosts))
         rabbitmqctl(broker, "import_definitions", str(arquivo))
     return broker.vhosts_livres.pop(0)
 

@@ -183,7 +183,7 @@ class SemFila:
 def servir(monkeypatch, dados, canal: SemFila, *opcoes) -> list[tuple]:
     """Roda servico_pedidos.py de verdade, sem fila; devolve (pedido, hora) de cada cancelamento que publicou."""
     monkeypatch.setattr(M.servico, "Canal", canal)
-    monkeypatch.setitem(sys.modules, "comandos", M.comandos)  # só é importado na hora
+    monkeypatch.setitem(sys.modules, "comandos", M.opcoes)  # só é importado na hora
     monkeypatch.setattr(sys, "argv", ["servico_pedidos.py", "--dados", str(dados), "--sem-pedido", *opcoes])
     PEDIDOS.main()
     return canal.solicitados

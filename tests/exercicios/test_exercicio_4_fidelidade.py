@@ -155,11 +155,11 @@ def test_com_fidelidade_desligado_o_pedido_espera_e_da_para_ver_onde(maquete):
 
 
 def test_o_desenho_tem_a_raia_nova_e_a_compensacao_anda_para_tras():
-    assert NOME in [nome.lower() for nome in M.observador.NOMES]
+    assert NOME in [nome.lower() for nome in M.desenho.NOMES]
     assert "pontos.estornados" in M.coreografia.COMPENSACOES
     for tipo in NOVOS:
         dados = volta("p-1") if tipo in ("envio.recusado", "pontos.estornados") else aprovado("p-1")
-        assert all(len(linha) <= 80 for linha in M.observador.desenhar(tipo, "p-1", dados))
+        assert all(len(linha) <= 80 for linha in M.desenho.desenhar(tipo, "p-1", dados))
 
 
 # --- em qualquer ordem ---

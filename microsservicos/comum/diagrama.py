@@ -1,0 +1,51 @@
+"""O diagrama de sequência do que acabou de acontecer, na linguagem Mermaid, que o GitHub desenha.
+
+Este arquivo existe igual nas duas pastas (monolito/ e microsservicos/). Um Diagrama tem os
+mesmos verbos das Raias da tela, e escreve num arquivo o que elas desenham numa linha. Traço
+cheio: o protocolo anda para a frente; tracejado e com ↩: uma compensação.
+"""
+
+from __future__ import annotations
+
+from comum.falha import Falha, em_portugues
+
+from comum.tela import visivel
+
+MAIS_PEDIDOS = 4  # acima disso ninguém lê o desenho, e o GitHub nem o faz
+SETAS = {"─": "->>", "═": "-->>"}
+# Num texto, o Mermaid tem o seu próprio uso para estes; pelo número, eles voltam a ser só texto.
+ESPECIAIS = {ord(c): f"#{ord(c)};" for c in "#;<>&"}
+
+
+class Diagrama:
+    """Escreve linha a linha, e já no arquivo: uma queda de propósito também deixa o seu diagrama.
+
+    caminho: o arquivo (é recomeçado). raias: os participantes, da esquerda para a direita.
+    pedidos: quantos serão desenhados. Levanta Falha (código 2) se são muitos, ou se não dá para escrever.
+    """
+
+    def __init__(self, caminho: str, raias: list[str], pedidos: int):
+        if pedidos > MAIS_PEDIDOS:
+            raise Falha(f"--diagrama: cabem até {MAIS_PEDIDOS} pedidos num desenho, e são {pedidos}", 2)
+        try:
+            self._arquivo = open(caminho, "w", encoding="utf-8", newline="\n")
+        except OSError as erro:
+            raise em_portugues(erro, caminho) from erro
+        self._escrever("sequenceDiagram", *(f"    participant {nome}" for nome in raias))
+
+    def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> None:
+        """A mensagem `rotulo` que sai de `de` e chega a `para` (traço "═": compensação)."""
+        volta = "↩ " if traco == "═" else ""
+        self._escrever(f"    {de}{SETAS[traco]}{para}: {volta}{_texto(rotulo)} ({pedido})")
+
+    def nota(self, pedido: str, raia: str, texto: str) -> None:
+        """Algo que aconteceu dentro de uma raia, sem mensagem para ninguém."""
+        self._escrever(f"    Note over {raia}: {_texto(texto)} ({pedido})")
+
+    def _escrever(self, *linhas: str) -> None:
+        self._arquivo.write("\n".join(linhas) + "\n")
+        self._arquivo.flush()
+
+
+def _texto(texto: str) -> str:
+    return visivel(texto).translate(ESPECIAIS)

@@ -1,0 +1,150 @@
+"""O que uma pessoa vê: raias, cores, progresso e mensagens de erro.
+
+Este arquivo existe igual nas duas pastas (monolito/ e microsservicos/): o mesmo
+desenho conta a 2PC e a saga. Um teste garante que as duas cópias não divergem.
+
+A tela tem 80 colunas. A cor é um enfeite: nada é dito só por ela, e todas se leem em fundo
+claro e em fundo escuro (por isso não há amarelo nem azul). Onde o terminal não conhece
+um caractere, ele vira o parente mais próximo em vez de um erro.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import signal
+import sqlite3
+import sys
+import time
+import unicodedata
+
+from comum.falha import Falha, em_portugues
+
+LARGURA = 80
+CORES = {"verde": "32", "vermelho": "31", "roxo": "35", "fraco": "2", "forte": "1"}
+SEM_UNICODE = {"─": "-", "═": "=", "│": "|", "├": "|", "┤": "|", "╞": "|", "╡": "|", "▶": ">", "◀": "<",
+               "●": "*", "○": "o", "…": "~", "·": "-", "█": "#", "░": ".", "«": '"', "»": '"', "—": "-", "×": "x"}
+
+
+def executar(principal) -> None:
+    """Roda `principal()` e encerra o processo com um status, sem traceback previsível."""
+    preparar_saida()
+    try:
+        status = principal() or 0
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = 130
+    except BrokenPipeError:
+        # Quem lia (um `| head`) foi embora: não há mais a quem falar.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except (Falha, sqlite3.Error, OSError) as erro:
+        erro = em_portugues(erro)
+        alertar(str(erro))
+        status = erro.codigo
+    sys.exit(status)
+
+
+def preparar_saida() -> None:
+    """Faz a saída sobreviver a qualquer codificação, e o encerramento ser uma exceção só."""
+    codecs.register_error("parente", _parente)
+    for saida in (sys.stdout, sys.stderr):
+        if saida is not None and hasattr(saida, "reconfigure"):
+            saida.reconfigure(errors="parente", line_buffering=True)
+    if os.name == "nt":
+        os.system("")  # liga as cores ANSI no console do Windows
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _parente(erro: UnicodeEncodeError):
+    """Troca o que a codificação não tem pelo caractere mais parecido, um por um."""
+    trecho = erro.object[erro.start:erro.end]
+    troca = [SEM_UNICODE.get(c) or unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()[:1] or "?"
+             for c in trecho]
+    return "".join(troca), erro.end
+
+
+def tem_cor(saida=None) -> bool:
+    saida = saida or sys.stdout
+    return saida.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def pintar(texto: str, cor: str | None, saida=None) -> str:
+    return f"\x1b[{CORES[cor]}m{texto}\x1b[0m" if cor and tem_cor(saida) else texto
+
+
+def visivel(texto: str) -> str:
+    """Tira do texto os caracteres de controle: o que vem de fora não comanda o terminal."""
+    return "".join(c if c.isprintable() else "?" for c in texto)
+
+
+def dizer(texto: str = "", cor: str | None = None) -> None:
+    """Uma linha na saída, apagando antes a barra de progresso que houver."""
+    Progresso.apagar()
+    print(pintar(texto, cor))
+
+
+def alertar(texto: str) -> None:
+    """Uma linha na saída de erros: o que houve e o que fazer."""
+    Progresso.apagar()
+    print(pintar(visivel(texto), "vermelho", sys.stderr), file=sys.stderr)
+
+
+def reais(centavos: int) -> str:
+    """5000 -> 'R$ 50,00'; o dinheiro é um inteiro de centavos em todo o resto do projeto."""
+    inteiro = f"{abs(centavos) // 100:,}".replace(",", ".")
+    return f"{'-' if centavos < 0 else ''}R$ {inteiro},{abs(centavos) % 100:02d}"
+
+
+def curto(pedido: str, largura: int = 12) -> str:
+    """O id do pedido em até `largura` colunas; o começo de um UUID basta para reconhecê-lo."""
+    return pedido if len(pedido) <= largura else pedido[: largura - 1] + "…"
+
+
+class Progresso:
+    """Uma barra que se redesenha no terminal; num pipe, uma linha a cada décimo do caminho."""
+
+    _na_tela = False
+
+    def __init__(self, total: int, texto: str):
+        self.total, self.texto, self.decimo = total, texto, 0
+
+    def mostrar(self, feitos: int, resto: str = "") -> None:
+        """feitos: quantos dos `total` já terminaram. resto: o que mais dizer na mesma linha."""
+        if sys.stdout.isatty():
+            cheio = 24 * feitos // max(self.total, 1)
+            linha = f"{self.texto} {'█' * cheio}{'░' * (24 - cheio)} {feitos}/{self.total} {resto}"
+            sys.stdout.write("\r" + linha[: LARGURA - 1].ljust(LARGURA - 1))
+            sys.stdout.flush()
+            Progresso._na_tela = True
+        elif 10 * feitos // max(self.total, 1) > self.decimo:
+            self.decimo = 10 * feitos // max(self.total, 1)
+            print(f"{self.texto} {feitos}/{self.total} {resto}".rstrip())
+
+    @staticmethod
+    def apagar() -> None:
+        if Progresso._na_tela:
+            sys.stdout.write("\r" + " " * (LARGURA - 1) + "\r")
+            Progresso._na_tela = False
+
+
+class Torneira:
+    """Deixa passar poucas linhas por segundo: uma enxurrada vira um resumo, e a tela não afoga.
+
+    por_segundo: quantas linhas, no máximo, em cada segundo.
+    """
+
+    def __init__(self, por_segundo: int = 40):
+        self.por_segundo, self.inicio, self.passaram, self.retidas = por_segundo, 0.0, 0, 0
+
+    def passar(self, linhas: list[str]) -> list[str]:
+        """As linhas que podem ir à tela agora; com [], só o resumo do que ficou retido, se já for hora."""
+        agora = time.monotonic()
+        if agora - self.inicio >= 1:
+            self.inicio, self.passaram = agora, 0
+            if self.retidas:
+                linhas, self.retidas = [f"… mais {self.retidas} eventos, sem uma linha para cada um …", *linhas], 0
+        vao = linhas[: max(self.por_segundo - self.passaram, 0)]
+        self.passaram += len(vao)
+        self.retidas += len(linhas) - len(vao)
+        return vao

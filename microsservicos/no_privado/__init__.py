@@ -1,0 +1,1 @@
+"""Um RabbitMQ só nosso, para quando nenhum responde."""

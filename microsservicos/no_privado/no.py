@@ -1,0 +1,226 @@
+"""Um nó de RabbitMQ só desta pasta: liga, desliga, sobrevive a quem o ligou.
+
+Roda o `rabbitmq-server` instalado, como o usuário atual, sem tocar no RabbitMQ do
+sistema: pasta, nome, cookie, epmd e configuração são próprios, e nada escuta além
+de 127.0.0.1. Na pasta do nó ficam:
+
+    rabbitmq.conf, plugins, definicoes.json   a configuração, refeita a cada partida
+    dados/                                    filas e mensagens: o que sobrevive
+    no.log                                    tudo o que o nó disse
+    no.json                                   quem é o nó vivo (pid, portas), para quem vier depois
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from no_privado.instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, comando_do_processo, ligar_epmd, localizar_rabbitmq,
+                        porta_livre, responde, tem_pagina)
+from no_privado.configuracao import ambiente, configuracao, definicoes, gravar
+from comum.falha import Falha, em_portugues
+
+PRAZO_PARTIDA = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
+PRAZO_PARADA = 30.0   # segundos até trocar o pedido gentil por SIGKILL; medido: 1, e 6 com a página
+PASSO = 0.05          # segundos entre duas perguntas "já?"
+
+
+class NoPrivado:
+    """Um nó do RabbitMQ e os arquivos dele, em `pasta/loja-PORTA/`.
+
+    pasta: onde guardar tudo (é criada). porta: a do AMQP, em 127.0.0.1.
+    usuario, senha, vhost, vhosts: criados ou atualizados a cada partida, com todas as permissões.
+    nome: o nome Erlang do nó (padrão: loja-PORTA@localhost). pagina: ligar a página de administração.
+    cookie, epmd_porta, vizinhos: para um cluster; o segredo comum, o epmd comum (que não é
+    ligado nem desligado aqui) e os nomes de todos os nós.
+    configuracao_extra: mais linhas de rabbitmq.conf, como {chave: valor}.
+    """
+
+    def __init__(self, pasta, porta: int, usuario: str = "guest", senha: str = "guest", vhost: str = "/",
+                 nome: str | None = None, *, pagina: bool = True, vhosts=(), cookie: str | None = None,
+                 epmd_porta: int | None = None, vizinhos=(), configuracao_extra: dict | None = None):
+        self.porta, self.usuario, self.senha, self.vhost = porta, usuario, senha, vhost
+        self.nome = nome or f"loja-{porta}@localhost"
+        self.pasta = Path(pasta).absolute() / self.nome.split("@")[0]
+        self.registro = self.pasta / "no.log"
+        self.vhosts, self.vizinhos = list(dict.fromkeys([vhost, *vhosts])), list(vizinhos)
+        self._quer_pagina, self._cookie, self._epmd_comum = pagina, cookie, epmd_porta
+        self._configuracao_extra = configuracao_extra or {}
+        self._processos: list[subprocess.Popen] = []  # os filhos que este objeto ligou e precisa colher
+
+    @classmethod
+    def adotar(cls, pasta, porta: int, *args, **opcoes) -> NoPrivado | None:
+        """O nó que uma execução anterior deixou vivo nesta pasta e porta, já respondendo, ou None.
+
+        Aceita os argumentos de NoPrivado. Levanta Falha se ele está vivo mas não responde.
+        """
+        no = cls(pasta, porta, *args, **opcoes)
+        return no.aguardar() if no.vivo() else None
+
+    # --- quem é o nó ---
+
+    @property
+    def url(self) -> str:
+        """O endereço para RABBITMQ_URL ou pika.URLParameters."""
+        usuario, senha, vhost = (quote(parte, safe="") for parte in (self.usuario, self.senha, self.vhost))
+        return f"amqp://{usuario}:{senha}@127.0.0.1:{self.porta}/{vhost}"
+
+    @property
+    def pid(self) -> int | None:
+        """O processo da máquina virtual Erlang, ou None se o nó não está vivo."""
+        return self._anotado()["pid"] if self.vivo() else None
+
+    @property
+    def pagina_url(self) -> str | None:
+        """O endereço da página de administração, ou None se não há."""
+        porta = self._anotado().get("pagina_porta")
+        return f"http://127.0.0.1:{porta}/" if porta and self.vivo() else None
+
+    def vivo(self) -> bool:
+        """Se o processo do nó existe, ligado por quem for. A ficha afasta um pid reaproveitado."""
+        anotado = self._anotado()
+        for processo in self._processos:
+            if processo.pid == anotado.get("pid"):
+                return processo.poll() is None
+        return bool(anotado) and anotado["ficha"] in comando_do_processo(anotado["pid"])
+
+    def responde(self) -> bool:
+        """Se alguém responde AMQP na porta dele (até 2 segundos). Um nó suspenso vive e não responde."""
+        return responde("127.0.0.1", self.porta)
+
+    # --- ligar ---
+
+    def iniciar(self, prazo: float = PRAZO_PARTIDA) -> NoPrivado:
+        """Liga o nó e volta quando ele responde AMQP; se já está vivo, só espera a resposta.
+
+        prazo: segundos. Levanta Falha (uma linha) se não der, e não deixa nada ligado.
+        """
+        if self.vivo():
+            try:
+                return self.aguardar(prazo)
+            except Falha:
+                if self.vivo():
+                    raise  # mudo, mas vivo: não é nosso direito matá-lo; se estava morrendo, liga-se outro
+        if os.name == "nt":
+            raise Falha(WINDOWS_USA_SERVICO, 2)
+        servidor = localizar_rabbitmq()
+        if servidor is None:
+            raise Falha(COMO_INSTALAR, 2)
+        if porta_livre(self.porta) is None:
+            raise Falha(f"a porta {self.porta} está ocupada por outro programa (ou é proibida): libere-a,"
+                        f" ou escolha outra em RABBITMQ_URL", 2)
+        try:
+            self._encerrar_epmd()  # o que um nó morto com SIGKILL tenha deixado
+            self._lancar(servidor)
+            return self.aguardar(prazo)
+        except OSError as erro:
+            self.matar()
+            raise em_portugues(erro, str(self.pasta)) from erro
+        except BaseException:  # um Ctrl-C no meio da partida também não pode deixar um nó solto
+            self.matar()
+            raise
+
+    def aguardar(self, prazo: float = PRAZO_PARTIDA) -> NoPrivado:
+        """Espera até `prazo` segundos que o nó vivo responda; Falha se ele morre antes, ou não responde."""
+        limite = time.monotonic() + prazo
+        while not self.responde():
+            if not self.vivo():
+                raise Falha(f"o RabbitMQ não ficou de pé; o motivo está em {self.registro}", 2)
+            if time.monotonic() > limite:
+                raise Falha(f"o RabbitMQ (processo {self.pid}) não respondeu em {prazo:.0f} s; ver {self.registro}", 2)
+            time.sleep(PASSO)
+        return self
+
+    def _lancar(self, servidor: Path) -> None:
+        # O Erlang recusa um cookie que outros possam ler; senhas e mensagens também são só do dono.
+        self.pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.pasta.chmod(0o700)
+        pagina_porta = None
+        if self._quer_pagina and tem_pagina(servidor):
+            pagina_porta = porta_livre(self.porta + 10000) or porta_livre()
+        self._configurar(pagina_porta)
+        anotado = {"ficha": secrets.token_hex(8), "pagina_porta": pagina_porta, **self._ligar_epmd()}
+        with open(self.registro, "ab") as registro:
+            # start_new_session: o Ctrl-C do terminal não chega ao nó; quem o desliga é `parar`.
+            # A ficha viaja como uma opção que o Erlang ignora: `vivo` a procura na linha de comando.
+            no = subprocess.Popen([servidor, "-loja_ficha", anotado["ficha"]], cwd=self.pasta, umask=0o077,
+                                  env=ambiente(servidor, self.nome, anotado["epmd_porta"]), stdin=subprocess.DEVNULL,
+                                  stdout=registro, stderr=registro, start_new_session=True)
+        self._processos.append(no)
+        gravar(self.pasta, "no.json", json.dumps({"pid": no.pid, **anotado}))
+
+    def _configurar(self, pagina_porta: int | None) -> None:
+        gravar(self.pasta, "rabbitmq.conf", configuracao(self.porta, pagina_porta, self.vizinhos, self._configuracao_extra))
+        gravar(self.pasta, "plugins", "[rabbitmq_management].\n" if pagina_porta else "[].\n")
+        gravar(self.pasta, "definicoes.json", definicoes(self.usuario, self.senha, self.vhosts))
+        if self._cookie or not (self.pasta / ".erlang.cookie").exists():
+            gravar(self.pasta, ".erlang.cookie", self._cookie or secrets.token_hex(16))
+
+    # --- desligar ---
+
+    def parar(self, prazo: float = PRAZO_PARADA) -> None:
+        """Desliga com calma (SIGTERM) e espera o fim; depois de `prazo` segundos, à força. Pode repetir."""
+        self.continuar()  # um processo suspenso não ouve o pedido
+        self._sinalizar(signal.SIGTERM)
+        self._esperar_o_fim(prazo)
+        self.matar()
+
+    def matar(self) -> None:
+        """SIGKILL: o que acontece numa queda. Os dados duráveis ficam; `iniciar` os encontra."""
+        self._sinalizar(signal.SIGKILL)
+        self._esperar_o_fim(PRAZO_PARADA)
+        self._encerrar_epmd()
+        for processo in self._processos:
+            if processo.poll() is None:
+                os.killpg(processo.pid, signal.SIGKILL)
+            processo.wait()
+        self._processos.clear()
+
+    def suspender(self) -> None:
+        """SIGSTOP: o nó some sem fechar nada, como numa rede que engole pacotes."""
+        self._sinalizar(signal.SIGSTOP)
+
+    def continuar(self) -> None:
+        """SIGCONT: desfaz `suspender`."""
+        self._sinalizar(signal.SIGCONT)
+
+    def _sinalizar(self, sinal: int) -> None:
+        if pid := self.pid:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, sinal)  # o grupo inteiro: o script, se ainda não virou a máquina virtual
+
+    def _esperar_o_fim(self, prazo: float) -> None:
+        limite = time.monotonic() + prazo
+        while self.vivo() and time.monotonic() < limite:
+            time.sleep(PASSO)
+
+    # --- o epmd, que o Erlang ligaria sozinho em todas as interfaces e deixaria para sempre ---
+
+    def _ligar_epmd(self) -> dict[str, int]:
+        if self._epmd_comum:
+            return {"epmd_porta": self._epmd_comum}
+        epmd, porta = ligar_epmd(self.pasta)
+        self._processos.append(epmd)
+        return {"epmd_porta": porta, "epmd_pid": epmd.pid}
+
+    def _encerrar_epmd(self) -> None:
+        anotado = self._anotado()
+        pid = anotado.get("epmd_pid")
+        if pid and f"epmd -port {anotado['epmd_porta']} " in comando_do_processo(pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    # --- arquivos ---
+
+    def _anotado(self) -> dict:
+        try:
+            return json.loads((self.pasta / "no.json").read_bytes())
+        except (OSError, ValueError):
+            return {}

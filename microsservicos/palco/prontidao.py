@@ -1,0 +1,53 @@
+"""Um serviço avisa quem o iniciou que está pronto: um byte num cano que só os dois conhecem.
+
+É um fato, que não muda com as palavras da tela; e quem morre antes fecha o cano. (A mesma
+ideia das "notification fd" do s6 e do sd_notify do systemd.)
+"""
+
+from __future__ import annotations
+
+import os
+
+VARIAVEL = "LOJA_PRONTO"
+
+
+class Cano:
+    """O lado de quem inicia. Dê `opcoes()` ao Popen, chame `iniciado()` depois dele, e `esperar()`."""
+
+    def __init__(self):
+        self._leitura, self._escrita = os.pipe()
+
+    def opcoes(self, ambiente: dict[str, str]) -> dict:
+        """As opções de subprocess.Popen que levam o cano ao filho, dentro de `ambiente`."""
+        if os.name != "nt":
+            return {"env": {**ambiente, VARIAVEL: str(self._escrita)}, "pass_fds": [self._escrita]}
+        import msvcrt
+        os.set_inheritable(self._escrita, True)
+        alca = str(msvcrt.get_osfhandle(self._escrita))
+        return {"env": {**ambiente, VARIAVEL: alca}, "close_fds": False}
+
+    def iniciado(self) -> None:
+        """O filho tem a ponta dele; esta já não serve, e aberta esconderia a morte dele."""
+        os.close(self._escrita)
+
+    def esperar(self) -> bool:
+        """True quando o filho disser que está pronto; False se ele acabar antes."""
+        try:
+            return os.read(self._leitura, 1) == b"1"
+        finally:
+            os.close(self._leitura)
+
+
+def avisar_pronto() -> None:
+    """O lado de quem foi iniciado, uma vez só; sem ninguém à espera, não faz nada."""
+    ponta = os.environ.pop(VARIAVEL, None)
+    if ponta is None:
+        return
+    if os.name == "nt":
+        import msvcrt
+        ponta = msvcrt.open_osfhandle(int(ponta), 0)
+    try:
+        os.write(int(ponta), b"1")
+        os.close(int(ponta))
+    except OSError:
+        pass  # quem esperava já se foi

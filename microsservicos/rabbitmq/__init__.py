@@ -1,0 +1,1 @@
+"""O único cômodo que conhece o RabbitMQ e o pika."""

@@ -1,0 +1,166 @@
+"""A loja: o que é um pedido, quais são os cenários e como se lê um arquivo de pedidos.
+
+Este arquivo existe igual nas duas pastas (monolito/ e microsservicos/): as duas
+arquiteturas atendem a mesma loja. Um teste garante que as cópias não divergem.
+
+Um pedido malformado é recusado aqui, na porta, antes de qualquer gravação. Um
+pedido bem formado que não pode ser atendido é assunto de cada dono dos dados.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import sys
+import uuid
+
+from comum.falha import Falha
+
+CENARIOS = {
+    "sucesso": {"cliente": "ana", "itens": [{"produto": "livro", "quantidade": 2}], "cep": "01310-100"},
+    "sem-estoque": {"cliente": "ana", "itens": [{"produto": "notebook", "quantidade": 3}], "cep": "01310-100"},
+    "pagamento-recusado": {"cliente": "bruno", "itens": [{"produto": "teclado", "quantidade": 1}], "cep": "20040-002"},
+    "envio-recusado": {"cliente": "carla", "itens": [{"produto": "caneca", "quantidade": 1}], "cep": "69900-062"},
+}
+
+# Os motivos de uma recusa, com as mesmas palavras nas duas arquiteturas.
+PRODUTO_DESCONHECIDO = "produto desconhecido"
+ESTOQUE_INSUFICIENTE = "estoque insuficiente"
+CLIENTE_DESCONHECIDO = "cliente desconhecido"
+SALDO_INSUFICIENTE = "saldo insuficiente"
+CEP_FORA_DA_AREA = "CEP fora da área de entrega"
+
+MAIOR_LINHA = 64 * 1024  # bytes; o maior pedido possível ocupa um décimo disso
+MAIS_ALGARISMOS = 30
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+MARCA_UTF8 = b"\xef\xbb\xbf"
+NAO_ABRE = {errno.ENOENT: "não existe", errno.EACCES: "sem permissão de leitura", errno.EISDIR: "é uma pasta",
+            errno.ENOTDIR: "o caminho passa por algo que não é uma pasta", errno.ENAMETOOLONG: "nome longo demais"}
+_CEP = re.compile(r"([0-9]{5})-?([0-9]{3})", re.ASCII)
+
+
+def id_valido(texto) -> bool:
+    return isinstance(texto, str) and _ID.fullmatch(texto) is not None
+
+
+def validar(dados) -> dict:
+    """Confere um pedido e o devolve completo, com id e com o CEP na forma 00000-000.
+
+    dados: o que veio do JSON. Levanta Falha (código 2) com o nome do campo errado.
+    """
+    if not isinstance(dados, dict):
+        raise Falha("o pedido deve ser um objeto JSON, entre { e }", 2)
+    for campo in dados:
+        if campo not in ("pedido", "cliente", "itens", "cep"):
+            raise Falha(f"campo desconhecido: {str(campo)[:40]!r}", 2)
+    for campo in ("cliente", "itens", "cep"):
+        if campo not in dados:
+            raise Falha(f"falta o campo {campo!r}", 2)
+    pedido = dados["pedido"] if "pedido" in dados else str(uuid.uuid4())
+    if not id_valido(pedido):
+        raise Falha("pedido: use de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
+    cep = _CEP.fullmatch(dados["cep"]) if isinstance(dados["cep"], str) else None
+    if cep is None:
+        raise Falha("cep: use oito dígitos, com ou sem hífen, como 01310-100", 2)
+    return {"pedido": pedido, "cliente": _texto(dados["cliente"], "cliente"),
+            "itens": _itens(dados["itens"]), "cep": f"{cep[1]}-{cep[2]}"}
+
+
+def _itens(itens) -> list:
+    if not isinstance(itens, list) or not 1 <= len(itens) <= 50:
+        raise Falha("itens: use uma lista de 1 a 50 itens", 2)
+    produtos = set()
+    for item in itens:
+        if not isinstance(item, dict) or set(item) != {"produto", "quantidade"}:
+            raise Falha("itens: cada item tem exatamente 'produto' e 'quantidade'", 2)
+        produto, quantidade = _texto(item["produto"], "produto"), item["quantidade"]
+        if produto in produtos:
+            raise Falha(f"itens: o produto {produto[:40]!r} aparece duas vezes", 2)
+        produtos.add(produto)
+        # Em Python True é um int; num pedido, não.
+        if type(quantidade) is not int or not 1 <= quantidade <= 1000:
+            raise Falha("quantidade: use um inteiro de 1 a 1000", 2)
+    return [{"produto": item["produto"], "quantidade": item["quantidade"]} for item in itens]
+
+
+def _texto(valor, campo: str) -> str:
+    if not isinstance(valor, str) or not 1 <= len(valor) <= 64:
+        raise Falha(f"{campo}: use um texto de 1 a 64 caracteres", 2)
+    if not valor.isprintable():  # inclui os substitutos soltos, que nem UTF-8 têm
+        raise Falha(f"{campo}: há caracteres de controle no texto", 2)
+    return valor
+
+
+def ler_json(texto: bytes):
+    """Lê um JSON vindo de fora, sem confiar nele.
+
+    Levanta ValueError, com a explicação, se é grande demais, se não é UTF-8 nem JSON,
+    se aninha demais ou se repete uma chave (o que cada leitor entenderia de um jeito).
+    """
+    if len(texto) > MAIOR_LINHA:
+        raise ValueError(f"maior que {MAIOR_LINHA // 1024} KiB")
+    try:
+        return _LEITOR.decode(texto.decode("utf-8"))
+    except UnicodeDecodeError as erro:
+        raise ValueError(f"não é UTF-8: byte {erro.start + 1}") from erro
+    except json.JSONDecodeError as erro:
+        raise ValueError(f"não é JSON: coluna {erro.pos + 1}") from erro
+    except RecursionError as erro:
+        raise ValueError("JSON aninhado demais") from erro
+
+
+def _sem_repetir(pares: list) -> dict:
+    objeto = dict(pares)
+    if len(objeto) != len(pares):
+        raise ValueError("JSON com chave repetida")
+    return objeto
+
+
+def _nao_e_numero(nome: str):
+    raise ValueError(f"{nome} não é um número em JSON")
+
+
+def _inteiro(algarismos: str) -> int:
+    # Sem este limite, cada versão do Python faz uma coisa: converter por um bom tempo, ou falar inglês.
+    if len(algarismos) > MAIS_ALGARISMOS:
+        raise ValueError(f"JSON com um número de mais de {MAIS_ALGARISMOS} algarismos")
+    return int(algarismos)
+
+
+_LEITOR = json.JSONDecoder(object_pairs_hook=_sem_repetir, parse_constant=_nao_e_numero, parse_int=_inteiro)
+
+
+def ler_arquivo(caminho: str) -> list[dict]:
+    """Lê um pedido JSON por linha; `-` é a entrada padrão; linhas em branco são puladas.
+
+    Uma linha ruim condena o arquivo inteiro: levanta Falha (código 2) com o número dela,
+    e nenhum pedido é enviado.
+    """
+    nome = "entrada padrão" if caminho == "-" else caminho
+    if not caminho or (caminho == "-" and sys.stdin is None):
+        raise Falha("não há arquivo de pedidos para ler", 2)
+    try:
+        entrada = sys.stdin.buffer if caminho == "-" else open(caminho, "rb")
+        with entrada:
+            pedidos = list(_ler_linhas(entrada, nome))
+    except OSError as erro:
+        raise Falha(f"{nome}: {NAO_ABRE.get(erro.errno, 'não pôde ser lido')}", 2) from erro
+    if not pedidos:
+        raise Falha(f"{nome}: não há nenhum pedido", 2)
+    return pedidos
+
+
+def _ler_linhas(entrada, nome: str):
+    numero = 0
+    # readline com limite: uma linha de gigabytes não enche a memória antes da recusa.
+    while linha := entrada.readline(MAIOR_LINHA + 1):
+        numero += 1
+        if numero == 1:  # o Bloco de Notas do Windows escreve esta marca; ela não é do pedido
+            linha = linha[len(MARCA_UTF8):] if linha.startswith(MARCA_UTF8) else linha
+        if len(linha) <= MAIOR_LINHA and not linha.strip():
+            continue
+        try:
+            yield validar(ler_json(linha))
+        except (Falha, ValueError) as erro:
+            raise Falha(f"{nome}, linha {numero}: {erro}", 2) from erro

@@ -1,0 +1,169 @@
+"""O estado final e o veredito, lidos dos bancos de dados e de nenhum outro lugar.
+
+Este arquivo existe igual nas duas pastas (monolito/ e microsservicos/): as duas
+arquiteturas prometem o mesmo, e é a mesma conta que confere.
+
+Só lê as tabelas do negócio. Nenhuma conta usa o que o programa lembra ter feito.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+from comum.falha import em_portugues
+
+from comum.tela import LARGURA, curto, dizer, reais
+
+DONOS = ("pedidos", "estoque", "pagamentos", "envio")
+OLHADAS = 10  # quantas vezes se olha de novo antes de acreditar numa violação
+
+# Cada consulta devolve as violações de uma promessa: nenhuma linha, promessa cumprida.
+PROMESSAS = {
+    "estoque": ("inicial = vendável + concluídos + retido; nada negativo", """
+        WITH usado AS (SELECT produto, sum(i.quantidade) AS quantas FROM itens i JOIN pedidos USING (pedido)
+                        WHERE estado = 'concluido' GROUP BY produto),
+             retido AS (SELECT produto, sum(r.quantidade) AS quantas FROM reservas r JOIN pedidos USING (pedido)
+                         WHERE estado = 'pendente' GROUP BY produto)
+        SELECT produto, inicial, quantidade, usado.quantas, retido.quantas
+          FROM produtos LEFT JOIN usado USING (produto) LEFT JOIN retido USING (produto)
+         WHERE quantidade < 0 OR inicial <> quantidade + ifnull(usado.quantas, 0) + ifnull(retido.quantas, 0)"""),
+    "dinheiro": ("inicial = saldo + concluídos + retido; nada negativo", """
+        WITH gasto AS (SELECT cliente, sum(total) AS valor FROM pedidos
+                        WHERE estado = 'concluido' GROUP BY cliente),
+             retido AS (SELECT b.cliente, sum(b.total) AS valor FROM cobrancas b JOIN pedidos USING (pedido)
+                         WHERE estado = 'pendente' GROUP BY b.cliente)
+        SELECT cliente, inicial, saldo, gasto.valor, retido.valor
+          FROM clientes LEFT JOIN gasto USING (cliente) LEFT JOIN retido USING (cliente)
+         WHERE saldo < 0 OR inicial <> saldo + ifnull(gasto.valor, 0) + ifnull(retido.valor, 0)"""),
+    "envio": ("despachado se, e só se, concluido", """
+        SELECT pedido, estado FROM pedidos LEFT JOIN envios USING (pedido)
+         WHERE (estado = 'concluido') <> (situacao IS 'despachado') AND estado <> 'pendente'"""),
+    "atomicidade": ("nenhum dono aplicou o que outro desfez", """
+        SELECT pedido, 'itens sem reserva' FROM itens JOIN pedidos USING (pedido)
+          LEFT JOIN reservas r USING (pedido, produto)
+         WHERE estado = 'concluido' AND r.quantidade IS NOT itens.quantidade
+        UNION ALL
+        SELECT pedido, 'reserva sem pedido concluido' FROM reservas r LEFT JOIN pedidos USING (pedido)
+          LEFT JOIN itens i USING (pedido, produto)
+         WHERE estado IS NOT 'pendente' AND (estado IS NOT 'concluido' OR i.produto IS NULL)
+        UNION ALL
+        SELECT pedido, 'concluido sem cobrança igual' FROM pedidos d LEFT JOIN cobrancas b USING (pedido)
+         WHERE estado = 'concluido' AND (b.total IS NOT d.total OR b.cliente IS NOT d.cliente)
+        UNION ALL
+        SELECT pedido, 'cobrança sem pedido concluido' FROM cobrancas LEFT JOIN pedidos USING (pedido)
+         WHERE estado IS NULL OR estado = 'cancelado'
+        UNION ALL
+        SELECT pedido, 'envio sem pedido' FROM envios LEFT JOIN pedidos USING (pedido)
+         WHERE estado IS NULL"""),
+}
+
+
+def abrir_leitura(pasta: Path) -> sqlite3.Connection:
+    """Uma conexão que só lê, com os bancos dos quatro donos lado a lado. Quem abre, fecha."""
+    try:
+        bancos = sqlite3.connect(":memory:", isolation_level=None, uri=True)
+        for dono in DONOS:
+            arquivo = (pasta / f"{dono}.db").resolve()
+            bancos.execute(f"ATTACH ? AS {dono}_db", (f"{arquivo.as_uri()}?mode=ro",))
+        return bancos
+    except sqlite3.Error as erro:
+        raise em_portugues(erro, str(arquivo)) from erro
+
+
+def estado(pasta: Path) -> dict:
+    """O estado final de `--estado`: o mesmo dicionário nas duas arquiteturas."""
+    with closing(abrir_leitura(pasta)) as bancos:
+        return {
+            "clientes": dict(bancos.execute("SELECT cliente, saldo FROM clientes")),
+            "envios": dict(bancos.execute("SELECT pedido, situacao FROM envios")),
+            "pedidos": {pedido: {"estado": estado, "motivo": motivo, "total": total}
+                        for pedido, estado, motivo, total in
+                        bancos.execute("SELECT pedido, estado, motivo, total FROM pedidos")},
+            "produtos": dict(bancos.execute("SELECT produto, quantidade FROM produtos")),
+        }
+
+
+def imprimir_estado(pasta: Path) -> None:
+    print(json.dumps(estado(pasta), sort_keys=True, indent=2, ensure_ascii=False))
+
+
+def pendentes(pasta: Path) -> list[str]:
+    """Os pedidos que ainda não têm resultado."""
+    with closing(abrir_leitura(pasta)) as bancos:
+        return [p for p, in bancos.execute("SELECT pedido FROM pedidos WHERE estado = 'pendente'")]
+
+
+def violacoes(pasta: Path) -> dict[str, list]:
+    """As linhas que desmentem cada promessa (vazio: todas cumpridas).
+
+    Enquanto outros programas trabalham, não há como fotografar quatro bancos no mesmo
+    instante; uma foto tremida desmente uma promessa por acaso. Uma violação de verdade
+    não passa, por mais que se olhe de novo.
+    """
+    for _ in range(OLHADAS):
+        achadas = _olhar(pasta)
+        if not any(achadas.values()):
+            break
+        time.sleep(0.02)
+    return achadas
+
+
+def _olhar(pasta: Path) -> dict[str, list]:
+    with closing(abrir_leitura(pasta)) as bancos:
+        bancos.execute("BEGIN")
+        # As quatro fotos, uma logo depois da outra, e os pedidos antes: o resultado é gravado por último.
+        for dono in DONOS:
+            bancos.execute(f"SELECT count(*) FROM {dono}_db.sqlite_master").fetchone()
+        return {nome: bancos.execute(consulta).fetchall() for nome, (_, consulta) in PROMESSAS.items()}
+
+
+def veredito(pasta: Path, pedidos: list[str], em_duvida: int) -> bool:
+    """Mostra os estados finais, cada promessa conferida e `em dúvida`; True se tudo vale.
+
+    pasta: onde estão os bancos. pedidos: os ids desta execução.
+    em_duvida: quantas transações esperam uma decisão (na saga, pedidos pendentes).
+    """
+    dizer()
+    dizer("Veredito", "forte")
+    finais = mostrar_finais(pasta, pedidos)
+    achadas = violacoes(pasta)
+    for nome, (promessa, _) in PROMESSAS.items():
+        _linha(nome, promessa, achadas[nome])
+    em_aberto = [f[0] for f in finais if f[3] == "pendente"]
+    perdidos = len(set(pedidos)) - len(finais)
+    _linha("término", "nenhum pedido pendente, nenhum perdido",
+           em_aberto + ([f"{perdidos} pedidos não chegaram ao banco"] if perdidos else []))
+    dizer(f"em dúvida: {em_duvida}", "vermelho" if em_duvida else None)
+    return not (any(achadas.values()) or em_aberto or perdidos or em_duvida)
+
+
+def mostrar_finais(pasta: Path, pedidos: list[str]) -> list[tuple]:
+    """A tabela de como terminou cada um dos `pedidos` (muitos: quantos de cada jeito); devolve as linhas dela."""
+    with closing(abrir_leitura(pasta)) as bancos:
+        bancos.execute("CREATE TEMP TABLE desta_execucao (pedido TEXT PRIMARY KEY)")
+        bancos.executemany("INSERT OR IGNORE INTO desta_execucao VALUES (?)", ((p,) for p in pedidos))
+        finais = bancos.execute("SELECT pedido, cliente, total, estado, motivo FROM pedidos "
+                                "JOIN desta_execucao USING (pedido) ORDER BY pedidos.rowid").fetchall()
+    if len(finais) > 12:
+        for (como, motivo), quantos in sorted(Counter((f[3], f[4] or "") for f in finais).items()):
+            dizer(f"  {quantos:6}  {como}{': ' + motivo if motivo else ''}")
+        return finais
+    for pedido, cliente, total, como, motivo in finais:
+        linha = f"  {curto(pedido):12} {curto(cliente, 10):10} {reais(total):>13}  {como}{': ' + motivo if motivo else ''}"
+        if len(linha) > LARGURA:
+            linha = linha.replace(f": {motivo}", f":\n      {motivo}")
+        dizer(linha, {"concluido": "verde", "cancelado": "roxo"}.get(como, "vermelho"))
+    return finais
+
+
+def _linha(nome: str, promessa: str, violacoes: list) -> None:
+    dizer(f"  {nome:12} {'FALHOU' if violacoes else 'vale  '}  {promessa}", "vermelho" if violacoes else "verde")
+    for linha in violacoes[:5]:
+        dizer(f"      {linha if isinstance(linha, str) else ' | '.join(map(str, linha))}", "vermelho")
+    if len(violacoes) > 5:
+        dizer(f"      … e mais {len(violacoes) - 5}", "vermelho")

@@ -1,0 +1,96 @@
+"""Roda um serviço de verdade que morre (SIGKILL) num ponto exato; o código do serviço não sabe disto.
+
+    python morrer_em.py SERVICO PONTO VEZ [opções do serviço]
+
+Morre na VEZ-ésima passagem pelo PONTO, contada depois que há mensagens da fila em mãos.
+O ponto "linha" conta cada linha de Python executada em microsservicos/: com ele, uma
+varredura passa por todo instante em que o processo poderia morrer.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+from pathlib import Path
+
+MICROSSERVICOS = Path(__file__).resolve().parents[2] / "microsservicos"
+PONTOS = {
+    "com-o-lote-em-maos": "recebeu, e ainda não tratou nada",
+    "no-meio-do-lote": "tratou alguns eventos, e não houve COMMIT",
+    "depois-do-commit": "gravou, e ainda não publicou nem deu ack",
+    "antes-da-resposta": "mandou ao broker, e ele ainda não respondeu",
+    "depois-da-resposta": "o broker respondeu, e a caixa de saída ainda guarda tudo",
+    "depois-de-tudo": "apagou a caixa de saída",
+}
+
+
+def main() -> None:
+    servico_escolhido, ponto, vez = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    sys.path.insert(0, str(MICROSSERVICOS))
+    sys.argv = [str(MICROSSERVICOS / f"servico_{servico_escolhido}.py"), *sys.argv[4:]]
+    armar(ponto, vez)
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def armar(ponto: str, vez: int) -> None:
+    import caixas
+    import mensageria
+    import servico
+
+    passagens, em_maos = iter(range(1, 10 ** 9)), []
+
+    def passar() -> None:
+        if em_maos and next(passagens) == vez:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def embrulhar(dono, nome, antes=lambda *_: None, depois=lambda *_: None):
+        original = getattr(dono, nome)
+
+        def embrulhada(*argumentos):
+            antes(*argumentos)
+            resultado = original(*argumentos)
+            depois(*argumentos)
+            return resultado
+        setattr(dono, nome, embrulhada)
+
+    def chegaram(eu, recebidas, vencidas) -> None:
+        em_maos[:] = recebidas
+        if ponto == "linha" and not sys.gettrace():
+            contar_linhas(passar)
+
+    def sair_para_a_rede(canal) -> None:
+        canal._conexao.process_data_events(0)
+        passar()
+
+    embrulhar(servico.Servico, "tratar_lote", antes=chegaram)
+    {
+        "linha": lambda: None,
+        "com-o-lote-em-maos": lambda: embrulhar(servico.Servico, "tratar_lote", antes=lambda eu, r, v: (chegaram(eu, r, v), passar())),
+        "no-meio-do-lote": lambda: embrulhar(caixas, "tratar", depois=lambda *_: passar()),
+        "depois-do-commit": lambda: embrulhar(servico.Servico, "publicar_pendentes", antes=lambda *_: passar()),
+        "antes-da-resposta": lambda: embrulhar(mensageria.Canal, "_esperar_respostas", antes=sair_para_a_rede),
+        "depois-da-resposta": lambda: embrulhar(caixas, "publicados", antes=lambda *_: passar()),
+        "depois-de-tudo": lambda: embrulhar(caixas, "publicados", depois=lambda *_: passar()),
+    }[ponto]()
+
+
+def contar_linhas(passar) -> None:
+    """Chama `passar` a cada linha de microsservicos/ que o processo executa daqui em diante."""
+    def seguir(quadro, evento, _):
+        if not quadro.f_code.co_filename.startswith(str(MICROSSERVICOS)):
+            return None
+        if evento == "line":
+            passar()
+        return seguir
+
+    sys.settrace(seguir)
+    quadro = sys._getframe()
+    while quadro:  # os quadros que já estão abertos também
+        quadro.f_trace = seguir
+        quadro = quadro.f_back
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,584 @@
+"""Os verbos das peças: iniciar, matar, parar, continuar, enviar, esperar, ler, publicar.
+
+    loja = Loja(tmp_path, url).iniciar()          os quatro serviços, cada um no seu processo
+    loja.enviar(pedido("p-1"))
+    loja.matar("estoque"); loja.iniciar("estoque")
+    loja.esperar_finais()
+    loja.conferir_repouso()                       nada perdido, nada duas vezes, nada negativo
+
+As contas de `conferir_repouso` não usam nada do projeto: o que o veredito diz e o que se
+soma aqui, a partir do que foi enviado, têm de concordar.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import pika
+import pytest
+
+from conftest import RAIZ, carregar, esperar, modulos, vhost_novo
+
+MICROSSERVICOS = RAIZ / "microsservicos"
+SERVICOS = ("pedidos", "estoque", "pagamentos", "envio")
+PRECOS = {"livro": 5000, "caneca": 2500, "teclado": 20000, "notebook": 450000}
+INICIAL = {"produtos": {"livro": 100, "caneca": 50, "teclado": 10, "notebook": 2},
+           "clientes": {"ana": 1000000, "bruno": 10000, "carla": 100000}}
+CENARIOS = {  # cenário: (o pedido, como termina, por quê)
+    "sucesso": (("ana", "livro", 2, "01310-100"), "concluido", None),
+    "sem-estoque": (("ana", "notebook", 3, "01310-100"), "cancelado", "estoque insuficiente"),
+    "pagamento-recusado": (("bruno", "teclado", 1, "20040-002"), "cancelado", "saldo insuficiente"),
+    "envio-recusado": (("carla", "caneca", 1, "69900-062"), "cancelado", "CEP fora da área de entrega"),
+}
+FELIZ = ("pedido.criado", "estoque.reservado", "pagamento.aprovado", "envio.despachado")
+
+_fechada = socket.socket()
+_fechada.bind(("127.0.0.1", 0))  # reservada, e ninguém escuta nela: nem root a toma
+SEM_BROKER = f"amqp://guest:guest@127.0.0.1:{_fechada.getsockname()[1]}/"
+
+M = SimpleNamespace(**{arquivo.stem: carregar("microsservicos", arquivo.stem) for arquivo in modulos("microsservicos")})
+MODULOS = {nome: getattr(M, f"servico_{nome}") for nome in SERVICOS}
+
+
+def pedido(id: str, cliente: str = "ana", produto: str = "livro", quantidade: int = 2, cep: str = "01310-100", **mais) -> dict:
+    itens = [{"produto": produto, "quantidade": quantidade}] + [{"produto": p, "quantidade": q} for p, q in mais.items()]
+    return {"pedido": id, "cliente": cliente, "itens": itens, "cep": cep}
+
+
+def cenario(nome: str, id: str = "p-1") -> dict:
+    return pedido(id, *CENARIOS[nome][0])
+
+
+def mistura(quantos: int, prefixo: str = "p") -> list[dict]:
+    """Pedidos dos quatro cenários, alternados: metade tem de ser compensada."""
+    nomes = list(CENARIOS)
+    return [cenario(nomes[i % 4], f"{prefixo}-{i:05}") for i in range(quantos)]
+
+
+def total(dados: dict) -> int:
+    """O preço do pedido em centavos; 0 se algum produto não existe."""
+    if any(item["produto"] not in PRECOS for item in dados["itens"]):
+        return 0
+    return sum(PRECOS[item["produto"]] * item["quantidade"] for item in dados["itens"])
+
+
+def banco_em_memoria(nome: str) -> sqlite3.Connection:
+    """O banco de um serviço, com as linhas iniciais, sem arquivo nenhum."""
+    return M.banco.abrir(Path(":memory:"), MODULOS[nome].TABELAS + ";" + M.caixas.TABELAS)
+
+
+# --- processos ---
+
+class Programa:
+    """Um script do projeto rodando, e o que ele já disse (as duas saídas juntas)."""
+
+    def __init__(self, *comando, url: str, entrada: str | None = None, ambiente: dict | None = None, python=(sys.executable,)):
+        self.linhas: list[str] = []
+        variaveis = {**os.environ, "RABBITMQ_URL": url, "PYTHONIOENCODING": "utf-8", **(ambiente or {})}
+        self.processo = subprocess.Popen(
+            [*python, *map(str, comando)], env=variaveis, cwd=RAIZ, start_new_session=True,
+            stdin=subprocess.DEVNULL if entrada is None else subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.pid = self.processo.pid
+        self._leitor = threading.Thread(target=self._ler, daemon=True)
+        self._leitor.start()
+        if entrada is not None:
+            self.processo.stdin.write(entrada.encode())
+            self.processo.stdin.close()
+
+    def _ler(self) -> None:
+        for linha in self.processo.stdout:
+            self.linhas.append(linha.decode("utf-8", "replace").rstrip("\n"))
+
+    @property
+    def texto(self) -> str:
+        return "\n".join(self.linhas)
+
+    def disse(self, trecho: str) -> bool:
+        return any(trecho in linha for linha in self.linhas)
+
+    def esperar_dizer(self, trecho: str, prazo: float = 30) -> Programa:
+        """Espera uma linha com `trecho`; falha logo se o programa acabar sem dizê-la."""
+        def disse_ou_morreu():
+            morto = not self.vivo()
+            return self.disse(trecho) or (morto and not self._leitor.is_alive())
+        esperar(disse_ou_morreu, prazo, f"{trecho!r} na tela; o que há nela:\n{self.texto}")
+        assert self.disse(trecho), f"acabou sem dizer {trecho!r}:\n{self.texto}"
+        return self
+
+    def vivo(self) -> bool:
+        return self.processo.poll() is None
+
+    def sinal(self, qual: int) -> Programa:
+        self.processo.send_signal(qual)
+        return self
+
+    def interromper(self) -> Programa:
+        return self.sinal(signal.SIGINT)
+
+    def encerrar(self) -> Programa:
+        return self.sinal(signal.SIGTERM)
+
+    def matar(self) -> None:
+        """SIGKILL, e a certeza de que acabou."""
+        self.processo.kill()
+        self.fim()
+
+    def fim(self, prazo: float = 60) -> int:
+        """Espera o programa acabar sozinho e devolve o status de saída."""
+        try:
+            self.processo.wait(prazo)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"passaram {prazo:g} s e o programa não acabou:\n{self.texto}")
+        self._leitor.join(10)
+        return self.processo.returncode
+
+    def limpo(self) -> None:
+        """Acabou sem traceback e sem cores."""
+        assert "Traceback" not in self.texto and "\x1b" not in self.texto, self.texto
+
+
+def rodar(script: str, *argumentos, url: str = SEM_BROKER, prazo: float = 60, **opcoes) -> Programa:
+    """Roda um script do projeto até ele acabar."""
+    programa = Programa(RAIZ / script, *argumentos, url=url, **opcoes)
+    try:
+        programa.fim(prazo)
+    finally:
+        if programa.vivo():
+            programa.matar()
+    return programa
+
+
+def filhos(pid: int) -> list[int]:
+    """Os processos que `pid` iniciou."""
+    achados = []
+    for processo in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((processo / "stat").read_text().rsplit(")", 1)[1].split()[1]) == pid:
+                achados.append(int(processo.name))
+        except (OSError, IndexError):
+            continue
+    return achados
+
+
+def existe(pid: int) -> bool:
+    """Se o processo vive; um zumbi já acabou."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def processos_dos_dados(pasta: Path) -> list[int]:
+    """Os programas vivos que trabalham sobre esta pasta de dados."""
+    achados = []
+    for processo in Path("/proc").glob("[0-9]*"):
+        try:
+            comando = (processo / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if str(pasta).encode() in comando and existe(int(processo.name)):
+            achados.append(int(processo.name))
+    return achados
+
+
+# --- a loja ---
+
+class Loja:
+    """Os quatro serviços sobre uma pasta de dados e um vhost, e tudo o que já lhes foi pedido.
+
+    dados: a pasta de --dados. url: o endereço AMQP. fartura: se há estoque e saldo de sobra.
+    """
+
+    def __init__(self, dados: Path, url: str, fartura: bool = False):
+        self.dados, self.pasta, self.url = Path(dados), Path(dados) / "microsservicos", url
+        self.programas: dict[str, list[Programa]] = {nome: [] for nome in SERVICOS}
+        self.enviados: dict[str, dict] = {}
+        self.inicial = json.loads(json.dumps(INICIAL))
+        self._conexao: pika.BlockingConnection | None = None
+        for nome in SERVICOS:
+            M.banco.abrir(self.pasta / f"{nome}.db", MODULOS[nome].TABELAS + ";" + M.caixas.TABELAS).close()
+        if fartura:
+            self.repor()
+
+    def repor(self, quanto: int = 10 ** 9) -> None:
+        """O que um professor faria no sqlite3: o mesmo tanto nas duas colunas."""
+        self.escrever("estoque", "UPDATE produtos SET inicial = inicial + ?, quantidade = quantidade + ? "
+                      "WHERE produto <> 'notebook'", quanto, quanto)
+        self.escrever("pagamentos", "UPDATE clientes SET inicial = inicial + ?, saldo = saldo + ? "
+                      "WHERE cliente <> 'bruno'", quanto, quanto)
+        for tabela, fora in (("produtos", "notebook"), ("clientes", "bruno")):
+            for nome in self.inicial[tabela]:
+                self.inicial[tabela][nome] += quanto * (nome != fora)
+
+    # processos
+
+    def iniciar(self, *nomes: str, **opcoes) -> Loja:
+        """Inicia os serviços (todos, se nenhum é dito) e espera que cada um ouça a sua fila."""
+        novos = [self.lancar(nome, **opcoes) for nome in nomes or SERVICOS]
+        for programa in novos:
+            programa.esperar_dizer(": pronto")
+        return self
+
+    def lancar(self, nome: str, *argumentos, **opcoes) -> Programa:
+        """Inicia um serviço sem esperar por nada."""
+        extra = [] if nome != "pedidos" or argumentos else ["--sem-pedido"]
+        programa = Programa(MICROSSERVICOS / f"servico_{nome}.py", "--dados", self.dados, *extra, *argumentos,
+                            url=self.url, **opcoes)
+        self.programas[nome].append(programa)
+        return programa
+
+    def matar(self, *nomes: str) -> None:
+        for nome in nomes or SERVICOS:
+            for programa in self.programas[nome]:
+                programa.matar()
+            self.programas[nome].clear()
+
+    def encerrar(self, *nomes: str) -> None:
+        """SIGTERM, como um administrador faria; o fim é calmo."""
+        for nome in nomes or SERVICOS:
+            for programa in self.programas[nome]:
+                programa.encerrar()
+        for nome in nomes or SERVICOS:
+            for programa in self.programas[nome]:
+                assert programa.fim(15) == 0, programa.texto
+            self.programas[nome].clear()
+
+    def suspender(self, nome: str) -> None:
+        for programa in self.programas[nome]:
+            programa.sinal(signal.SIGSTOP)
+
+    def continuar(self, nome: str) -> None:
+        for programa in self.programas[nome]:
+            programa.sinal(signal.SIGCONT)
+
+    def tela(self, nome: str) -> str:
+        return "\n".join(programa.texto for programa in self.programas[nome])
+
+    # pedidos
+
+    def enviar(self, *pedidos: dict) -> None:
+        """Entrega os pedidos à porta de entrada, numa transação só."""
+        pedidos = [M.loja.validar(p) for p in pedidos]
+        with closing(M.banco.abrir(self.pasta / "pedidos.db", "")) as banco:
+            M.servico_pedidos.entrar_na_saga(banco, M.servico_pedidos.receber, pedidos)
+        for novo in pedidos:
+            self.enviados.setdefault(novo["pedido"], novo)
+
+    def cancelar(self, *ids: str) -> None:
+        with closing(M.banco.abrir(self.pasta / "pedidos.db", "")) as banco:
+            M.servico_pedidos.entrar_na_saga(banco, M.servico_pedidos.solicitar_cancelamento, ids)
+
+    def pendentes(self) -> int:
+        return self.consultar("pedidos", "SELECT count(*) FROM pedidos WHERE estado = 'pendente'")[0][0]
+
+    def esperar_finais(self, prazo: float = 60) -> Loja:
+        limite = time.monotonic() + prazo
+        while self.pendentes():
+            if time.monotonic() > limite:
+                pytest.fail(f"passaram {prazo:g} s sem todo pedido terminar:\n{self.onde_parou()}")
+            time.sleep(0.02)
+        return self
+
+    def onde_parou(self) -> str:
+        """O que um teste que falhou precisa contar: quem não vive, o que disse por último, e onde os pedidos esperam."""
+        linhas = [f"{self.pendentes()} pendentes"]
+        for nome, programas in self.programas.items():
+            linhas += [f"{nome}: {'vive' if p.vivo() else f'morto ({p.processo.returncode})'}: {p.linhas[-3:]}" for p in programas]
+        for id, in self.consultar("pedidos", "SELECT pedido FROM pedidos WHERE estado = 'pendente' LIMIT 5"):
+            linhas.append(f"{id}: {M.rastro.onde_espera(self.pasta, id)}")
+        with suppress(pika.exceptions.AMQPError), self.canal() as canal:
+            linhas += [f"fila {nome}: {canal.queue_declare(nome, passive=True).method}" for nome in SERVICOS]
+        return "\n".join(linhas)
+
+    def resultado(self, id: str) -> tuple:
+        """(estado, motivo) de um pedido."""
+        return self.consultar("pedidos", "SELECT estado, motivo FROM pedidos WHERE pedido = ?", id)[0]
+
+    # bancos
+
+    def consultar(self, nome: str, sql: str, *valores) -> list[tuple]:
+        with closing(sqlite3.connect(self.pasta / f"{nome}.db", timeout=30)) as banco:
+            return banco.execute(sql, valores).fetchall()
+
+    def escrever(self, nome: str, sql: str, *valores) -> None:
+        with closing(sqlite3.connect(self.pasta / f"{nome}.db", timeout=30, isolation_level=None)) as banco:
+            banco.execute(sql, valores)
+
+    def tratou(self, nome: str, mensagem: str) -> bool:
+        """Se a mensagem já está na caixa de entrada do serviço."""
+        return bool(self.consultar(nome, "SELECT 1 FROM caixa_entrada WHERE mensagem = ?", mensagem))
+
+    def esperar_tratar(self, nome: str, *mensagens: str, prazo: float = 30) -> None:
+        for mensagem in mensagens:
+            esperar(lambda: self.tratou(nome, mensagem), prazo, f"{nome} tratar {mensagem}")
+
+    def quebrar(self, nome: str, tabela: str, id: str) -> None:
+        """Faz o serviço falhar em todo evento do pedido `id`: um gatilho recusa a escrita dele."""
+        self.escrever(nome, f"CREATE TRIGGER quebrado BEFORE INSERT ON {tabela} WHEN NEW.pedido = '{id}' "
+                      "BEGIN SELECT RAISE(ABORT, 'quebrado de propósito'); END")
+
+    def consertar(self, nome: str) -> None:
+        self.escrever(nome, "DROP TRIGGER quebrado")
+
+    # mensagens
+
+    @contextmanager
+    def canal(self):
+        """Um canal do pika, com as filas já declaradas; a conexão é uma só, enquanto durar."""
+        try:
+            canal = self._conexao.channel()
+        except (AttributeError, pika.exceptions.AMQPError):
+            endereco = pika.URLParameters(self.url)
+            endereco.heartbeat = 0  # o teste passa muito tempo sem falar com o broker
+            self._conexao = pika.BlockingConnection(endereco)
+            canal = self._conexao.channel()
+            M.filas.declarar(canal)
+        try:
+            yield canal
+        finally:
+            with suppress(pika.exceptions.AMQPError):  # a peça pode ter fechado o canal, ou matado o broker
+                canal.close()
+
+    def publicar(self, tipo: str, dados, **trocas) -> None:
+        """Publica um evento no exchange, como quem manda; `trocas` troca propriedades (None: tira)."""
+        self.publicar_crua(tipo, dados if isinstance(dados, bytes) else json.dumps(dados).encode(),
+                           **{**propriedades(tipo, dados), **trocas})
+
+    def publicar_crua(self, rota: str, corpo: bytes, exchange: str = "loja", vezes: int = 1, **props) -> None:
+        with self.canal() as canal:
+            canal.confirm_delivery()
+            for _ in range(vezes):
+                canal.basic_publish(exchange, rota, corpo, pika.BasicProperties(**props), mandatory=True)
+
+    def profundidade(self, *filas: str) -> int:
+        """Quantas mensagens esperam nas filas (as dos quatro serviços, se nenhuma é dita)."""
+        with self.canal() as canal:
+            return sum(canal.queue_declare(fila, passive=True).method.message_count for fila in filas or SERVICOS)
+
+    def ouvintes(self, fila: str) -> int:
+        with self.canal() as canal:
+            return canal.queue_declare(fila, passive=True).method.consumer_count
+
+    def voltou(self, fila: str) -> bool:
+        """Se a fila existe e tem ouvinte, sem a declarar por conta do teste."""
+        try:
+            return self.ouvintes(fila) > 0
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+
+    def entregas(self, fila: str) -> int:
+        """Quantas vezes a próxima mensagem da fila já foi entregue e voltou; espiar também conta."""
+        with self.canal() as canal:
+            metodo, p, _ = canal.basic_get(fila)
+            return 0 if metodo is None else (p.headers or {}).get("x-delivery-count", 0)
+
+    def mortas(self, nome: str) -> list[tuple[bytes, pika.BasicProperties]]:
+        """O que há em NOME.mortas, sem tirar de lá."""
+        with self.canal() as canal:
+            achadas = []
+            while (resposta := canal.basic_get(f"{nome}.mortas"))[0]:
+                achadas.append((resposta[2], resposta[1]))
+            return achadas
+
+    def esperar_morta(self, nome: str, quantas: int = 1, prazo: float = 30) -> list:
+        esperar(lambda: self.profundidade(f"{nome}.mortas") >= quantas, prazo, f"{quantas} em {nome}.mortas")
+        return self.mortas(nome)
+
+    # o fim da peça
+
+    def conferir_repouso(self, mortas: int = 0) -> None:
+        """Tudo parado e certo: nada perdido, nada duas vezes, nada negativo, nada esquecido no caminho.
+
+        mortas: quantas mensagens mortas esta peça produziu de propósito.
+        """
+        self.esperar_finais()
+        for nome in SERVICOS:
+            esperar(lambda: not self.consultar(nome, "SELECT 1 FROM caixa_saida UNION ALL SELECT 1 FROM falhas"), 30,
+                    f"{nome} publicar o que deve")
+        esperar(lambda: not self.profundidade(), 30, "as filas esvaziarem")
+        assert self.profundidade(*(f"{nome}.mortas" for nome in SERVICOS)) == mortas
+        self.conferir_contas()
+
+    def conferir_contas(self) -> None:
+        """As promessas do contrato, pelo veredito e por uma soma independente do que foi enviado."""
+        violadas = {nome: linhas for nome, linhas in M.veredito.violacoes(self.pasta).items() if linhas}
+        assert not violadas, violadas
+        estado = M.veredito.estado(self.pasta)
+        assert set(estado["pedidos"]) == set(self.enviados), "um pedido se perdeu, ou apareceu do nada"
+        produtos, clientes = dict(self.inicial["produtos"]), dict(self.inicial["clientes"])
+        for id, fim in estado["pedidos"].items():
+            dados = self.enviados[id]
+            assert fim["estado"] in ("concluido", "cancelado") and fim["total"] == total(dados), (id, fim)
+            assert (fim["motivo"] is None) == (fim["estado"] == "concluido"), (id, fim)
+            if fim["estado"] == "concluido":
+                clientes[dados["cliente"]] -= total(dados)
+                for item in dados["itens"]:
+                    produtos[item["produto"]] -= item["quantidade"]
+        assert estado["produtos"] == produtos and estado["clientes"] == clientes
+        assert min(produtos.values()) >= 0 and min(clientes.values()) >= 0
+        concluidos = {id for id, fim in estado["pedidos"].items() if fim["estado"] == "concluido"}
+        assert estado["envios"] == dict.fromkeys(concluidos, "despachado")
+        for nome, tipo in zip(("estoque", "pagamentos", "envio", "pedidos"), FELIZ):
+            tratados = {m for m, in self.consultar(nome, "SELECT mensagem FROM caixa_entrada")}
+            assert {f"{id}:{tipo}" for id in concluidos} <= tratados, f"{nome} não tratou tudo o que acabou bem"
+
+    def conferir_contas_parciais(self) -> None:
+        """As promessas que valem a qualquer instante, mesmo com pedidos pendentes."""
+        violadas = {nome: linhas for nome, linhas in M.veredito.violacoes(self.pasta).items() if linhas}
+        assert not violadas, violadas
+
+    def limpa(self) -> bool:
+        """Se outro teste pode usar esta loja: nada pendente, nada nas mortas, e os quatro de pé."""
+        with self.canal() as canal:
+            for nome in SERVICOS:
+                canal.queue_purge(f"{nome}.mortas")
+        vivos = all(len(ps) == 1 and ps[0].vivo() for ps in self.programas.values())
+        return vivos and not self.pendentes() and not any(self.consultar(nome, "SELECT 1 FROM falhas") for nome in SERVICOS)
+
+    def fechar(self) -> None:
+        """Nenhum processo fica; SIGKILL serve, porque a peça já acabou."""
+        self.matar()
+        if self._conexao and self._conexao.is_open:
+            with suppress(pika.exceptions.AMQPError):  # se o broker foi derrubado, ela já não existe
+                self._conexao.close()
+
+
+def propriedades(tipo: str, dados) -> dict:
+    """As propriedades que o contrato manda, escritas à parte das do projeto."""
+    dono = {"pedido": "pedidos", "estoque": "estoque", "pagamento": "pagamentos", "envio": "envio"}[tipo.split(".")[0]]
+    id = dados.get("pedido") if isinstance(dados, dict) else "x"
+    return {"content_type": "application/json", "delivery_mode": 2, "correlation_id": id, "message_id": f"{id}:{tipo}",
+            "type": tipo, "app_id": dono, "timestamp": 1700000000, "headers": {"causa": None, "versao": 1}}
+
+
+class Escuta:
+    """Uma fila só do teste, ligada a tudo o que passa pelo exchange."""
+
+    def __init__(self, loja: Loja):
+        self._conexao = pika.BlockingConnection(pika.URLParameters(loja.url))
+        self._canal = self._conexao.channel()
+        M.filas.declarar(self._canal)
+        self._fila = self._canal.queue_declare("", exclusive=True).method.queue
+        self._canal.queue_bind(self._fila, "loja", "#")
+        self.mensagens: list = []  # (método, propriedades, corpo)
+
+    def ouvir(self) -> list:
+        while (resposta := self._canal.basic_get(self._fila, auto_ack=True))[0]:
+            self.mensagens.append(resposta)
+        return self.mensagens
+
+    def tipos(self, id: str) -> list[str]:
+        """Os eventos de um pedido, na ordem em que passaram."""
+        return [p.type for _, p, _ in self.ouvir() if p.correlation_id == id]
+
+    def esperar_tipo(self, id: str, tipo: str) -> None:
+        esperar(lambda: tipo in self.tipos(id), 30, f"{tipo} de {id} passar")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._conexao.close()
+
+
+class Porta:
+    """Uma porta desta máquina que leva a outra, e que se abre, se corta e se fecha como uma rede ruim."""
+
+    def __init__(self, destino: int):
+        self.destino = destino
+        self._entrada = socket.create_server(("127.0.0.1", 0))
+        self.numero = self._entrada.getsockname()[1]
+        self._ligacoes: list[socket.socket] = []
+        self.respostas: list[int] = []  # para cada ligação nova: quantas respostas passam antes de ela cair
+        self.cortar()
+
+    def abrir(self) -> None:
+        self._entrada = socket.create_server(("127.0.0.1", self.numero))
+        threading.Thread(target=self._atender, args=(self._entrada,), daemon=True).start()
+
+    def cortar(self) -> None:
+        """Derruba o que está passando; quem tentar de novo encontra a porta fechada."""
+        self._desligar(self._entrada, *self._ligacoes)
+        self._ligacoes.clear()
+
+    def _atender(self, entrada: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                de_fora = entrada.accept()[0]
+                para_dentro = socket.create_connection(("127.0.0.1", self.destino))
+                self._ligacoes += [de_fora, para_dentro]
+                passam = self.respostas.pop(0) if self.respostas else None
+                for de, para, quantos in ((de_fora, para_dentro, None), (para_dentro, de_fora, passam)):
+                    threading.Thread(target=self._levar, args=(de, para, quantos), daemon=True).start()
+
+    def _levar(self, de: socket.socket, para: socket.socket, quantos: int | None) -> None:
+        """Leva o que chega, sem fim ou só `quantos` pedaços."""
+        with suppress(OSError):
+            while quantos != 0 and (pedaco := de.recv(65536)):
+                para.sendall(pedaco)
+                quantos = quantos and quantos - 1
+        self._desligar(de, para)
+
+    @staticmethod
+    def _desligar(*sockets: socket.socket) -> None:
+        for um in sockets:
+            with suppress(OSError):
+                um.shutdown(socket.SHUT_RDWR)
+            um.close()
+
+
+# --- para quem importa estes nomes como fixtures ---
+
+@pytest.fixture
+def loja(tmp_path, url):
+    """Uma loja só deste teste, ainda sem nenhum serviço ligado."""
+    loja = Loja(tmp_path / "dados", url)
+    yield loja
+    loja.fechar()
+
+
+@pytest.fixture(scope="module")
+def loja_do_arquivo(broker, tmp_path_factory):
+    """Onde fica a loja que os testes de um arquivo dividem."""
+    onde: dict[str, Loja] = {}
+
+    def abrir() -> Loja:
+        if "loja" not in onde:
+            url = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
+            onde["loja"] = Loja(tmp_path_factory.mktemp("loja") / "dados", url, fartura=True).iniciar()
+        return onde["loja"]
+
+    def fechar() -> None:
+        if "loja" in onde:
+            onde.pop("loja").fechar()
+
+    yield abrir, fechar
+    fechar()
+
+
+@pytest.fixture
+def loja_aberta(loja_do_arquivo):
+    """Os quatro serviços ligados o tempo todo, com fartura; quem a deixa suja não atrapalha o teste seguinte."""
+    abrir, fechar = loja_do_arquivo
+    loja = abrir()
+    yield loja
+    if not loja.limpa():
+        fechar()
+
+
+def linhas_largas(texto: str) -> list[str]:
+    """As linhas que não cabem em 80 colunas."""
+    return [linha for linha in re.split(r"[\r\n]", texto) if len(linha) > 80]

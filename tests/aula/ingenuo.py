@@ -1,0 +1,141 @@
+"""A versão ingênua, que perde ou repete pedidos, ao lado da verdadeira, sob as mesmas mortes.
+
+    python tests/aula/ingenuo.py
+
+Três consumidores recebem a mesma fila de pedidos e são mortos com kill -9 no meio do trabalho:
+
+  - um dá o ack antes do COMMIT: o que estava em mãos se perde;
+  - outro dá o ack depois, mas não tem caixa de entrada: o que estava em mãos se repete;
+  - o terceiro é microsservicos/servico_estoque.py.
+
+Usa o broker de RABBITMQ_URL (e uma pasta temporária); encerre antes os serviços.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+RAIZ = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(RAIZ / "microsservicos"), str(RAIZ / "tests" / "aula")]
+
+from rabbitmq import filas
+from coreografia import SERVICOS
+from publicar import evento, publicar
+from comum.falha import Falha
+from comum.tela import dizer, executar
+
+PEDIDOS, MORTES, LOTE = 800, 3, 50
+FILA = "ingenua"
+SQL = "CREATE TABLE IF NOT EXISTS reservas (pedido TEXT)"
+
+
+def consumir(ordem: str, arquivo: str) -> None:
+    """O consumidor ingênuo: sem caixa de entrada, e com o ack onde `ordem` diz."""
+    banco = sqlite3.connect(arquivo, isolation_level=None)
+    with filas.avulso() as canal:
+        while lote := [m for m in (canal.basic_get(FILA) for _ in range(LOTE)) if m[0]]:
+            if ordem == "antes":
+                canal.basic_ack(lote[-1][0].delivery_tag, multiple=True)
+            for _, _, corpo in lote:
+                banco.execute("INSERT INTO reservas VALUES (?)", (json.loads(corpo)["pedido"],))  # um COMMIT
+            if ordem == "depois":
+                canal.basic_ack(lote[-1][0].delivery_tag, multiple=True)
+
+
+def no_meio(novas: int) -> bool:
+    """Se, com tantas reservas desde a partida, o consumidor está no meio de um lote."""
+    return novas % LOTE in range(10, LOTE - 10) or novas >= 2 * LOTE
+
+
+def maltratar(comando: list, reservas) -> None:
+    """Roda o comando, mata-o MORTES vezes no meio de um lote, e o deixa terminar. reservas(): quantas há."""
+    for _ in range(MORTES):
+        antes = reservas()
+        processo = subprocess.Popen(comando, stdout=subprocess.DEVNULL)
+        while processo.poll() is None and not no_meio(reservas() - antes):
+            time.sleep(0.001)
+        processo.kill()
+        processo.wait()
+    processo = subprocess.Popen(comando, stdout=subprocess.DEVNULL)
+    ultimas, desde = reservas(), time.monotonic()
+    while processo.poll() is None and time.monotonic() - desde < 1:  # há um segundo ninguém reserva nada
+        if reservas() != ultimas:
+            ultimas, desde = reservas(), time.monotonic()
+        time.sleep(0.02)
+    processo.kill()
+    processo.wait()
+
+
+def experimentar(nome: str, comando: list, arquivo: Path, tabela: str, encher) -> None:
+    with filas.avulso() as canal:
+        encher(canal)
+    with closing(sqlite3.connect(arquivo, isolation_level=None)) as banco:
+        banco.execute("PRAGMA journal_mode=WAL")
+        maltratar(comando, lambda: banco.execute(f"SELECT count(*) FROM {tabela}").fetchone()[0])
+        total, pedidos = banco.execute(f"SELECT count(pedido), count(DISTINCT pedido) FROM {tabela}").fetchone()
+    dizer(f"{nome:32} {PEDIDOS - pedidos:6} perdidos {total - pedidos:6} em dobro")
+
+
+def main() -> int:
+    if sys.argv[1:]:
+        consumir(*sys.argv[1:])
+        return 0
+    conferir_que_ninguem_usa()
+    dizer(f"{PEDIDOS} pedidos na fila, e {MORTES} mortes com kill -9 no meio do trabalho:")
+    try:
+        with tempfile.TemporaryDirectory() as pasta:
+            for ordem in ("antes", "depois"):
+                arquivo = Path(pasta) / f"{ordem}.db"
+                sqlite3.connect(arquivo).execute(SQL).connection.close()
+                experimentar(f"ack {ordem} do COMMIT, sem caixas", [sys.executable, __file__, ordem, str(arquivo)],
+                             arquivo, "reservas", encher_ingenua)
+            do_estoque(Path(pasta))
+    finally:
+        with filas.avulso() as canal:
+            canal.queue_delete(FILA)
+        filas.esvaziar_filas()
+    return 0
+
+
+def do_estoque(pasta: Path) -> None:
+    from comum import banco
+    import caixas
+    import servico_estoque
+    arquivo = pasta / "microsservicos" / "estoque.db"
+    with closing(banco.abrir(arquivo, servico_estoque.TABELAS + ";" + caixas.TABELAS)) as aberto:
+        aberto.execute("UPDATE produtos SET inicial = 1000000, quantidade = 1000000")
+    experimentar("servico_estoque.py", [sys.executable, servico_estoque.__file__, "--dados", str(pasta), "--sem-eventos"],
+                 arquivo, "reservas", encher_estoque)
+
+
+def encher_ingenua(canal) -> None:
+    canal.queue_declare(FILA, durable=True, arguments={"x-queue-type": "quorum"})
+    canal.confirm_delivery()
+    for n in range(PEDIDOS):
+        canal.basic_publish("", FILA, json.dumps({"pedido": f"p-{n}"}), mandatory=True)
+
+
+def encher_estoque(canal) -> None:
+    canal.confirm_delivery()
+    for n in range(PEDIDOS):
+        publicar(canal, evento("pedido.criado", f"p-{n}"))
+
+
+def conferir_que_ninguem_usa() -> None:
+    """As filas do projeto têm de estar vazias e sem ninguém ouvindo: no fim, tudo é jogado fora."""
+    with filas.avulso() as canal:
+        for servico in SERVICOS:
+            fila = canal.queue_declare(servico, passive=True).method
+            if fila.consumer_count or fila.message_count:
+                raise Falha(f"a fila «{servico}» está em uso: encerre os serviços e use --limpar antes", 2)
+
+
+if __name__ == "__main__":
+    executar(main)

@@ -1,0 +1,57 @@
+"""Publica uma mensagem à mão: uma repetida, ou uma que ninguém entende.
+
+    python tests/aula/publicar.py pedido.criado p-1                  o evento do pedido p-1, de novo
+    python tests/aula/publicar.py pedido.criado p-9 --corpo 'oi'     o mesmo envelope, com este corpo
+
+O evento sai como o serviço dele o publicaria para um pedido do cenário sucesso.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "microsservicos"))
+
+from rabbitmq import conexao
+from rabbitmq import filas
+from comum.opcoes import Opcoes
+from coreografia import EVENTOS, VERSAO, Evento, quem_publica
+from comum.loja import CENARIOS
+from servico_pedidos import PRECOS
+from comum.tela import dizer, executar
+
+
+def evento(tipo: str, pedido: str) -> Evento:
+    dados = {"pedido": pedido, "motivo": "publicado à mão"}
+    if EVENTOS[tipo][2] == "pedido":
+        sucesso = CENARIOS["sucesso"]
+        dados = {"pedido": pedido, **sucesso, "total": sum(PRECOS[i["produto"]] * i["quantidade"] for i in sucesso["itens"])}
+    return Evento(tipo, pedido, dados)
+
+
+def publicar(canal, evento: Evento, corpo: str | None = None) -> None:
+    """canal: um de filas.avulso(). corpo: em vez do JSON do evento."""
+    propriedades = conexao.pika.BasicProperties(
+        message_id=evento.mensagem, correlation_id=evento.pedido, type=evento.tipo, app_id=quem_publica(evento.tipo),
+        content_type="application/json", delivery_mode=2, headers={"causa": None, "versao": VERSAO})
+    canal.basic_publish(filas.EXCHANGE, evento.tipo, corpo or json.dumps(evento.dados), propriedades)
+
+
+def main() -> int:
+    opcoes = Opcoes(__doc__)
+    opcoes.add_argument("tipo", metavar="EVENTO", choices=EVENTOS, help="um dos eventos da coreografia")
+    opcoes.add_argument("pedido", metavar="PEDIDO", help="o id do pedido")
+    opcoes.add_argument("--corpo", metavar="TEXTO", help="o corpo da mensagem, no lugar do JSON do evento")
+    escolha = opcoes.parse_args()
+    novo = evento(escolha.tipo, escolha.pedido)
+    with filas.avulso() as canal:
+        canal.confirm_delivery()
+        publicar(canal, novo, escolha.corpo)
+    dizer(f"publiquei {novo.mensagem}")
+    return 0
+
+
+if __name__ == "__main__":
+    executar(main)

@@ -1,0 +1,261 @@
+"""O nó privado do RabbitMQ: não incomoda ninguém, não perde nada e não fica para trás."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pika
+import pytest
+
+from cluster import Cluster
+from conftest import RAIZ, carregar, conferir_que_acabou, esperar, processos_do_no
+
+broker_py = carregar("microsservicos", "compartilhado")
+instalacao = carregar("microsservicos", "instalacao")
+no_privado = carregar("microsservicos", "no")
+Falha = carregar("microsservicos", "falha").Falha
+precisa_de_proc = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="só o Linux mostra /proc")
+LOCAL = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")  # 127.0.0.1 e ::1
+
+
+def publicar(url, fila, **argumentos):
+    """Guarda uma mensagem persistente numa fila durável e espera a resposta do broker."""
+    with pika.BlockingConnection(pika.URLParameters(url)) as conexao:
+        canal = conexao.channel()
+        canal.queue_declare(fila, durable=True, arguments=argumentos)
+        carregar("microsservicos", "filas")._assentar(canal)  # sem isso, um kill -9 no broker levaria a fila
+        canal.confirm_delivery()
+        canal.basic_publish("", fila, b"guarde", pika.BasicProperties(delivery_mode=2), mandatory=True)
+
+
+def ler(url, fila):
+    """O corpo da próxima mensagem da fila, já tirada dela, ou None."""
+    with pika.BlockingConnection(pika.URLParameters(url)) as conexao:
+        canal = conexao.channel()
+        entrega, _, corpo = canal.basic_get(fila)
+        if entrega:
+            canal.basic_ack(entrega.delivery_tag)
+        return corpo
+
+
+def escutas(pids) -> set[tuple[str, int]]:
+    """Onde estes processos escutam: (endereço em hexadecimal, porta)."""
+    sockets = set()
+    for pid in pids:
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            alvo = os.readlink(fd) if fd.is_symlink() else ""
+            if alvo.startswith("socket:["):
+                sockets.add(alvo[8:-1])
+    linhas = [linha.split() for arquivo in ("/proc/net/tcp", "/proc/net/tcp6") if Path(arquivo).exists()
+              for linha in Path(arquivo).read_text().splitlines()[1:]]
+    enderecos = [campos[1].split(":") for campos in linhas if campos[3] == "0A" and campos[9] in sockets]
+    return {(maquina, int(porta, 16)) for maquina, porta in enderecos}
+
+
+@precisa_de_proc
+@pytest.mark.longo
+def test_em_pasta_com_espacos_e_acentos_nada_escuta_fora_e_nada_fica(no_novo, tmp_path, monkeypatch):
+    """Também: o ambiente do usuário não entra, e senha e vhost podem ter qualquer caractere."""
+    for nome in ("RABBITMQ_NODENAME", "NODENAME", "RABBITMQ_NODE_PORT", "RABBITMQ_CONFIG_FILE", "ERL_FLAGS",
+                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "RABBITMQ_MNESIA_DIR", "http_proxy", "LC_ALL"):
+        monkeypatch.setenv(nome, "intruso")
+    no = no_novo(tmp_path / "aula de sábado" / ("dados é 日本 " * 12) / "rabbitmq", None, "professora",
+                 "p@ss #:/ç%", "aula 1/ã", pagina=True).iniciar()
+    publicar(no.url, "fila", **{"x-queue-type": "quorum"})
+    sem_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with sem_proxy.open(no.pagina_url, timeout=10) as pagina:
+        assert b"RabbitMQ" in pagina.read()
+
+    assert os.getsid(no.pid) == no.pid  # outra sessão: o Ctrl-C deste terminal não chega ao nó
+
+    processos = processos_do_no(no)
+    abertas = escutas(processos)
+    portas = {porta for _, porta in abertas}  # AMQP, página, epmd e a distribuição do Erlang
+    assert {no.porta, no.porta + 10000, no._anotado()["epmd_porta"]} < portas and len(portas) == 4
+    assert [(maquina, porta) for maquina, porta in abertas if maquina not in LOCAL] == []
+    assert sum("epmd" in comando.split()[0] for comando in processos.values()) == 1
+    for arquivo in (".erlang.cookie", "rabbitmq.conf", "definicoes.json", "no.json"):
+        assert stat.S_IMODE((no.pasta / arquivo).stat().st_mode) == 0o600, arquivo
+    assert stat.S_IMODE(no.pasta.stat().st_mode) == 0o700
+    assert "p@ss" not in (no.pasta / "definicoes.json").read_text()
+
+    no.parar()
+    conferir_que_acabou(no)
+
+
+@precisa_de_proc
+@pytest.mark.longo
+def test_pasta_apagada_com_o_no_ligado_nao_o_deixa_solto(tmp_path):
+    no = broker_py.usar_no_privado(tmp_path / "rabbitmq", instalacao.porta_livre(), pagina=False)
+    assert len(processos_do_no(no)) >= 2
+    shutil.rmtree(no.pasta)
+    assert no.largar()
+    conferir_que_acabou(no)
+
+
+@precisa_de_proc
+@pytest.mark.longo
+def test_no_morto_com_sigkill_volta_com_as_mensagens(broker_proprio):
+    no = broker_proprio
+    publicar(no.url, "quorum", **{"x-queue-type": "quorum"})
+    publicar(no.url, "classica")
+    no.suspender()
+    assert no.vivo() and not no.responde()
+    no.continuar()
+    esperar(no.responde, que="o nó responder depois de suspenso")
+
+    os.kill(no.pid, signal.SIGKILL)  # pelas costas do objeto, como faria a falta de memória
+    esperar(lambda: not no.vivo(), que="o nó morrer")
+    no.iniciar()
+    assert ler(no.url, "quorum") == b"guarde"
+    assert ler(no.url, "classica") == b"guarde"
+    assert ler(no.url, "quorum") is None
+    no.parar()
+    conferir_que_acabou(no)
+
+
+LANCADOR = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import broker
+no = broker.usar_no_privado(sys.argv[2], int(sys.argv[3]), pagina=False)
+print(no.pid, flush=True)
+sys.stdin.readline()
+print("desligou" if no.largar() else "saiu", flush=True)
+"""
+
+
+@precisa_de_proc
+@pytest.mark.longo
+def test_lancadores_dividem_um_no_e_so_o_ultimo_desliga(no_novo):
+    """Dois partem juntos; um morre sem se despedir; um terceiro adota; os que saem não derrubam os que ficam."""
+    no = no_novo(classe="NoCompartilhado")
+    pasta, porta, lancadores = no.pasta.parent, no.porta, []
+
+    def lancar():
+        lancadores.append(subprocess.Popen([sys.executable, "-c", LANCADOR, str(RAIZ / "microsservicos"), str(pasta),
+                                            str(porta)], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        return lancadores[-1]
+
+    try:
+        ana, bruno = lancar(), lancar()
+        pid = int(ana.stdout.readline())
+        assert int(bruno.stdout.readline()) == pid == no.pid
+        for lancador in (ana, bruno):
+            lancador.kill()
+            lancador.wait()
+
+        adotado = type(no).adotar(pasta, porta, pagina=False)
+        assert adotado.pid == pid and adotado.responde()
+        carla = lancar()
+        assert int(carla.stdout.readline()) == pid
+        eu = broker_py.usar_no_privado(pasta, porta, pagina=False)
+        assert carla.communicate("\n", timeout=30)[0].strip() == "saiu"
+        assert eu.vivo() and eu.responde() and eu.pid == pid
+        assert eu.largar() and not eu.largar()
+        conferir_que_acabou(no)
+        assert type(no).adotar(pasta, porta) is None
+    finally:
+        for lancador in lancadores:
+            lancador.kill()
+            lancador.communicate()
+
+
+def test_broker_alheio_na_porta_e_usado_e_nao_desligado(broker, tmp_path):
+    assert broker_py.usar_no_privado(tmp_path, broker.porta) is None
+    assert broker.responde()
+
+
+def test_porta_ocupada_por_outro_programa_e_dita_em_uma_linha(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as outro:
+        with pytest.raises(Falha, match="ocupada") as falha:
+            broker_py.usar_no_privado(tmp_path, outro.getsockname()[1])
+    assert "\n" not in str(falha.value) and falha.value.codigo == 2
+
+
+def test_rabbitmq_ausente_ensina_a_instalar(no_novo, monkeypatch):
+    monkeypatch.setattr(instalacao, "SERVIDORES", ("rabbitmq-server",))
+    monkeypatch.setenv("PATH", os.devnull)
+    with pytest.raises(Falha) as falha:
+        no_novo().iniciar()
+    for comando in ("apt install", "brew install", "choco install", "docker run"):
+        assert comando in str(falha.value)
+    assert falha.value.codigo == 2
+
+
+def test_pasta_que_nao_serve_e_disco_cheio_sao_falhas_e_nao_deixam_nada(no_novo, tmp_path, monkeypatch):
+    (tmp_path / "arquivo").write_text("não sou uma pasta")
+    for liga in (lambda: no_novo(tmp_path / "arquivo").iniciar(),
+                 lambda: broker_py.usar_no_privado(tmp_path / "arquivo", instalacao.porta_livre())):
+        with pytest.raises(Falha, match="não é uma pasta"):
+            liga()
+
+    no = no_novo()
+    gravar = no_privado.gravar
+
+    def sem_espaco_no_fim(pasta, nome, texto):
+        if nome == "no.json":  # a essa altura o nó e o epmd já são processos
+            raise OSError(errno.ENOSPC, "No space left on device")
+        gravar(pasta, nome, texto)
+
+    monkeypatch.setattr(no_privado, "gravar", sem_espaco_no_fim)
+    with pytest.raises(Falha, match="disco cheio"):
+        no.iniciar()
+    esperar(lambda: not processos_do_no(no), prazo=5, que="o fim do que já tinha sido ligado")
+
+
+def test_no_que_nao_parte_diz_onde_esta_o_motivo(no_novo):
+    no = no_novo(configuracao_extra={"chave.que.nao.existe": "1"})
+    with pytest.raises(Falha) as falha:
+        no.iniciar()
+    assert str(no.registro) in str(falha.value) and "\n" not in str(falha.value)
+    assert "chave.que.nao.existe" in no.registro.read_text(errors="replace")
+    conferir_que_acabou(no)
+
+
+def test_pid_reaproveitado_por_outro_processo_nao_e_o_no(no_novo):
+    """Nem se adota nem se mata quem ficou com o número do nó: aqui, o próprio pytest."""
+    no = no_novo()
+    no.pasta.mkdir(parents=True)
+    eu = {"pid": os.getpid(), "ficha": "f1c4a", "epmd_pid": os.getpid(), "epmd_porta": 4369, "pagina_porta": None}
+    (no.pasta / "no.json").write_text(json.dumps(eu))
+    assert not no.vivo() and no.pid is None
+    no.parar()
+
+
+def test_cada_teste_tem_o_seu_vhost(broker, url, vhost):
+    assert url.endswith(vhost) and vhost not in broker.vhosts_livres
+    publicar(url, "pedidos")
+    assert ler(url, "pedidos") == b"guarde"
+
+
+@pytest.mark.longo
+@precisa_de_proc
+def test_cluster_de_tres_perde_um_no_e_o_recebe_de_volta(tmp_path):
+    with Cluster(tmp_path) as cluster:
+        primeiro, segundo, _ = cluster.nos
+        publicar(primeiro.url, "pedidos", **{"x-queue-type": "quorum"})
+        primeiro.matar()
+
+        def ler_depois_da_eleicao():
+            try:
+                return ler(segundo.url, "pedidos")
+            except pika.exceptions.AMQPError:
+                return None  # a fila ainda não tem outro líder
+
+        assert esperar(ler_depois_da_eleicao, que="a mensagem nos nós que ficaram") == b"guarde"
+        primeiro.iniciar()
+        esperar(lambda: len(cluster.ativos()) == 3, prazo=60, que="o cluster completo de novo")
+        assert [item for item in escutas([no.pid for no in cluster.nos]) if item[0] not in LOCAL] == []
+    for no in cluster.nos:
+        conferir_que_acabou(no)

@@ -1,0 +1,473 @@
+"""Entrada ruim: milhares de mensagens, pedidos e linhas de comando que não servem.
+
+Uma mensagem ruim vai para NOME.mortas com o motivo, e o serviço segue; um pedido ou um
+comando ruim é uma linha em português, status 2, e nada guardado. Os venenos são gerados
+por uma semente (VENENOS_SEMENTE troca a de costume): ver venenos.py.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pika
+import pytest
+
+from conftest import RAIZ, carregar, esperar
+from venenos import (ESCAPES, INJECOES, MUITAS_DATAS, VALORES, Cruas, Veneno, em_json, escrever, ler_mortas, pedido_bom,
+                     pedidos_ruins, perfeita, publicar, valor_qualquer, venenos)
+from verbos import M, SEM_BROKER, SERVICOS, Loja, cenario, mistura, pedido, propriedades, rodar
+
+SEMENTE = int(os.environ.get("VENENOS_SEMENTE", "2026"))
+DOMINIO = {"pedidos": ("pedidos", "itens"), "estoque": ("produtos", "reservas", "respostas"),
+           "pagamentos": ("clientes", "cobrancas", "respostas"), "envio": ("envios", "respostas")}
+NOME_DE_ERRO = re.compile(r"^[A-Za-z.]*(Error|Exception|Interrupt)\b|Traceback")
+
+
+@pytest.fixture
+def loja(tmp_path, url):
+    aberta = Loja(tmp_path / "dados", url, fartura=True)
+    yield aberta
+    aberta.fechar()
+
+
+# --- mensagens ---
+
+def envenenar(loja: Loja, por_fila: int, semente: int, bons: int) -> dict[str, list[Veneno]]:
+    """Põe veneno nas quatro filas e pedidos bons no meio; volta quando todo veneno está nas mortas."""
+    doses = {nome: venenos(nome, por_fila, semente) for nome in SERVICOS}
+    pedidos, inicio = mistura(bons, f"bom-{semente}"), time.monotonic()
+    for terco in range(3):  # bons e ruins intercalados, com os serviços trabalhando
+        for nome in SERVICOS:
+            publicar(loja.url, nome, doses[nome][terco::3])
+        loja.enviar(*pedidos[terco::3])
+    for nome in SERVICOS:
+        esperar(lambda: loja.profundidade(f"{nome}.mortas") >= por_fila, 120, f"{por_fila} em {nome}.mortas, semente {semente}")
+    loja.esperar_finais(120)
+    print(f"\n{4 * por_fila} venenos e {bons} pedidos bons em {time.monotonic() - inicio:.1f} s, semente {semente}")
+    return doses
+
+
+def conferir_mortas(loja: Loja, doses: dict[str, list[Veneno]]) -> Counter:
+    """Cada veneno na fila de mortas do seu serviço, uma vez, com o corpo de antes e um motivo legível."""
+    motivos: Counter = Counter()
+    for nome in doses:
+        mortas = ler_mortas(loja.url, nome, len(doses[nome]))
+        assert Counter(corpo for corpo, _ in mortas) == Counter(dose.corpo for dose in doses[nome]), f"as mortas de {nome}"
+        for _, props in mortas:
+            motivo = props.headers["motivo"]
+            assert 5 < len(motivo) < 300 and motivo.isprintable(), motivo
+            assert not NOME_DE_ERRO.search(motivo) and not INGLES.search(re.sub("'.*?'", "", motivo)), motivo
+            assert props.delivery_mode == 2 and "CC" not in props.headers
+            motivos[re.sub(r"'.*|\d+.*", "", motivo)] += 1
+    return motivos
+
+
+def test_mil_e_quinhentos_venenos_e_os_bons_no_meio_deles_sao_atendidos(loja):
+    loja.iniciar()
+    pids = [programa.pid for nome in SERVICOS for programa in loja.programas[nome]]
+    doses = envenenar(loja, 375, SEMENTE, 60)
+    motivos = conferir_mortas(loja, doses)
+    print(f"{len(motivos)} motivos diferentes; os mais comuns: {motivos.most_common(5)}")
+    loja.conferir_repouso(mortas=1500)
+    for nome, tabelas in DOMINIO.items():  # nada do que era veneno entrou no banco
+        for tabela in tabelas:
+            assert not [linha for linha in loja.consultar(nome, f"SELECT * FROM {tabela}") if "veneno" in str(linha)]
+        assert not loja.consultar(nome, "SELECT 1 FROM caixa_entrada WHERE mensagem LIKE 'veneno%'")
+        tela = loja.tela(nome)
+        assert "não entendi uma mensagem" in tela and all(c.isprintable() or c == "\n" for c in tela), f"a tela de {nome}"
+        assert "Traceback" not in tela and tela.count(": pronto") == 1, tela[-2000:]  # nem caiu, nem perdeu a conexão
+    assert pids == [programa.pid for nome in SERVICOS for programa in loja.programas[nome] if programa.vivo()]
+
+    listagem = rodar("microsservicos/mortas.py", url=loja.url)
+    assert listagem.fim() == 0 and listagem.disse("1500 mensagens mortas")
+    assert all(linha.isprintable() for linha in listagem.linhas)
+    volta = rodar("microsservicos/mortas.py", "estoque", "--reenviar", url=loja.url)
+    assert volta.fim() == 0 and volta.disse("375 mensagens devolvidas")
+    conferir_mortas(loja, {"estoque": doses["estoque"]})  # de volta, e mortas de novo, com o mesmo corpo
+
+
+@pytest.mark.longo
+@pytest.mark.parametrize("semente", [SEMENTE + 1, SEMENTE + 2])
+def test_doze_mil_venenos(loja, semente):
+    loja.iniciar()
+    conferir_mortas(loja, envenenar(loja, 3000, semente, 400))
+    loja.conferir_repouso(mortas=12000)
+
+
+@pytest.mark.parametrize("nome", SERVICOS)
+def test_veneno_na_frente_da_fila_nao_derruba_a_conexao(loja, nome):
+    """Os piores, um de cada: o pika não os lê, ou não os escreve de volta. Nenhum pode prender a fila.
+
+    Chegam antes de o serviço subir, todos na frente do pedido bom.
+    """
+    rng = random.Random(SEMENTE)
+    doses = []
+    for valor in VALORES.values():
+        for chave in ("x", b"\xff" * 255, "motivo"):
+            dados, props = perfeita(rng, nome)
+            doses.append(Veneno("", em_json(dados), escrever({**props, "headers": [("versao", 2), (chave, valor)]})))
+    doses.append(Veneno("", em_json(dados), escrever({**props, "headers": [("versao", 2), *MUITAS_DATAS]})))
+    publicar(loja.url, nome, doses)
+    loja.enviar(cenario("sucesso"), cenario("envio-recusado", "p-2"))
+    loja.iniciar()
+    conferir_mortas(loja, {nome: doses})
+    # Só perdem os cabeçalhos as que o pika não lê (quatro valores, com três chaves) e a que não caberia num quadro.
+    assert sum(props.headers.get("versao") != 2 for _, props in ler_mortas(loja.url, nome, len(doses))) == 4 * 3 + 1
+    loja.esperar_finais()
+    assert loja.resultado("p-1") == ("concluido", None)
+    assert loja.tela(nome).count(": pronto") == 1, loja.tela(nome)
+    loja.conferir_repouso(mortas=len(doses))
+
+
+def test_mensagem_morta_com_CC_nao_volta_a_fila_de_onde_saiu(loja):
+    """O broker obedece ao cabeçalho CC de quem publica; repetido por nós, seria uma ressurreição sem fim."""
+    dados = {**pedido("x"), "total": 10000}
+    props = {**propriedades("pedido.criado", dados), "headers": {"versao": 2, "CC": ["estoque", "pagamentos"]}}
+    loja.iniciar("estoque")
+    loja.publicar_crua("estoque", em_json(dados), exchange="", **props)
+    [(_, props)] = loja.esperar_morta("estoque")
+    assert "CC" not in props.headers and "versão" in props.headers["motivo"]
+    assert loja.profundidade("pagamentos") == 1  # a cópia que o próprio intruso mandou, e nenhuma nossa
+    assert loja.profundidade("estoque") == 0
+
+
+def test_megabytes_sao_recusados_sem_serem_lidos_e_vao_inteiros_para_as_mortas(loja):
+    """Maior que 64 KiB nem passa pelo leitor de JSON; maior que 1 MiB, o nó privado nem aceita."""
+    enorme = b'{"pedido": "' + b"x" * (1024 * 1024 - 100) + b'"}'
+    dados, props = perfeita(random.Random(SEMENTE), "estoque")
+    fundo = b"[" * (700 * 1024)
+    loja.iniciar()
+    publicar(loja.url, "estoque", [Veneno("", corpo, escrever(props)) for corpo in (enorme, fundo, enorme, b" " * 70_000 + em_json(dados))])
+    loja.enviar(cenario("sucesso"))
+    mortas = loja.esperar_morta("estoque", 4)
+    assert sorted(len(corpo) for corpo, _ in mortas) == sorted(map(len, (enorme, fundo, enorme, b" " * 70_000 + em_json(dados))))
+    assert {p.headers["motivo"] for _, p in mortas} == {"corpo: maior que 64 KiB"}
+    with pytest.raises(pika.exceptions.AMQPChannelError):
+        with loja.canal() as canal:
+            canal.confirm_delivery()
+            canal.basic_publish("", "estoque", b"x" * (1024 * 1024 + 1), pika.BasicProperties(), mandatory=True)
+    loja.conferir_repouso(mortas=4)
+
+
+def test_o_tamanho_e_conferido_antes_da_leitura(monkeypatch):
+    loja_py = M.loja
+
+    class Armadilha:
+        def decode(self, texto):
+            raise AssertionError("o leitor de JSON recebeu um texto grande demais")
+    monkeypatch.setattr(loja_py, "_LEITOR", Armadilha())
+    with pytest.raises(ValueError, match="64 KiB"):
+        loja_py.ler_json(b" " * (loja_py.MAIOR_LINHA + 1))
+
+
+def test_mortas_gigantes_sao_republicadas_aos_poucos():
+    """Duzentas de uma vez, que é o lote comum, seriam centenas de megabytes na memória."""
+    caixas, banco = M.caixas, M.banco.abrir(Path(":memory:"), M.caixas.TABELAS)
+    for _ in range(10):
+        caixas.guardar_falha(banco, None, b"x" * 3_000_000, {}, "grande", 0)
+    lotes = []
+    while lote := caixas.a_enterrar(banco, 200):
+        lotes.append(len(lote))
+        caixas.enterradas(banco, lote)
+    assert lotes == [3, 3, 3, 1]
+
+
+def test_a_plateia_e_o_desenho_aguentam_qualquer_mensagem(loja, monkeypatch):
+    """Quem só assiste recebe tudo o que passa pelo exchange, venenos inclusive."""
+    monkeypatch.setenv("RABBITMQ_URL", loja.url)
+    plateia = M.canal.Plateia()
+    doses = [dose for nome in SERVICOS for dose in venenos(nome, 100, SEMENTE)]
+    motivo = {"pedido": "a\x1b[2J", "motivo": ESCAPES}
+    with loja.canal() as canal:
+        for dose in doses:
+            canal.basic_publish("loja", "pedido.criado", dose.corpo, Cruas(dose.propriedades))
+        for tipo in M.coreografia.EVENTOS:
+            canal.basic_publish("loja", tipo, em_json(motivo), pika.BasicProperties(type=tipo))
+            canal.basic_publish("loja", tipo, em_json({**motivo, "motivo": [1]}), pika.BasicProperties(type=tipo))
+    recebidas: list = []
+    esperar(lambda: recebidas.extend(plateia.receber(0.1)) or len(recebidas) >= len(doses) + 2 * len(M.coreografia.EVENTOS), que="a plateia")
+    for linha in M.desenho.desenhar_recebidas(recebidas):
+        assert linha.isprintable() and len(linha) <= 80, repr(linha)
+
+
+# --- pedidos ---
+
+@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
+def test_quatro_mil_pedidos_ruins_sao_recusados_com_o_nome_do_campo(ala):
+    loja_py, Falha = carregar(ala, "loja"), carregar(ala, "falha").Falha
+    for nome, linha, campo in pedidos_ruins(4000, SEMENTE):
+        with pytest.raises((Falha, ValueError)) as erro:
+            loja_py.validar(loja_py.ler_json(linha))
+        texto = str(erro.value)
+        assert texto.isprintable() and 5 < len(texto) < 200 and (campo or "") in texto, (nome, linha[:300], texto)
+        assert not INGLES.search(texto), texto
+        assert getattr(erro.value, "codigo", 2) == 2
+
+
+def test_dez_mil_valores_quaisquer_ou_sao_um_pedido_ou_sao_uma_recusa():
+    rng, aceitos = random.Random(SEMENTE), 0
+    for _ in range(10_000):
+        dados = pedido_bom(rng)
+        for _ in range(rng.randrange(3)):
+            dados[rng.choice([*dados, "x"])] = valor_qualquer(rng)
+        if rng.random() < 0.1:
+            dados = valor_qualquer(rng)
+        try:
+            pronto = M.loja.validar(M.loja.ler_json(em_json(dados)))
+        except (M.falha.Falha, ValueError):
+            continue
+        aceitos += 1  # o que passa é mesmo um pedido, e passar de novo não o muda
+        assert set(pronto) == {"pedido", "cliente", "itens", "cep"} and M.loja.validar(pronto) == pronto
+        assert re.fullmatch(r"[0-9]{5}-[0-9]{3}", pronto["cep"]) and re.fullmatch(r"[\w.-]{1,64}", pronto["pedido"], re.ASCII)
+        assert all(type(i["quantidade"]) is int and 1 <= i["quantidade"] <= 1000 for i in pronto["itens"])
+        json.dumps(pronto, ensure_ascii=False).encode()  # tudo nele tem UTF-8
+    assert aceitos > 1000
+
+
+@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
+def test_barulho_em_arquivo_so_levanta_Falha_com_o_numero_da_linha(ala, tmp_path):
+    """Um arquivo bom, com alguns bytes trocados, tirados ou postos ao acaso."""
+    loja_py, Falha = carregar(ala, "loja"), carregar(ala, "falha").Falha
+    rng, arquivo, recusados = random.Random(SEMENTE), tmp_path / "pedidos.jsonl", 0
+    for _ in range(1500):
+        conteudo = bytearray(b"\n".join(em_json(pedido_bom(rng)) for _ in range(3)))
+        for _ in range(rng.randrange(1, 4)):
+            onde = rng.randrange(len(conteudo))
+            conteudo[onde:onde + rng.randrange(3)] = rng.randbytes(rng.randrange(3))
+        arquivo.write_bytes(conteudo)
+        try:
+            loja_py.ler_arquivo(str(arquivo))
+        except Falha as falha:
+            recusados += 1
+            assert re.search(r"linha [1-9]: |não há nenhum pedido", str(falha)) and falha.codigo == 2
+    assert recusados > 700
+
+
+BOA = em_json({"pedido": "a-1", "cliente": "ana", "itens": [{"produto": "livro", "quantidade": 1}], "cep": "01310-100"})
+ACEITOS = {  # arquivos que uma pessoa espera que funcionem
+    "fim de linha do Windows": BOA + b"\r\n\r\n" + BOA.replace(b"a-1", b"a-2") + b"\r\n", "sem fim na última linha": BOA,
+    "marca de UTF-8 do Bloco de Notas": b"\xef\xbb\xbf" + BOA + b"\n", "espaços e linhas em branco": b"\n  \n\t" + BOA + b"  \n\n",
+    "a maior linha": b" " * (64 * 1024 - len(BOA)) + BOA,
+}
+RECUSADOS = {  # arquivo: (conteúdo, o que a mensagem diz)
+    "vazio": (b"", "não há nenhum pedido"), "só linhas em branco": (b"\n \r\n\t\n", "não há nenhum pedido"),
+    "só a marca": (b"\xef\xbb\xbf", "não há nenhum pedido"), "marca no meio": (BOA + b"\n\xef\xbb\xbf" + BOA, "linha 2: não é JSON"),
+    "gzip": (gzip.compress(BOA), "linha 1: não é UTF-8"), "utf-16": (BOA.decode().encode("utf-16"), "linha 1: não é UTF-8"),
+    "binário": (bytes(range(256)) * 9, "linha 1: "), "csv": (b"pedido,cliente\np-1,ana\n", "linha 1: não é JSON"),
+    "lista": (b"[" + BOA + b"]", "linha 1: o pedido deve ser um objeto JSON"), "json em várias linhas": (json.dumps(json.loads(BOA), indent=1).encode(), "linha 1: não é JSON"),
+    "uma ruim entre milhares": ((BOA + b"\n") * 4321 + BOA.replace(b'"quantidade": 1', b'"quantidade": 0') + b"\n" + (BOA + b"\n") * 99, "linha 4322: quantidade"),
+    "linha sem fim": (b"x" * 5_000_000, "linha 1: maior que 64 KiB"), "espaços sem fim": (b" " * 5_000_000 + BOA, "linha 1: maior que 64 KiB"),
+    "zeros": (b"\0" * 100, "linha 1: não é JSON"),
+}
+
+
+@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
+def test_arquivos_que_uma_pessoa_tem(ala, tmp_path):
+    loja_py, Falha = carregar(ala, "loja"), carregar(ala, "falha").Falha
+    arquivo = tmp_path / "pedidos é.jsonl"
+    for nome, conteudo in ACEITOS.items():
+        arquivo.write_bytes(conteudo)
+        assert [p["pedido"] for p in loja_py.ler_arquivo(str(arquivo))][:1] == ["a-1"], nome
+    for nome, (conteudo, trecho) in RECUSADOS.items():
+        arquivo.write_bytes(conteudo)
+        with pytest.raises(Falha, match=re.escape(f"{arquivo}")) as falha:
+            loja_py.ler_arquivo(str(arquivo))
+        assert trecho in str(falha.value) and falha.value.codigo == 2, (nome, str(falha.value))
+
+
+# --- linhas de comando ---
+
+PROGRAMAS = ["orquestracao.py", "microsservicos/servico_pedidos.py", "monolito/app.py"]
+INGLES = re.compile(r"\b(usage|error|positional|arguments?|required|invalid|expected|choose|unrecognized|options|default|show this|No such|Errno|"
+                    r"not (allowed|found)|Permission|Exceeds|file name|Is a directory|optional)\b", re.I)
+COMANDOS = [  # (argumentos, o que a linha diz)
+    (["--nao-existe"], "não conheço --nao-existe"), (["--ped", "3"], "não conheço --ped"), (["sobra"], "não conheço sobra"),
+    (["--pedidos"], "--pedidos: falta o valor"), (["--pedidos", "0"], "inteiro de 1"), (["--pedidos", "-3"], "inteiro de 1"),
+    (["--pedidos", "1.5"], "inteiro de 1"), (["--pedidos", "dez"], "inteiro de 1"), (["--pedidos", "٣"], "inteiro de 1"),
+    (["--pedidos", "1_000"], "inteiro de 1"), (["--pedidos", "9" * 5000], "inteiro de 1"), (["--pedidos", "999999999"], "no máximo"),
+    (["--pedidos="], "--pedidos"), (["--quantidade", "1001"], "quantidade"), (["--quantidade", "0"], "inteiro de 1"),
+    (["--cenario", "x"], "escolha entre"), (["--cenario", ""], "escolha entre"), (["--cenario", "x" * 10_000], "--cenario"),
+    (["--cliente", ""], "--cliente: falta o valor"), (["--cliente", "a" * 65], "cliente"), (["--cliente", "a\nb"], "cliente"),
+    (["--cliente", ESCAPES], "cliente"), (["--cliente", "jo\udce3o"], "cliente"), (["--produto", "\x1b[2J"], "produto"),
+    (["--cep", "123"], "cep"), (["--cep", "0131O-100"], "cep"), (["--cep", "０１３１０１００"], "cep"), (["--id", "a b"], "--id"),
+    (["--id", "../x"], "--id"), (["--id", "x" * 65], "--id"), (["--id", "x" * 63, "--pedidos", "10"], "pedido"),
+    (["--pedidos", "2", "--cenario", "todos"], "use só um destes"), (["--cliente", "ana", "--arquivo", "x"], "use só um destes"),
+    (["--estado", "--pedidos", "2"], "--estado"), (["--sim=1"], "sem valor|não tem valor|não conheço"),
+    (["--arquivo", ""], "--arquivo: falta o valor"), (["--arquivo", "nao-existe.jsonl"], "não existe"), (["--arquivo", "/"], "é uma pasta"),
+    (["--arquivo", "nome\udcff\x1b[2J"], "não existe"), (["--arquivo", "x" * 5000], "nome longo demais"),
+    (["--arquivo", f"{RAIZ / 'README.md'}/x"], "não é uma pasta"), (["--arquivo", "-"], "não há nenhum pedido"),
+    (["--arquivo", "-", "--id", "x"], "--id não combina"), (["--dados", ""], "--dados: falta o valor"), (["--dados"], "--dados: falta o valor"),
+    (["--dados", "x" * 5000], "nome longo demais"), (["--dados", f"{RAIZ / 'README.md'}"], "não é uma pasta"), (["\udcff\x1b[2J"], "não conheço"),
+]
+SO_DE_ALGUNS = {  # o que só este programa tem
+    "orquestracao.py": [(["--paciencia", "x"], "inteiro de 1"), (["--sem-pedido", "--pedidos", "2"], "não combina com --sem-pedido")],
+    "microsservicos/servico_pedidos.py": [(["--cancelar", ""], "--cancelar: falta o valor"), (["--cancelar", "a b"], "--cancelar"),
+                                          (["--cancelar", "x", "--pedidos", "2"], "não combina"), (["--cancelar", "nao-ha"], "não há nenhum pedido")],
+    "monolito/app.py": [(["--cair-em", "x"], "escolha entre"), (["--espera", "x"], "número de segundos"), (["--espera", "1e9"], "número de segundos"),
+                        (["--paralelos", "100000"], "no máximo"), (["--forcar", "x"], "--forcar"), (["--reconhecer", "x"], "--reconhecer")],
+}
+PODE_CRIAR = ("nao-ha", "--forcar", "--reconhecer")  # com estes, o programa chega a criar os bancos, só com as linhas iniciais
+
+
+AMBIENTE = {**os.environ, "RABBITMQ_URL": SEM_BROKER.replace("guest:guest", "x:segredo"), "PYTHONIOENCODING": "utf-8", "COLUMNS": "80",
+            "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(Path(pika.__file__).parent.parent)}
+
+
+def o_que_esta_errado(argumentos: list, trecho: str, status, saida: str, erros: str) -> str | None:
+    """Por que a resposta não é uma linha só, em português, que diz `trecho`, com status 2; None se ela é."""
+    linha = erros.rstrip("\n")
+    # De uma pasta que não serve só se sabe depois de ter dito que programa é este.
+    calado = not saida or argumentos[:1] == ["--dados"] and len(argumentos) == 2
+    certo = (status == 2 and calado and linha.isprintable() and len(linha) < 6000 and re.search(trecho, linha)
+             and not INGLES.search(linha) and "segredo" not in saida + erros)
+    return None if certo else f"{[a[:60] for a in argumentos]}: status {status}, {(saida + erros)[:500]!r}; esperava {trecho!r}"
+
+
+def rodar_de_verdade(programa: str, argumentos: list, onde: Path, entrada: bytes = b"") -> tuple:
+    """(status, saída, erros) do programa no seu próprio processo."""
+    comando = [sys.executable, RAIZ / programa, *(a.encode("utf-8", "surrogateescape") for a in argumentos)]
+    pronto = subprocess.run(comando, input=entrada, cwd=onde, capture_output=True, env=AMBIENTE, timeout=60)
+    return pronto.returncode, pronto.stdout.decode("utf-8"), pronto.stderr.decode("utf-8")
+
+
+RODAR_TUDO = """
+import contextlib, io, json, runpy, sys
+respostas = []
+for programa, casos in json.load(open(sys.argv[1])):
+    with open(programa, encoding="utf-8") as fonte:
+        compile(fonte.read(), programa, "exec")
+    sys.path.insert(0, programa.rpartition("/")[0])
+    for argumentos in casos:
+        sys.argv, saida, erros = [programa, *argumentos], io.StringIO(), io.StringIO()
+        sys.stdin = io.TextIOWrapper(io.BytesIO())
+        try:
+            with contextlib.redirect_stdout(saida), contextlib.redirect_stderr(erros):
+                runpy.run_path(programa, run_name="__main__")
+            status = None
+        except SystemExit as fim:
+            status = fim.code
+        respostas.append([programa, argumentos, status, saida.getvalue(), erros.getvalue()])
+    del sys.path[0]
+print(json.dumps(respostas))
+"""
+
+
+def rodar_tudo(python: str, casos: dict[str, list], onde: Path) -> list:
+    """Roda cada programa com cada lista de argumentos, todos num processo só: o custo é o de uma partida."""
+    arquivo = onde / "casos.json"
+    arquivo.write_text(json.dumps([[str(RAIZ / programa), listas] for programa, listas in casos.items()]))
+    pronto = subprocess.run([python, "-c", RODAR_TUDO, arquivo], env=AMBIENTE, cwd=onde, capture_output=True, text=True, timeout=120)
+    arquivo.unlink()
+    assert pronto.returncode == 0, pronto.stderr[-2000:]
+    return json.loads(pronto.stdout)
+
+
+@pytest.mark.parametrize("programa", PROGRAMAS)
+def test_linha_de_comando_ruim_e_uma_linha_em_portugues_e_nada_guardado(programa, tmp_path):
+    casos = COMANDOS + SO_DE_ALGUNS[programa]
+    if programa.endswith("servico_pedidos.py"):  # este não tem --estado nem --sim
+        casos = [(argumentos, "não conheço" if "--estado" in argumentos else trecho) for argumentos, trecho in casos]
+    pastas = [[] if "--dados" in argumentos else ["--dados", str(tmp_path / f"dados-{i}")] for i, (argumentos, _) in enumerate(casos)]
+    respostas = rodar_tudo(sys.executable, {programa: [[*a, *pasta] for (a, _), pasta in zip(casos, pastas)]}, tmp_path)
+    # Os mesmos, no próprio processo: só alguns, porque cada partida custa um quarto de segundo.
+    for i in [i for i, (a, _) in enumerate(casos) if any("\udcff" in texto or len(texto) > 4000 for texto in a)] + [0, -1]:
+        respostas.append([programa, [*casos[i][0], *pastas[i]], *rodar_de_verdade(programa, [*casos[i][0], *pastas[i]], tmp_path)])
+    erros = []
+    for _, argumentos, status, saida, linha in respostas:
+        trecho = next(trecho for (a, trecho), pasta in zip(casos, pastas) if [*a, *pasta] == argumentos)
+        erros.append(o_que_esta_errado(argumentos, trecho, status, saida, linha))
+    assert not any(erros), "\n".join(filter(None, erros))
+    permitidas = {Path(p[1]).name for (a, _), p in zip(casos, pastas) if p and any(s in a for s in PODE_CRIAR)}
+    assert {item.name for item in tmp_path.iterdir()} <= permitidas
+
+
+@pytest.mark.parametrize("programa", PROGRAMAS)
+def test_pedido_ruim_pela_linha_de_comando_diz_o_campo_e_a_linha(programa, tmp_path):
+    """Os mesmos pedidos ruins de antes, entre linhas boas: por arquivo, e alguns pela entrada padrão."""
+    ruins, arquivos, dados = pedidos_ruins(80, SEMENTE), tmp_path / "arquivos", ["--dados", str(tmp_path / "dados")]
+    arquivos.mkdir()
+    conteudos = [(BOA + b"\n") * i + linha + b"\n" + BOA for i, (_, linha, _) in enumerate(ruins)]
+    trechos = [f", linha {i + 1}: .*{campo or ''}" for i, (_, _, campo) in enumerate(ruins)]
+    for i, conteudo in enumerate(conteudos):
+        (arquivos / str(i)).write_bytes(conteudo)
+    respostas = rodar_tudo(sys.executable, {programa: [[*dados, "--arquivo", str(arquivos / str(i))] for i in range(80)]}, tmp_path)
+    erros = [o_que_esta_errado(resposta[1], trecho, *resposta[2:]) for resposta, trecho in zip(respostas, trechos)]
+    for i in range(4):
+        pela_entrada = [*dados, "--arquivo", "-"]
+        erros.append(o_que_esta_errado(pela_entrada, trechos[i], *rodar_de_verdade(programa, pela_entrada, tmp_path, conteudos[i])))
+    assert not any(erros), "\n".join(filter(None, erros))
+    assert not (tmp_path / "dados").exists()
+
+
+def test_entrada_padrao_fechada_e_arquivo_sem_permissao_sao_uma_linha(tmp_path):
+    for programa in PROGRAMAS:
+        comando = [sys.executable, RAIZ / programa, "--dados", tmp_path / "dados", "--arquivo", "-"]
+        fechada = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", *comando], capture_output=True, text=True, timeout=60)
+        assert fechada.returncode == 2 and "Traceback" not in fechada.stderr and fechada.stderr.count("\n") == 1, fechada.stderr
+    secreto = tmp_path / "secreto"
+    secreto.write_bytes(BOA)
+    secreto.chmod(0)
+    if os.access(secreto, os.R_OK):
+        pytest.skip("este usuário lê qualquer arquivo (root): a falta de permissão não tem como aparecer")
+    argumentos = ["--arquivo", str(secreto)]
+    assert not o_que_esta_errado(argumentos, "sem permissão", *rodar_de_verdade(PROGRAMAS[0], argumentos, tmp_path))
+
+
+def test_texto_que_parece_comando_e_so_um_nome(loja):
+    """SQL, shell e formatos são nomes de clientes e produtos que ninguém conhece; o pedido acaba recusado, e só."""
+    nomes = [texto for texto in INJECOES if texto.isprintable()]
+    loja.enviar(*(pedido(f"c-{i}", cliente=nome) for i, nome in enumerate(nomes)),
+                *(pedido(f"p-{i}", produto=nome) for i, nome in enumerate(nomes)))
+    loja.iniciar()
+    loja.esperar_finais()
+    for i in range(len(nomes)):
+        assert loja.resultado(f"c-{i}") == ("cancelado", "cliente desconhecido")
+        assert loja.resultado(f"p-{i}") == ("cancelado", "produto desconhecido")
+    loja.conferir_repouso()
+    assert not list(RAIZ.rglob("invadido")) and not list(loja.dados.rglob("invadido"))
+
+
+# --- outras versões do Python ---
+
+def outros_pythons() -> dict[str, str]:
+    """Um de cada versão do Python instalada, além da que roda este teste."""
+    achados = {}
+    for numero in range(9, 20):
+        pasta = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+        candidatos = [*sorted(pasta.glob(f"3.{numero}.*/bin/python")), *(Path(p) / f"python3.{numero}" for p in os.get_exec_path())]
+        if numero != sys.version_info.minor and (existem := [c for c in candidatos if c.exists()]):
+            achados[f"3.{numero}"] = str(existem[0])
+    return achados
+
+
+@pytest.mark.parametrize("versao", outros_pythons() or [pytest.param("", marks=pytest.mark.skip(reason="só há uma versão do Python aqui"))])
+def test_em_cada_python_a_ajuda_e_os_erros_falam_portugues(versao, tmp_path):
+    python = outros_pythons()[versao]
+    if subprocess.run([python, "-c", "import sqlite3, ssl, pika"], env=AMBIENTE, capture_output=True).returncode:
+        pytest.skip(f"o Python {versao} daqui não tem sqlite3, ssl, ou não serve ao pika")
+    ruins = [["--nao-existe"], ["--pedidos"], ["--pedidos", "x"], ["--cenario", "x"], ["--estado=1"], ["--arquivo", "nao-ha"],
+             ["--pedidos", "1", "--cenario", "todos"], ["--quantidade", "9" * 5000], ["--dados", ""]]
+    for ala in (["monolito/app.py"], ["orquestracao.py", "microsservicos/mortas.py", *(f"microsservicos/servico_{s}.py" for s in SERVICOS)]):
+        for programa, argumentos, status, saida, erros in rodar_tudo(python, {p: [["--help"], *ruins] for p in ala}, tmp_path):
+            if argumentos == ["--help"]:
+                assert status == 0 and not erros and "uso: " in saida and not INGLES.search(saida), (programa, status, saida, erros)
+            else:
+                assert not o_que_esta_errado(argumentos, "", status, saida, erros), o_que_esta_errado(argumentos, "", status, saida, erros)
+    assert not list(tmp_path.iterdir())
+
+
+def test_todo_arquivo_compila_em_cada_python():
+    arquivos = [str(f) for pasta in ("monolito", "microsservicos", "tests", ".") for f in (RAIZ / pasta).glob("*.py")]
+    for versao, python in outros_pythons().items():
+        conferir = "import sys\nfor f in sys.argv[1:]: compile(open(f, encoding='utf-8').read(), f, 'exec')"
+        pronto = subprocess.run([python, "-c", conferir, *arquivos], capture_output=True, text=True)
+        assert pronto.returncode == 0, (versao, pronto.stderr[-500:])

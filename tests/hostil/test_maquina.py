@@ -1,0 +1,573 @@
+"""As falhas da máquina: disco cheio, arquivo só de leitura, trocado ou corrompido, relógio, permissões, broker sem memória.
+
+O que se promete: uma linha clara, nenhum traceback, nada perdido, e a volta sem ajuda onde ela é possível. Onde
+não é (um banco corrompido), nada é dado por feito: os pedidos esperam na fila por quem restaure o arquivo.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cluster import rabbitmqctl
+from conftest import RAIZ, carregar, esperar
+from verbos import M, SEM_BROKER, SERVICOS, Escuta, Loja, Programa, cenario, loja, mistura, propriedades, rodar  # noqa: F401
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="discos e permissões, aqui, são os de um Unix")
+
+APP = RAIZ / "monolito" / "app.py"
+SERVICO = "microsservicos/servico_estoque.py"
+MUITOS = ("--pedidos", 100_000)
+
+
+# --- o que uma pessoa faria com a máquina ---
+
+class Disco:
+    """Um disco pequeno, só deste teste, que se enche com um lastro."""
+
+    def __init__(self, ponto: Path, megabytes: int):
+        self.ponto = ponto
+        ponto.mkdir()
+        comando = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", str(ponto)]
+        if os.geteuid() or not shutil.which("mount") or subprocess.run(comando, capture_output=True).returncode:
+            pytest.skip("encher um disco de verdade pede licença para montar um tmpfs (root, fora de um contêiner fechado)")
+
+    def encher(self) -> None:
+        with open(self.ponto / "lastro", "wb", buffering=0) as lastro:
+            try:
+                while lastro.write(bytes(4096)) == 4096:
+                    pass
+            except OSError:
+                pass
+
+    def liberar(self) -> None:
+        (self.ponto / "lastro").unlink()
+
+    def crescer(self, megabytes: int) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={megabytes}m", str(self.ponto)], check=True)
+
+    def desmontar(self) -> None:
+        subprocess.run(["umount", "-l", str(self.ponto)], capture_output=True)
+
+
+@pytest.fixture
+def disco(tmp_path):
+    """Fábrica de discos; no fim nenhum fica montado."""
+    feitos = []
+
+    def novo(megabytes: int = 40, nome: str = "disco com ação") -> Disco:
+        feitos.append(Disco(tmp_path / nome, megabytes))
+        return feitos[-1]
+
+    yield novo
+    for um in feitos:
+        um.desmontar()
+
+
+@pytest.fixture
+def como_gente() -> tuple:
+    """Como rodar o Python sem o poder do root de passar por cima das permissões; quem não é root já roda assim."""
+    if os.geteuid():
+        return (sys.executable,)
+    poderes = "-dac_override,-dac_read_search"
+    comando = ("setpriv", f"--bounding-set={poderes}", f"--inh-caps={poderes}")
+    if not shutil.which("setpriv") or subprocess.run([*comando, "true"], capture_output=True).returncode:
+        pytest.skip("para o root nenhuma permissão falta, e aqui não há setpriv que tire dele esse poder")
+    return (*comando, sys.executable)
+
+
+def proibir(pasta: Path, modo: int, modo_dos_arquivos: int | None = None) -> None:
+    for arquivo in pasta.rglob("*"):
+        if arquivo.is_file() and modo_dos_arquivos is not None:
+            arquivo.chmod(modo_dos_arquivos)
+    for filha in sorted((p for p in pasta.rglob("*") if p.is_dir()), reverse=True):
+        filha.chmod(modo)
+    pasta.chmod(modo)
+
+
+def usar(dados: Path) -> dict:
+    """Cria os bancos das duas arquiteturas; devolve os bytes de todos."""
+    assert rodar("monolito/app.py", "--dados", dados, "--id", "p-1").fim() == 0
+    assert rodar("orquestracao.py", "--dados", dados, "--estado").fim() == 0
+    return fotografar(dados)
+
+
+def fotografar(dados: Path) -> dict:
+    return {arquivo: arquivo.read_bytes() for arquivo in dados.rglob("*.db")}
+
+
+def uma_linha(programa: Programa, trecho: str) -> None:
+    """Acabou com status 2 e uma linha só (fora as que o lançador sempre diz)."""
+    programa.limpo()
+    ditas = [linha for linha in programa.linhas if not linha.startswith(("Só inicia", "tudo encerrado", "Recuperação: nada"))
+             and "veja a mensagem acima" not in linha]
+    assert programa.fim() == 2 and len(ditas) == 1 and trecho in ditas[0], programa.texto
+
+
+# --- disco cheio ---
+
+def test_disco_cheio_com_pedidos_nas_filas_e_depois_liberado(disco, url):
+    """Os quatro bancos no mesmo disco. Ninguém morre, cada um diz uma vez, e todos voltam sozinhos."""
+    disco = disco(40)
+    loja = Loja(disco.ponto / "dados", url, fartura=True)
+    try:
+        loja.iniciar()
+        loja.suspender("pagamentos")
+        loja.enviar(*mistura(500, "a"))
+        esperar(lambda: loja.consultar("estoque", "SELECT count(*) FROM caixa_entrada")[0][0] == 500, que="o estoque tratar a metade")
+        loja.suspender("estoque")
+        loja.enviar(*mistura(500, "b"))
+        esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida"), que="pedidos publicar a outra")
+        disco.encher()
+        for nome in ("estoque", "pagamentos"):
+            loja.continuar(nome)
+            loja.programas[nome][0].esperar_dizer("disco cheio ao gravar")
+        assert loja.pendentes() > 500, "sem pedidos a meio caminho este teste não prova nada"
+        disco.liberar()
+        loja.conferir_repouso()
+        assert len(loja.enviados) == 1000
+        for nome in SERVICOS:
+            [programa] = loja.programas[nome]
+            assert programa.vivo() and programa.texto.count("disco cheio") == programa.texto.count("o banco voltou") <= 1, programa.texto
+            programa.limpo()
+    finally:
+        loja.fechar()
+
+
+@pytest.mark.longo
+def test_disco_cheio_no_lancador_e_uma_linha_e_nada_entra(disco, url):
+    disco = disco(40)
+    dados = disco.ponto / "dados"
+    assert rodar("orquestracao.py", "--dados", dados, "--estado").fim() == 0
+    disco.encher()
+    programa = rodar("orquestracao.py", "--dados", dados, "--pedidos", 500, "--id", "p", "--ate-concluir", url=url)
+    programa.limpo()
+    assert programa.fim() in (1, 2) and (programa.disse("disco cheio") or programa.disse("não pôde ser")), programa.texto
+    disco.liberar()
+    with closing(sqlite3.connect(dados / "microsservicos" / "pedidos.db")) as banco:
+        assert banco.execute("SELECT count(*) FROM pedidos").fetchone() == (0,), "aceitou um pedaço do que recusou"
+    segundo = rodar("orquestracao.py", "--dados", dados, "--pedidos", 50, "--id", "p", "--ate-concluir", url=url)
+    assert segundo.fim() == 0 and segundo.disse("em dúvida: 0"), segundo.texto
+
+
+def test_disco_cheio_no_monolito_liberado_a_tempo_termina_sozinho(disco):
+    disco = disco(20)
+    dados = disco.ponto / "dados"
+    programa = Programa(APP, "--dados", dados, *MUITOS, url=SEM_BROKER)
+    try:
+        esperar_pedidos(dados)
+        disco.encher()
+        programa.esperar_dizer("insisto por 5 s")
+        disco.liberar()
+        programa.interromper()
+        assert programa.fim() == 130 and programa.disse("em dúvida: 0") and not programa.disse("FALHOU"), programa.texto
+        programa.limpo()
+    finally:
+        programa.matar()
+
+
+@pytest.mark.longo
+def test_disco_cheio_no_monolito_fica_em_duvida_ate_haver_espaco(disco):
+    disco = disco(20)
+    dados = disco.ponto / "dados"
+    programa = Programa(APP, "--dados", dados, *MUITOS, url=SEM_BROKER)
+    try:
+        esperar_pedidos(dados)
+        disco.encher()
+        assert programa.fim() == 1 and "a recuperação termina na próxima partida" in programa.linhas[-1], programa.texto
+        programa.limpo()
+        cheio = rodar("monolito/app.py", "--dados", dados, "--id", "z-1")
+        assert cheio.fim() in (1, 2) and cheio.linhas, cheio.texto
+        cheio.limpo()
+        disco.liberar()
+        fim = rodar("monolito/app.py", "--dados", dados, "--id", "z-2")
+        assert fim.fim() == 0 and fim.disse("em dúvida: 0") and not fim.disse("FALHOU"), fim.texto
+    finally:
+        programa.matar()
+
+
+@pytest.mark.longo
+def test_disco_quase_cheio_bloqueia_o_no_privado_e_a_saga_anda_quando_ha_espaco(disco):
+    """O RabbitMQ para de aceitar publicações com menos de 50 MB livres, desde a partida.
+
+    (O 3.10 não vigia o disco num caminho com espaços: o `df` que ele roda não os entende.)
+    """
+    disco = disco(45, "disco")
+    porta = carregar("microsservicos", "instalacao").porta_livre()
+    programa = Programa(RAIZ / "orquestracao.py", "--dados", disco.ponto / "dados", "--id", "p-1", "--ate-concluir",
+                        url=f"amqp://guest:guest@127.0.0.1:{porta}/")
+    try:
+        programa.esperar_dizer("não aceita publicações agora", 90)
+        disco.crescer(400)
+        assert programa.fim(60) == 0 and programa.disse("voltou a aceitar publicações"), programa.texto
+        assert programa.disse("em dúvida: 0") and programa.texto.count("não aceita publicações") == 1
+        programa.limpo()
+    finally:
+        programa.encerrar() if programa.vivo() else None
+        programa.fim(60)
+
+
+# --- somente leitura, sem permissão ---
+
+PROGRAMAS = [("monolito/app.py", "--id", "p-2"), (SERVICO,), ("microsservicos/servico_pedidos.py", "--id", "p-2"),
+             ("orquestracao.py", "--id", "p-2", "--ate-concluir")]
+
+
+def test_bancos_so_de_leitura_sao_uma_linha_e_voltam_com_a_permissao(url, tmp_path, como_gente):
+    """Um serviço que abrisse o banco assim mesmo ficaria "pronto" e nunca mais gravaria."""
+    dados = tmp_path / "dados com espaço e ação"
+    antes = usar(dados)
+    proibir(dados, 0o700, 0o444)
+    for script, *opcoes in PROGRAMAS:
+        recusado = rodar(script, "--dados", dados, *opcoes, url=url, python=como_gente, prazo=20)
+        uma_linha(recusado, "dê permissão de escrita" if "monolito" not in script else "permiss")
+        assert str(dados) in recusado.texto
+    assert fotografar(dados) == antes
+    proibir(dados, 0o700, 0o600)
+    for script in ("monolito/app.py", "orquestracao.py"):
+        opcoes = ["--ate-concluir"] * (script == "orquestracao.py")
+        assert rodar(script, "--dados", dados, "--id", "p-2", *opcoes, url=url, python=como_gente).fim() == 0
+
+
+@pytest.mark.longo
+def test_disco_montado_so_para_leitura_e_uma_linha(url, disco):
+    disco = disco(40)
+    dados = disco.ponto / "dados"
+    antes = usar(dados)
+    subprocess.run(["mount", "-o", "remount,ro", str(disco.ponto)], check=True)
+    for script, *opcoes in PROGRAMAS:
+        recusado = rodar(script, "--dados", dados, *opcoes, url=url, prazo=20)
+        assert recusado.fim() == 2 and str(dados) in recusado.texto, recusado.texto
+        recusado.limpo()
+    assert fotografar(dados) == antes
+
+
+def test_pasta_sem_permissao_e_uma_linha(url, tmp_path, como_gente):
+    """A pasta que existe e não se pode abrir, e a que não se pode criar."""
+    dados = tmp_path / "dados"
+    usar(dados)
+    fechada = tmp_path / "fechada"
+    fechada.mkdir(mode=0o500)
+    dados.chmod(0)
+    try:
+        for pasta, quais in ((dados, PROGRAMAS), (fechada / "nova", PROGRAMAS[:2])):
+            for script, *opcoes in quais:
+                uma_linha(rodar(script, "--dados", pasta, *opcoes, url=url, python=como_gente, prazo=20), "não dá permissão de acesso")
+    finally:
+        dados.chmod(0o700)
+        fechada.chmod(0o700)
+
+
+@pytest.mark.longo
+def test_limpar_onde_nao_se_pode_escrever_diz_a_verdade(url, tmp_path, como_gente):
+    """Não é que haja programas usando a pasta: é que ela não pode ser mudada."""
+    dados = tmp_path / "dados"
+    antes = usar(dados)
+    proibir(dados, 0o500)
+    try:
+        for script in ("monolito/app.py", "orquestracao.py"):
+            recusado = rodar(script, "--dados", dados, "--limpar", "--sim", "--estado", url=url, python=como_gente)
+            assert recusado.fim() == 2 and "há programas usando" not in recusado.texto and "permiss" in recusado.texto, recusado.texto
+    finally:
+        proibir(dados, 0o700)
+    assert fotografar(dados) == antes
+
+
+# --- o arquivo trocado, apagado ou corrompido com o programa no ar ---
+
+def esperar_pedidos(dados: Path, quantos: int = 20) -> None:
+    """Espera que o monolito já tenha feito alguns; não cria arquivo nenhum."""
+    def fez() -> bool:
+        try:
+            with closing(sqlite3.connect(f"file:{dados}/monolito/pedidos.db?mode=ro", uri=True)) as banco:
+                return banco.execute("SELECT count(*) FROM pedidos").fetchone()[0] >= quantos
+        except sqlite3.OperationalError:
+            return False
+    esperar(fez, que="os primeiros pedidos")
+
+
+def corromper(arquivo: Path, *tabelas: str) -> bytes:
+    """Leva tudo ao arquivo principal e põe lixo onde começam estas tabelas; devolve o que ele era."""
+    with closing(sqlite3.connect(arquivo, timeout=30)) as banco:
+        esperar(lambda: banco.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, que="o checkpoint")
+        tamanho = banco.execute("PRAGMA page_size").fetchone()[0]
+        paginas = dict(banco.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'"))
+    certo = arquivo.read_bytes()
+    with open(arquivo, "r+b") as aberto:
+        for tabela in tabelas:
+            aberto.seek((paginas[tabela] - 1) * tamanho)
+            aberto.write(b"lixo" * (tamanho // 4))
+    return certo
+
+
+@pytest.mark.parametrize("como", ["trocado por lixo", pytest.param("apagado", marks=pytest.mark.longo)])
+def test_banco_trocado_com_o_servico_no_ar_nada_se_grava_no_que_ja_nao_tem_nome(loja, como):
+    """O SQLite gravaria sem reclamar; tudo o que ele dissesse guardado sumiria na partida seguinte."""
+    loja.repor()
+    loja.iniciar()
+    arquivo, guardado = loja.pasta / "estoque.db", loja.dados / "guardado"
+    os.rename(arquivo, guardado)
+    if como == "trocado por lixo":
+        arquivo.write_bytes(b"lixo" * 1000)
+    loja.enviar(*mistura(300))
+    estoque = loja.programas["estoque"][0].esperar_dizer("foi trocado ou apagado com o programa no ar")
+    assert loja.pendentes() == 300 and "▶ estoque" not in estoque.texto
+    os.replace(guardado, arquivo)
+    estoque.esperar_dizer("o banco voltou")
+    loja.conferir_repouso()
+    assert estoque.texto.count("foi trocado") == 1
+    estoque.limpo()
+
+
+def test_banco_corrompido_com_o_servico_no_ar_os_pedidos_esperam_por_uma_copia(loja):
+    """Só as tabelas do negócio: as caixas do serviço estão inteiras."""
+    loja.repor()
+    loja.iniciar()
+    loja.enviar(*mistura(200, "a"))
+    loja.conferir_repouso()
+    arquivo = loja.pasta / "estoque.db"
+    certo = corromper(arquivo, "reservas", "respostas")
+    loja.enviar(*mistura(300, "b"))
+    estoque = loja.programas["estoque"][0].esperar_dizer("está corrompido: restaure uma cópia")
+    esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida"), que="pedidos publicar")
+    assert loja.pendentes() == 300 and loja.profundidade("estoque.mortas") == 0 and estoque.vivo()
+    estoque.limpo()
+    loja.matar("estoque")
+    for sobra in loja.pasta.glob("estoque.db-*"):
+        sobra.unlink()
+    arquivo.write_bytes(certo)
+    loja.iniciar("estoque")
+    loja.conferir_repouso()
+
+
+def test_arquivo_corrompido_nao_e_culpa_do_evento(tmp_path):
+    """Senão cada pedido seria tentado cinco vezes e condenado às mortas, por um defeito que não é dele."""
+    servico = M.servico.Servico("estoque", M.servico_estoque.TABELAS, dict(M.servico_estoque.OUVE), tmp_path)
+    dados = {**cenario("sucesso"), "total": 10000}
+    recebida = M.canal.Recebida(1, json.dumps(dados).encode(), propriedades("pedido.criado", dados))
+
+    def falhar(banco, evento):
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    servico.ouve["pedido.criado"] = falhar
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        servico.tratar_lote([recebida], [])
+    assert servico.banco.execute("SELECT * FROM falhas UNION ALL SELECT *, 1, 1, 1, 1 FROM caixa_entrada").fetchall() == []
+
+
+def monolito_farto(dados: Path) -> None:
+    assert rodar("monolito/app.py", "--dados", dados, "--estado").fim() == 0
+    for banco, sql in (("estoque", "UPDATE produtos SET inicial = inicial + 1000000, quantidade = quantidade + 1000000"),
+                       ("pagamentos", "UPDATE clientes SET inicial = inicial + 1000000000000, saldo = saldo + 1000000000000")):
+        with closing(sqlite3.connect(dados / "monolito" / f"{banco}.db", isolation_level=None)) as conexao:
+            conexao.execute(sql)
+
+
+@pytest.mark.parametrize("qual", ["estoque", "coordenador"])
+def test_banco_trocado_com_o_monolito_no_ar_e_um_nao_ate_ele_voltar(tmp_path, qual):
+    """De um participante, é um NÃO; do log, é ABORTAR; se a decisão já existia, insiste-se."""
+    dados = tmp_path / "dados"
+    monolito_farto(dados)
+    arquivo, guardado = dados / "monolito" / f"{qual}.db", tmp_path / "guardado"
+    programa = Programa(APP, "--dados", dados, *MUITOS, url=SEM_BROKER)
+    try:
+        esperar_pedidos(dados)
+        os.rename(arquivo, guardado)
+        programa.esperar_dizer(f"{qual}.db foi trocado ou apagado com o programa no ar")
+        os.replace(guardado, arquivo)
+        programa.interromper()
+        assert programa.fim() == 130 and programa.disse("em dúvida: 0") and not programa.disse("FALHOU"), programa.texto
+        assert programa.texto.count("foi trocado") <= 2, "uma linha, e não uma por pedido"
+        programa.limpo()
+    finally:
+        programa.matar()
+
+
+@pytest.mark.longo  # os cinco segundos em que o coordenador insiste
+def test_banco_corrompido_com_o_monolito_no_ar_e_uma_linha_e_a_copia_resolve(tmp_path):
+    dados = tmp_path / "dados"
+    monolito_farto(dados)
+    arquivo = dados / "monolito" / "estoque.db"
+    programa = Programa(APP, "--dados", dados, *MUITOS, url=SEM_BROKER)
+    try:
+        esperar_pedidos(dados)
+        certo = parado_corromper(programa, arquivo)
+        programa.esperar_dizer("estoque.db está corrompido")
+        programa.interromper()
+        assert programa.fim() in (1, 2), programa.texto
+        assert programa.texto.count("está corrompido") <= 3, "uma linha, e não uma por pedido"
+        programa.limpo()
+    finally:
+        programa.matar()
+    for sobra in arquivo.parent.glob("estoque.db-*"):
+        sobra.unlink()
+    arquivo.write_bytes(certo)
+    fim = rodar("monolito/app.py", "--dados", dados, "--id", "z-1")
+    assert fim.fim() == 0 and fim.disse("em dúvida: 0") and not fim.disse("FALHOU"), fim.texto
+
+
+def parado_corromper(programa: Programa, arquivo: Path) -> bytes:
+    """Para o programa num instante em que ele não esteja no meio de uma gravação, e corrompe o arquivo."""
+    def parou() -> bool:
+        programa.sinal(signal.SIGSTOP)
+        with closing(sqlite3.connect(arquivo, timeout=0)) as banco:
+            try:
+                if banco.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0:
+                    return True
+            except sqlite3.OperationalError:
+                pass
+        programa.sinal(signal.SIGCONT)
+        return False
+    esperar(parou, que="o programa parar sem trava no arquivo")
+    certo = corromper(arquivo, "produtos", "preparadas", "travas")
+    programa.sinal(signal.SIGCONT)
+    return certo
+
+
+# --- o relógio ---
+
+ATRASO = 10 * 365 * 24 * 3600  # segundos: o relógio volta dez anos
+RELOGIO = f"""
+import os, time
+def atrasado(de, por_segundo):
+    return lambda: de() - {ATRASO} * por_segundo * os.path.exists(os.environ["RELOGIO_VOLTOU"])
+time.time, time.time_ns = atrasado(time.time, 1), atrasado(time.time_ns, 10 ** 9)
+"""
+
+
+@pytest.fixture
+def relogio(tmp_path):
+    """(ambiente, voltar): quem roda com este ambiente vê o relógio dez anos atrás depois que se chama voltar().
+
+    Só o relógio que o Python lê; mexer no da máquina mexeria com os outros programas dela.
+    """
+    (tmp_path / "relogio").mkdir()
+    (tmp_path / "relogio" / "sitecustomize.py").write_text(RELOGIO)
+    sinal = tmp_path / "relogio" / "voltou"
+    return {"PYTHONPATH": str(tmp_path / "relogio"), "RELOGIO_VOLTOU": str(sinal)}, sinal.touch
+
+
+def test_relogio_atrasado_no_meio_da_saga_nao_muda_nada(loja, relogio):
+    """Nem a ordem, nem as novas tentativas, nem os prazos dependem da hora do dia."""
+    ambiente, voltar = relogio
+    loja.repor()
+    loja.quebrar("estoque", "reservas", "a-00000")
+    with Escuta(loja) as escuta:
+        loja.iniciar(ambiente=ambiente)
+        loja.enviar(*mistura(200, "a"))
+        loja.programas["estoque"][0].esperar_dizer("tento de novo")
+        loja.enviar(cenario("sucesso", "depois"))
+        loja.esperar_tratar("estoque", "depois:pedido.criado")  # a essa altura a nova tentativa já tem hora marcada
+        voltar()
+        loja.enviar(*mistura(200, "b"))
+        loja.consertar("estoque")
+        loja.conferir_repouso()
+        horas = [p.timestamp for _, p, _ in escuta.ouvir()]
+    agora = time.time()
+    assert min(horas) < agora - ATRASO + 600 and max(horas) > agora - 600, "o relógio não voltou: este teste não prova nada"
+    assert loja.resultado("a-00000") == ("concluido", None)
+
+
+def test_relogio_atrasado_no_monolito_nao_muda_nada(tmp_path, relogio):
+    ambiente, voltar = relogio
+    dados = tmp_path / "dados"
+    monolito_farto(dados)
+    programa = Programa(APP, "--dados", dados, *MUITOS, "--paralelos", 4, url=SEM_BROKER, ambiente=ambiente)
+    try:
+        esperar_pedidos(dados)
+        voltar()
+        with closing(sqlite3.connect(dados / "monolito" / "pedidos.db")) as banco:
+            feitos = banco.execute("SELECT count(*) FROM pedidos").fetchone()[0]
+        esperar_pedidos(dados, feitos + 50)
+        programa.interromper()
+        assert programa.fim() == 130 and programa.disse("em dúvida: 0") and not programa.disse("FALHOU"), programa.texto
+    finally:
+        programa.matar()
+    assert rodar("monolito/app.py", "--dados", dados, "--id", "p-1", "--cair-em", "depois-da-decisao", ambiente=ambiente).fim() < 0
+    depois = rodar("monolito/app.py", "--dados", dados, "--id", "p-2", ambiente=ambiente)
+    assert depois.fim() == 0 and depois.disse("o log tem CONFIRMAR") and depois.disse("em dúvida: 0"), depois.texto
+
+
+def test_a_hora_do_dia_so_e_lida_para_carimbar_mensagens():
+    achados = set()
+    for fonte in [*(RAIZ / "monolito").glob("*.py"), *(RAIZ / "microsservicos").glob("*.py"), RAIZ / "orquestracao.py"]:
+        for no in ast.walk(ast.parse(fonte.read_text(encoding="utf-8"))):
+            if isinstance(no, ast.Attribute) and (ast.unparse(no) in ("time.time", "time.time_ns") or no.attr in ("now", "utcnow", "today")):
+                achados.add(fonte.name)
+            if isinstance(no, (ast.Import, ast.ImportFrom)) and "datetime" in ast.unparse(no):
+                achados.add(fonte.name)
+    assert achados == {"mensageria.py"}
+
+
+# --- o broker no limite, e quem não é broker ---
+
+ALARMES = {"memória": (("set_vm_memory_high_watermark", "0.0001"), ("set_vm_memory_high_watermark", "0.4")),
+           "disco": (("set_disk_free_limit", str(9 * 10 ** 14)), ("set_disk_free_limit", "50MB"))}
+
+
+@pytest.mark.parametrize("qual", ["memória", pytest.param("disco", marks=pytest.mark.longo)])
+def test_broker_no_limite_bloqueia_e_tudo_anda_quando_ele_se_alivia(broker, loja, qual):
+    limitar, aliviar = ALARMES[qual]
+    loja.repor()
+    loja.enviar(*mistura(400, "a"))
+    loja.iniciar("pedidos", "estoque")
+    esperar(lambda: loja.profundidade("pagamentos") == 200 + 100, que="a fila de pagamentos")
+    try:
+        rabbitmqctl(broker, *limitar)
+        loja.iniciar("pagamentos", "envio")
+        loja.enviar(*mistura(400, "b"))
+        for nome in ("pedidos", "pagamentos"):
+            loja.programas[nome][0].esperar_dizer("não aceita publicações agora (memória ou disco no limite)", 10)
+        assert loja.pendentes() >= 700 and all(loja.programas[nome][0].vivo() for nome in SERVICOS)
+        if qual == "disco":  # o bastante para a conexão bloqueada ser desfeita e refeita, sem outra palavra
+            esperar(lambda: conexoes_novas(broker, loja) > 0, 40, "uma conexão desfeita")
+    finally:
+        rabbitmqctl(broker, *aliviar)
+    loja.programas["pedidos"][0].esperar_dizer("voltou a aceitar publicações")
+    loja.conferir_repouso()
+    for nome in SERVICOS:
+        [programa] = loja.programas[nome]
+        assert programa.texto.count("não aceita publicações") <= 1 and programa.texto.count(": pronto") == 1, programa.texto
+        programa.limpo()
+
+
+def conexoes_novas(broker, loja) -> int:
+    """Quantos serviços já largaram a primeira conexão com o broker: o processo abriu outra porta."""
+    if not hasattr(loja, "portas"):
+        loja.portas = portas_dos_clientes(broker, loja)
+    return len(loja.portas - portas_dos_clientes(broker, loja))
+
+
+def portas_dos_clientes(broker, loja) -> set:
+    vhost = loja.url.rsplit("/", 1)[1]
+    linhas = rabbitmqctl(broker, "list_connections", "--no-table-headers", "vhost", "peer_port", "client_properties").splitlines()
+    return {linha.split()[1] for linha in linhas if linha.startswith(vhost) and "loja: " in linha}
+
+
+@pytest.mark.longo
+def test_porta_de_um_programa_mudo_e_dita_pelo_lancador_e_o_servico_insiste(tmp_path):
+    """Aceita a ligação e nunca responde: nem é um RabbitMQ, nem há como ligar um ali."""
+    with socket.create_server(("127.0.0.1", 0)) as mudo:
+        url = f"amqp://guest:guest@127.0.0.1:{mudo.getsockname()[1]}/"
+        recusado = rodar("orquestracao.py", "--dados", tmp_path / "dados", url=url, prazo=40)
+        assert recusado.fim() == 2 and recusado.disse("está ocupada por outro programa"), recusado.texto
+        recusado.limpo()
+        insiste = Programa(RAIZ / SERVICO, "--dados", tmp_path / "dados", url=url)
+        try:
+            insiste.esperar_dizer("não responde").interromper()
+            assert insiste.fim(15) == 0
+            insiste.limpo()
+        finally:
+            insiste.matar()

@@ -1,0 +1,423 @@
+"""Ninguém entra: rede, senhas, certificados, arquivos, e o que uma mensagem poderia mandar fazer."""
+
+from __future__ import annotations
+
+import ast
+import os
+import random
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import RAIZ, carregar, conferir_que_acabou, processos_do_no
+from test_no_privado import LOCAL, escutas, precisa_de_proc
+from venenos import Veneno, escrever, ler_mortas, perfeita, publicar, venenos
+from verbos import M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, rodar
+
+SENHA = "segredo@da:loja/100%"
+SENHA_NA_URL = "segredo%40da%3Aloja%2F100%25"
+FONTES = [*sorted((RAIZ / "monolito").glob("*.py")), *sorted((RAIZ / "microsservicos").glob("*.py")), RAIZ / "orquestracao.py"]
+
+
+def sem_senha(texto: str) -> None:
+    assert "segredo" not in texto, f"a senha apareceu:\n{texto}"
+
+
+def como_outro_usuario(*comando) -> subprocess.CompletedProcess:
+    """Roda um comando como `nobody`; só o root pode trocar de usuário."""
+    return subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *map(str, comando)], capture_output=True)
+
+
+# --- certificados ---
+
+OPENSSL = """
+[req]
+distinguished_name = nome
+prompt = no
+[nome]
+CN = teste
+[ca]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[servidor]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature, keyEncipherment
+extendedKeyUsage = serverAuth
+subjectAltName = DNS:localhost
+authorityKeyIdentifier = keyid
+"""
+
+
+def openssl(pasta: Path, *argumentos) -> None:
+    pronto = subprocess.run(["openssl", *map(str, argumentos)], cwd=pasta, capture_output=True, text=True)
+    assert pronto.returncode == 0, pronto.stderr
+
+
+def certificar(pasta: Path) -> None:
+    """Duas autoridades (ca.pem, a boa; alheia.pem) e um servidor, certificado pela boa só como `localhost`."""
+    (pasta / "openssl.cnf").write_text(OPENSSL)
+    for nome in ("ca", "alheia"):
+        openssl(pasta, "req", "-x509", "-config", "openssl.cnf", "-extensions", "ca", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                "-subj", f"/CN={nome}", "-keyout", f"{nome}.key", "-out", f"{nome}.pem")
+    openssl(pasta, "req", "-new", "-config", "openssl.cnf", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
+            "-keyout", "servidor.key", "-out", "servidor.csr")
+    openssl(pasta, "x509", "-req", "-in", "servidor.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-extfile", "openssl.cnf", "-extensions", "servidor", "-out", "servidor.pem")
+
+
+@pytest.fixture(scope="module")
+def no_tls(tmp_path_factory):
+    """Um nó privado com uma segunda porta, de TLS, e uma senha cheia de sinais."""
+    if not shutil.which("openssl"):
+        pytest.skip("falta o comando openssl, que faz os certificados deste teste")
+    pasta = tmp_path_factory.mktemp("tls")
+    certificar(pasta)
+    livre = carregar("microsservicos", "instalacao").porta_livre
+    porta_tls = livre()
+    no = carregar("microsservicos", "no").NoPrivado(
+        pasta / "dados" / "rabbitmq", livre(), "professora", SENHA, vhosts=["grandes"], pagina=False, configuracao_extra={
+            "listeners.ssl.loja": f"127.0.0.1:{porta_tls}", "ssl_options.cacertfile": pasta / "ca.pem",
+            "ssl_options.certfile": pasta / "servidor.pem", "ssl_options.keyfile": pasta / "servidor.key",
+            "ssl_options.verify": "verify_none", "ssl_options.fail_if_no_peer_cert": "false", "max_message_size": 16 * 1024 * 1024})
+    no.certificados, no.porta_tls = pasta, porta_tls
+    no.iniciar()
+    yield no
+    no.parar()
+    conferir_que_acabou(no)
+
+
+def url_tls(no, maquina: str = "localhost", vhost: str = "%2F") -> str:
+    return f"amqps://professora:{SENHA_NA_URL}@{maquina}:{no.porta_tls}/{vhost}"
+
+
+def confiando_em(no, ca: str) -> dict:
+    return {"SSL_CERT_FILE": str(no.certificados / f"{ca}.pem"), "SSL_CERT_DIR": os.devnull}
+
+
+@precisa_de_proc
+def test_amqps_com_a_autoridade_certa_funciona_e_a_senha_nao_aparece_em_lugar_nenhum(no_tls, tmp_path):
+    """A saga inteira por TLS. Enquanto ela anda, olha a linha de comando de todo processo da máquina."""
+    dados, vistas = tmp_path / "dados", set()
+    lancador = Programa(RAIZ / "orquestracao.py", "--dados", dados, "--cenario", "todos", "--ate-concluir",
+                        url=url_tls(no_tls), ambiente=confiando_em(no_tls, "ca"))
+    while lancador.vivo():
+        for processo in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                vistas.add(processo.read_bytes())
+            except OSError:
+                continue  # terminou
+        time.sleep(0.1)
+    assert lancador.fim() == 0, lancador.texto
+    assert lancador.disse("em dúvida: 0") and f"localhost:{no_tls.porta_tls}" in lancador.texto
+    assert any(b"servico_pagamentos.py" in linha for linha in vistas), "os serviços foram vistos na lista de processos"
+    assert not [linha for linha in vistas if SENHA.encode() in linha or SENHA_NA_URL.encode() in linha]
+    sem_senha(lancador.texto)
+    assert not (dados / "rabbitmq").exists(), "um endereço amqps:// não é motivo para ligar um nó privado"
+    for arquivo in [*dados.rglob("*"), *no_tls.pasta.rglob("*")]:
+        if arquivo.is_file():
+            assert SENHA.encode() not in arquivo.read_bytes() and SENHA_NA_URL.encode() not in arquivo.read_bytes(), arquivo
+
+
+@pytest.mark.parametrize("programa", ["orquestracao.py", "microsservicos/servico_estoque.py", "microsservicos/mortas.py"])
+@pytest.mark.parametrize("ca, maquina", [("alheia", "localhost"), ("ca", "127.0.0.1")], ids=["autoridade-desconhecida", "nome-errado"])
+def test_certificado_que_nao_confere_e_uma_linha_e_nenhuma_conexao(no_tls, tmp_path, programa, ca, maquina):
+    antes = len(no_tls.registro.read_bytes())
+    dados = [] if programa.endswith("mortas.py") else ["--dados", tmp_path / "dados"]
+    recusado = rodar(programa, *dados, url=url_tls(no_tls, maquina), ambiente=confiando_em(no_tls, ca))
+    linhas = [linha for linha in recusado.linhas if "Só inicia e vigia" not in linha]
+    assert recusado.fim() == 2 and len(linhas) == 1, recusado.texto
+    assert "certificado" in linhas[0] and "SSL_CERT_FILE" in linhas[0]
+    recusado.limpo()
+    sem_senha(recusado.texto)
+    registro = no_tls.registro.read_bytes()[antes:]
+    assert b"accepting AMQP connection" not in registro and b"authenticated" not in registro
+    assert not (tmp_path / "dados" / "rabbitmq").exists()
+
+
+def test_tls_na_porta_errada_e_uma_linha(no_tls, tmp_path):
+    for url in (f"amqps://professora:{SENHA_NA_URL}@localhost:{no_tls.porta}/", f"amqp://professora:{SENHA_NA_URL}@localhost:{no_tls.porta_tls}/"):
+        recusado = rodar("microsservicos/mortas.py", url=url, ambiente=confiando_em(no_tls, "ca"))
+        assert recusado.fim() != 0 and len(recusado.linhas) == 1, recusado.texto
+        sem_senha(recusado.texto)
+
+
+def test_nada_no_programa_desliga_a_verificacao():
+    for fonte in FONTES:
+        texto = fonte.read_text(encoding="utf-8")
+        for proibido in ("CERT_NONE", "CERT_OPTIONAL", "check_hostname", "_create_unverified_context", "verify_mode", "SSLContext("):
+            assert proibido not in texto, f"{fonte.name}: {proibido}"
+
+
+def test_conexao_segura_que_cai_vale_uma_nova_tentativa():
+    """Um broker que morre no meio da conversa não é um certificado errado: o serviço não desiste dele."""
+    import ssl
+    explicar, BrokerFora = M.erros.explicar, M.erros.BrokerFora
+    assert isinstance(explicar(ssl.SSLEOFError(8, "EOF occurred"), "x"), BrokerFora)
+    assert isinstance(explicar(ssl.SSLZeroReturnError(6, "closed"), "x"), BrokerFora)
+    errado = explicar(ssl.SSLCertVerificationError(1, "certificate verify failed"), "x")
+    assert not isinstance(errado, BrokerFora) and errado.codigo == 2
+
+
+def test_cinco_megabytes_por_mensagem_onde_o_broker_os_aceita(no_tls, tmp_path):
+    """Num broker sem o limite do nó privado: o lote de gigantes vai inteiro para as mortas, e o pedido bom passa."""
+    loja = Loja(tmp_path / "dados", url_tls(no_tls, vhost="grandes").replace("amqps", "amqp").replace(str(no_tls.porta_tls), str(no_tls.porta)))
+    try:
+        dados, props = perfeita(random.Random(5), "estoque")
+        corpos = [bytes([65 + i]) * (i * 1024 * 1024) for i in range(1, 6)] * 2
+        publicar(loja.url, "estoque", [Veneno("", corpo, escrever(props)) for corpo in corpos])
+        loja.enviar(cenario("sucesso"))
+        loja.iniciar()
+        mortas = ler_mortas(loja.url, "estoque", len(corpos))
+        assert sorted(corpo for corpo, _ in mortas) == sorted(corpos)
+        loja.conferir_repouso(mortas=len(corpos))
+    finally:
+        loja.fechar()
+
+
+# --- a rede e os arquivos ---
+
+@precisa_de_proc
+def test_nada_escuta_fora_desta_maquina(no_tls):
+    """AMQP, AMQP seguro, epmd e distribuição: nenhum, nem visto por dentro nem tentado por fora.
+
+    (A página de administração é conferida em test_no_privado.py.)
+    """
+    abertas = escutas(processos_do_no(no_tls))
+    assert len({porta for _, porta in abertas}) == 4
+    assert [item for item in abertas if item[0] not in LOCAL] == []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sonda:
+        try:
+            sonda.connect(("192.0.2.1", 9))  # nada é enviado: só pergunta por que endereço se sairia
+            de_fora = sonda.getsockname()[0]
+        except OSError:
+            return  # a máquina não tem outro endereço
+    for _, porta in abertas:
+        with socket.socket() as intruso:
+            assert intruso.connect_ex((de_fora, porta)) != 0, f"{de_fora}:{porta} atende"
+
+
+def test_cookie_e_configuracao_sao_so_do_dono(no_tls):
+    for nome in (".erlang.cookie", "rabbitmq.conf", "definicoes.json", "no.json"):
+        assert stat.S_IMODE((no_tls.pasta / nome).stat().st_mode) == 0o600, nome
+    assert stat.S_IMODE(no_tls.pasta.stat().st_mode) == 0o700
+
+
+@pytest.fixture
+def dados_dos_dois(tmp_path):
+    """Uma pasta de dados usada pelas duas arquiteturas, criada com a máscara mais aberta que há."""
+    antes = os.umask(0)
+    try:
+        dados = tmp_path / "dados"
+        assert rodar("monolito/app.py", "--dados", dados).fim() == 0
+        assert rodar("orquestracao.py", "--dados", dados, "--estado").fim() == 0
+    finally:
+        os.umask(antes)
+    return dados
+
+
+def test_pastas_dos_bancos_sao_so_do_dono(dados_dos_dois):
+    """Há nomes, saldos e endereços de clientes nos bancos."""
+    for ala in ("monolito", "microsservicos"):
+        assert stat.S_IMODE((dados_dos_dois / ala).stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("setpriv"),
+                    reason="só o root pode experimentar ser outro usuário")
+def test_outro_usuario_da_maquina_nao_le_nada(dados_dos_dois, no_tls):
+    for pasta in (dados_dos_dois, *dados_dos_dois.parents, *no_tls.pasta.parents):  # o caminho até lá não é o que protege
+        if str(pasta).startswith(str(Path(dados_dos_dois).parents[1].parent)):
+            pasta.chmod(pasta.stat().st_mode | 0o055)
+    assert como_outro_usuario("ls", dados_dos_dois).returncode == 0
+    segredos = [dados_dos_dois / "monolito" / "pedidos.db", dados_dos_dois / "microsservicos" / "pagamentos.db",
+                no_tls.pasta / ".erlang.cookie", no_tls.registro]
+    for arquivo in segredos:
+        assert arquivo.exists() and como_outro_usuario("cat", arquivo).returncode != 0, arquivo
+
+
+# --- senhas ---
+
+MALFORMADAS = [
+    "amqp://ana:segredo@", "amqp://ana:segredo", "ana:segredo@localhost", "http://ana:segredo@localhost/", "amqp//ana:segredo@localhost",
+    "amqp://ana:segredo@[::1", "amqp://ana:segredo@[segredo]/", "amqp://ana:segredo@localhost:porta/", "amqp://ana:segredo@localhost:99999/",
+    "amqp://ana:segredo@localhost:0/", "amqp://ana:99/segredo@localhost:1/", "amqp://ana:12?segredo@localhost:1/", "amqp://ana:#segredo@localhost:1/",
+    "amqp://ana:1/segredo@localhost", "amqp://ana:seg,segredo@localhost/", "amqp://ana:1,segredo@localhost/", "amqp:ana:segredo@localhost",
+    "amqp://ana:segredo@127.0.0.1:1/?heartbeat=segredo", "amqp://ana:segredo@127.0.0.1:1/?ssl_options=segredo", "amqp://ana:segredo@/",
+    "amqp://ana:segredo@127.0.0.1:1/?retry_delay=segredo&x=segredo", "amqp://ana:segredo@127.0.0.1:1/?locale=segredo", "amqp:///segredo",
+    "amqp://ana:segredo @localhost:1/", "amqp://ana:segredo\x1b[2J@localhost:1/", "amqp://ana:segredo\n@127.0.0.1:1/", ",", " ", "segredo",
+    "amqp://ana:segredo@127.0.0.1:1/", "amqp://ana:%E0%FFsegredo@127.0.0.1:1/", "amqp://ana:segredo@127.0.0.1:1/" + "v" * 300,
+    "amqp://" + "a" * 300 + ":segredo@127.0.0.1:1/", "amqp://ana:segredo@nao.existe.invalid:1/", "amqp://ana@segredo@127.0.0.1:1/",
+    "amqps://ana:segredo@127.0.0.1:1/", "amqp://ana:segredo@127.0.0.1:1/,amqp://bia:segredo@127.0.0.1:2/",
+]
+
+
+@pytest.mark.parametrize("url", MALFORMADAS, ids=range(len(MALFORMADAS)))
+def test_endereco_ruim_com_senha_e_uma_linha_sem_a_senha(url, monkeypatch):
+    fechada = SEM_BROKER.rsplit(":", 1)[1]  # uma porta em que ninguém escuta
+    monkeypatch.setenv("RABBITMQ_URL", url.replace(":1/", f":{fechada}"))
+    with pytest.raises(M.falha.Falha) as falha:
+        M.conexao.conectar("teste")
+    texto = str(falha.value)
+    sem_senha(texto)
+    sem_senha(repr(falha.value.__cause__))
+    assert falha.value.__suppress_context__ or falha.value.__context__ is None
+    assert "RABBITMQ_URL" in texto or "não responde" in texto, texto
+
+
+@pytest.mark.parametrize("programa", ["orquestracao.py", "microsservicos/servico_pedidos.py", "microsservicos/mortas.py"])
+def test_endereco_ruim_pela_linha_de_comando(programa, tmp_path):
+    for url in ("amqp://ana:99/segredo@localhost:1/", "amqp://ana:segredo@localhost:porta/", "ana:segredo@localhost", ""):
+        dados = [] if programa.endswith("mortas.py") else ["--dados", tmp_path / "dados"]
+        recusado = rodar(programa, *dados, url=url)
+        linhas = [linha for linha in recusado.linhas if "Só inicia e vigia" not in linha and " está pendente" not in linha]
+        assert recusado.fim() == 2 and len(linhas) == 1 and "RABBITMQ_URL" in linhas[0], recusado.texto
+        recusado.limpo()
+        sem_senha(recusado.texto)
+
+
+def test_senha_errada_e_vhost_ausente_nao_mostram_a_senha(no_tls):
+    for url in (f"amqp://professora:segredo-errado@127.0.0.1:{no_tls.porta}/", f"amqp://professora:{SENHA_NA_URL}@127.0.0.1:{no_tls.porta}/ausente"):
+        recusado = rodar("microsservicos/mortas.py", url=url)
+        assert recusado.fim() == 2 and len(recusado.linhas) == 1 and "RABBITMQ_URL" in recusado.texto, recusado.texto
+        sem_senha(recusado.texto)
+
+
+# --- o que uma mensagem poderia mandar fazer ---
+
+# O que o interpretador avisa quando algo é aberto, executado, importado ou conectado (PEP 578).
+PERIGOS = ("open", "os.", "subprocess.", "shutil.", "socket.", "exec", "compile", "import", "pickle.", "marshal.", "ctypes.", "sqlite3.connect")
+vigia: dict = {"ligado": False, "vistos": []}
+
+
+def _vigiar(evento: str, argumentos: tuple) -> None:
+    if vigia["ligado"] and evento.startswith(PERIGOS):
+        vigia["vistos"].append((evento, str(argumentos)[:200]))
+
+
+def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
+    """Dois mil venenos pelo caminho que percorrem num serviço, sob a vigilância do próprio Python."""
+    caixas = M.caixas
+    sys.addaudithook(_vigiar)  # não há como tirá-lo: desliga-se ao fim
+    bancos = {nome: M.banco.abrir(Path(":memory:"), M.caixas.TABELAS) for nome in SERVICOS}
+    for ligado, quantos in ((False, 100), (True, 500)):  # na primeira volta, o Python ainda importa o que usa
+        doses = {nome: venenos(nome, quantos, 7) for nome in SERVICOS}
+        vigia["ligado"] = ligado
+        try:
+            for nome, banco in bancos.items():
+                for dose in doses[nome]:
+                    props = M.conexao.Propriedades()
+                    props.decode(dose.propriedades)
+                    lidas = M.canal.em_dicionario(props)
+                    with pytest.raises(M.coreografia.MensagemInvalida):
+                        M.coreografia.entender(nome, dose.corpo, lidas)
+                    caixas.guardar_falha(banco, None, dose.corpo, lidas, "motivo", 0)
+                    mortas = caixas.a_enterrar(banco, 10)
+                    for _, corpo, texto, motivo in mortas:
+                        M.canal.refazer(caixas.ler_propriedades(texto), motivo).encode()
+                    caixas.enterradas(banco, mortas)
+        finally:
+            vigia["ligado"] = False
+    assert vigia["vistos"] == []
+
+
+# Tudo o que, no programa, roda outro programa ou monta SQL com um texto que não é fixo; e por que pode.
+PERMITIDOS = {
+    "executa": {
+        ("processo.py", "iniciar"): "o lançador inicia os quatro serviços: o comando é o Python e um arquivo do projeto",
+        ("instalacao.py", "localizar_epmd"): "pergunta ao Erlang onde ele está; nada vem de fora",
+        ("instalacao.py", "ligar_epmd"): "liga o epmd do nó privado; a porta é um número",
+        ("instalacao.py", "comando_do_processo"): "o ps, onde não há /proc; o pid é um número",
+        ("no_privado.py", "_lancar"): "liga o rabbitmq-server instalado; a ficha é sorteada aqui",
+        ("tela.py", "preparar_saida"): "um comando vazio, só no Windows, que liga as cores do terminal",
+    },
+    "sql": {
+        ("banco.py", "abrir"): "um PRAGMA não aceita parâmetros; o valor é uma constante do arquivo",
+        ("banco.py", "_criar"): "as tabelas são constantes de cada serviço; a versão é uma constante",
+        ("banco.py", "sozinho"): "um PRAGMA não aceita parâmetros; o valor é uma constante do arquivo",
+        ("caixas.py", "enterradas"): "só a quantidade de interrogações muda; os valores vão como parâmetros",
+        ("rastro.py", "_onde"): "o nome do banco vem da tabela da coreografia",
+        ("rastro.py", "_um"): "recebe a consulta de onde_espera e de _onde: só o nome do banco muda, e vem da coreografia",
+        ("rastro.py", "parado_ha"): "o nome do banco vem da tupla SERVICOS",
+        ("veredito.py", "abrir_leitura"): "o nome do banco vem da tupla DONOS; o arquivo vai como parâmetro",
+        ("veredito.py", "_olhar"): "as consultas são as constantes de PROMESSAS; o nome do banco vem da tupla DONOS",
+    },
+}
+MODULOS_PROIBIDOS = {"pickle", "marshal", "shelve", "dbm", "copyreg", "code", "codeop", "ctypes", "cffi", "xml", "yaml", "pty", "telnetlib",
+                     "ftplib", "http", "urllib.request", "smtplib", "webbrowser", "importlib", "runpy", "imp"}
+FUNCOES_PROIBIDAS = {"eval", "exec", "compile", "__import__", "breakpoint"}
+QUE_EXECUTAM = {"system", "popen", "startfile", "Popen", "run", "call", "check_call", "check_output", "getoutput", "getstatusoutput"}
+
+
+class Inspetor(ast.NodeVisitor):
+    """Anota o que um arquivo faz de perigoso, e em que função."""
+
+    def __init__(self, fonte: Path):
+        self.nome, self.funcoes, self.achados = fonte.name, ["<módulo>"], []
+        self.visit(ast.parse(fonte.read_text(encoding="utf-8")))
+
+    def anotar(self, que: str, no: ast.AST) -> None:
+        self.achados.append((que, (self.nome, self.funcoes[-1]), no.lineno))
+
+    def visit_FunctionDef(self, no):
+        self.funcoes.append(no.name)
+        self.generic_visit(no)
+        self.funcoes.pop()
+
+    def visit_Import(self, no):
+        for apelido in no.names:
+            if apelido.name in MODULOS_PROIBIDOS or apelido.name.split(".")[0] in MODULOS_PROIBIDOS:
+                self.anotar(f"importa {apelido.name}", no)
+
+    def visit_ImportFrom(self, no):
+        if no.module in MODULOS_PROIBIDOS or (no.module or "").split(".")[0] in MODULOS_PROIBIDOS:
+            self.anotar(f"importa {no.module}", no)
+        if no.module in ("subprocess", "os"):
+            self.anotar(f"importa nomes soltos de {no.module}", no)
+
+    def visit_Call(self, no):
+        funcao = no.func
+        nome = funcao.id if isinstance(funcao, ast.Name) else funcao.attr if isinstance(funcao, ast.Attribute) else ""
+        de = funcao.value.id if isinstance(funcao, ast.Attribute) and isinstance(funcao.value, ast.Name) else ""
+        if isinstance(funcao, ast.Name) and nome in FUNCOES_PROIBIDAS:
+            self.anotar(f"chama {nome}", no)
+        if de in ("os", "subprocess") and (nome in QUE_EXECUTAM or nome.startswith(("exec", "spawn", "posix_spawn"))):
+            self.anotar("executa", no)
+        if any(chave.arg == "shell" for chave in no.keywords):
+            self.anotar("usa shell=", no)
+        if nome in ("execute", "executemany", "executescript") and no.args and not texto_fixo(no.args[0]):
+            self.anotar("sql", no)
+        self.generic_visit(no)
+
+
+def texto_fixo(no: ast.AST) -> bool:
+    """Se a expressão é um texto escrito no programa: um literal, uma soma deles, ou uma escolha entre dois."""
+    if isinstance(no, ast.BinOp) and isinstance(no.op, ast.Add):
+        return texto_fixo(no.left) and texto_fixo(no.right)
+    if isinstance(no, ast.IfExp):
+        return texto_fixo(no.body) and texto_fixo(no.orelse)
+    return isinstance(no, ast.Constant) and isinstance(no.value, str)
+
+
+def test_o_programa_nao_executa_nem_monta_sql_com_o_que_vem_de_fora():
+    achados = [achado for fonte in FONTES for achado in Inspetor(fonte).achados]
+    proibidos = [(que, *onde, linha) for que, onde, linha in achados if onde not in PERMITIDOS.get(que, {})]
+    assert not proibidos, proibidos
+    usados = {(que, onde) for que, onde, _ in achados}
+    sobras = [(que, onde) for que, lista in PERMITIDOS.items() for onde in lista if (que, onde) not in usados]
+    assert not sobras, f"permissões que ninguém usa mais: {sobras}"
+
+
+def test_quem_trata_mensagens_nao_abre_arquivos():
+    """Nos arquivos por onde uma mensagem passa não há open, Path nem subprocess que ela pudesse dirigir."""
+    caminho = ("coreografia.py", "propriedades.py", "conexao.py", "filas.py", "mensageria.py", "caixas.py", "tropecos.py", "observador.py",
+               *(f"servico_{nome}.py" for nome in SERVICOS))
+    for nome in caminho:
+        arvore = ast.parse((RAIZ / "microsservicos" / nome).read_text(encoding="utf-8"))
+        nomes = {no.id for no in ast.walk(arvore) if isinstance(no, ast.Name)} | {no.attr for no in ast.walk(arvore) if isinstance(no, ast.Attribute)}
+        assert not nomes & {"open", "Path", "subprocess", "read_text", "read_bytes", "write_text", "write_bytes", "unlink"}, nome

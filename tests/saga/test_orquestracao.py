@@ -1,0 +1,447 @@
+"""O lançador, como uma pessoa o usa: a linha de comando inteira, o que a tela diz, o status de saída."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, suppress
+
+import pytest
+
+from conftest import RAIZ, carregar, esperar
+from terminal import Terminal
+from verbos import (CENARIOS, INICIAL, M, MICROSSERVICOS, SEM_BROKER, SERVICOS, Loja, Programa, cenario, existe, filhos,  # noqa: F401
+                    linhas_largas, mistura, pedido, processos_dos_dados, rodar, total)
+
+ORQUESTRACAO = RAIZ / "orquestracao.py"
+
+
+@pytest.fixture
+def dados(tmp_path):
+    """Uma pasta de dados com espaço e acento no nome, que ainda não existe."""
+    pasta = tmp_path / "minha lojá"
+    yield pasta
+    for pid in processos_dos_dados(pasta):
+        os.kill(pid, signal.SIGKILL)
+
+
+def orquestrar(url, dados, *argumentos, **opcoes) -> Programa:
+    """Inicia o lançador, e não espera por ele."""
+    return Programa(ORQUESTRACAO, "--dados", dados, *argumentos, url=url, **opcoes)
+
+
+def concluir(url, dados, *argumentos, status: int = 0, **opcoes) -> Programa:
+    """Roda com --ate-concluir até o fim; confere o status, a limpeza da tela e que nada ficou rodando."""
+    programa = orquestrar(url, dados, "--ate-concluir", *argumentos, **opcoes)
+    assert programa.fim() == status, programa.texto
+    programa.limpo()
+    largas = linhas_largas(programa.texto.replace(str(dados), "dados"))  # o caminho é de quem o escolheu
+    assert status or not largas, largas
+    assert processos_dos_dados(dados) == []
+    return programa
+
+
+def estado(dados) -> dict:
+    """O que --estado mostra; sem broker nenhum ao alcance."""
+    programa = rodar("orquestracao.py", "--estado", "--dados", dados, url=SEM_BROKER)
+    assert programa.fim() == 0, programa.texto
+    return json.loads(programa.texto)
+
+
+def esperado(*pedidos: dict) -> dict:
+    """O estado final destes pedidos dos cenários, feitos um depois do outro."""
+    fim = {"clientes": dict(INICIAL["clientes"]), "produtos": dict(INICIAL["produtos"]), "envios": {}, "pedidos": {}}
+    for p in pedidos:
+        _, como, motivo = next(c for c in CENARIOS.values() if c[0] == (
+            p["cliente"], p["itens"][0]["produto"], p["itens"][0]["quantidade"], p["cep"]))
+        fim["pedidos"][p["pedido"]] = {"estado": como, "motivo": motivo, "total": total(p)}
+        if como == "concluido":
+            fim["clientes"][p["cliente"]] -= total(p)
+            fim["produtos"][p["itens"][0]["produto"]] -= p["itens"][0]["quantidade"]
+            fim["envios"][p["pedido"]] = "despachado"
+    return fim
+
+
+def arquivo(tmp_path, *linhas) -> str:
+    caminho = tmp_path / "pedidos.jsonl"
+    caminho.write_bytes(b"\n".join(linha if isinstance(linha, bytes) else json.dumps(linha).encode() for linha in linhas))
+    return str(caminho)
+
+
+# --- os cenários ---
+
+@pytest.mark.parametrize("nome", CENARIOS)
+def test_cenario_do_comando_ao_veredito(url, dados, nome):
+    programa = concluir(url, dados, "--cenario", nome, "--id", "p-1")
+    assert programa.linhas[0].startswith("Só inicia e vigia os serviços: a saga é coreografada")
+    assert [linha.split(":")[0] for linha in programa.linhas if ": pronto" in linha] == list(SERVICOS), "fora da ordem"
+    assert all(f"  {promessa:12} vale" in programa.texto for promessa in ("estoque", "dinheiro", "envio", "atomicidade", "término"))
+    assert programa.disse("em dúvida: 0") and not programa.disse("FALHOU")
+    assert programa.disse("pedido.concluido" if nome == "sucesso" else "pedido.cancelado")
+    assert estado(dados) == esperado(cenario(nome))
+
+
+def test_sem_opcao_nenhuma_e_o_cenario_sucesso(url, dados):
+    concluir(url, dados)
+    [fim] = estado(dados)["pedidos"].values()
+    assert fim == {"estado": "concluido", "motivo": None, "total": 10000}
+
+
+def test_todos_os_cenarios_na_ordem_e_o_estado_com_chaves_ordenadas(url, dados):
+    programa = concluir(url, dados, "--cenario", "todos", "--id", "t")
+    pedidos = [cenario(nome, f"t-{n}") for n, nome in enumerate(CENARIOS, 1)]
+    lido = rodar("orquestracao.py", "--estado", "--dados", dados, url=SEM_BROKER).texto
+    assert json.loads(lido) == esperado(*pedidos)
+    assert lido == json.dumps(json.loads(lido), sort_keys=True, indent=2, ensure_ascii=False)
+    desenho = [linha for linha in programa.linhas if linha.startswith("t-4")]
+    assert [linha for linha in desenho if "═" in linha] and [linha for linha in desenho if "◀" in linha], "a volta não se reconhece"
+
+
+def test_estado_antes_de_qualquer_pedido_sao_as_linhas_iniciais(dados):
+    assert estado(dados) == esperado()
+
+
+def test_pedido_de_cada_um_pela_linha_de_comando(url, dados):
+    concluir(url, dados, "--cliente", "carla", "--produto", "caneca", "--quantidade", 3, "--cep", "20040002", "--id", "meu")
+    fim = estado(dados)
+    assert fim["pedidos"] == {"meu": {"estado": "concluido", "motivo": None, "total": 7500}}
+    assert fim["clientes"]["carla"] == 92500 and fim["produtos"]["caneca"] == 47
+    with closing(sqlite3.connect(dados / "microsservicos" / "envio.db")) as banco:
+        assert banco.execute("SELECT * FROM envios").fetchall() == [("meu", "20040-002", "despachado")]
+
+
+def test_cinquenta_pedidos_esgotam_o_estoque_e_o_seguinte_e_recusado(url, dados):
+    programa = concluir(url, dados, "--pedidos", 60, "--id", "p")
+    fim = estado(dados)
+    assert sum(f["estado"] == "concluido" for f in fim["pedidos"].values()) == 50 and fim["produtos"]["livro"] == 0
+    assert fim["clientes"]["ana"] == 1000000 - 50 * 10000 and len(fim["pedidos"]) == 60
+    assert programa.disse("50  concluido") and programa.disse("10  cancelado: estoque insuficiente")
+    assert len(programa.linhas) < 40, "centenas de pedidos afogaram a tela"
+
+
+def test_o_mesmo_id_outra_vez_mostra_o_que_ja_ha(url, dados):
+    concluir(url, dados, "--id", "p-1")
+    programa = concluir(url, dados, "--id", "p-1", "--produto", "notebook", "--cliente", "carla")
+    assert programa.disse("concluido") and programa.disse("R$ 100,00")
+    assert estado(dados) == esperado(cenario("sucesso"))
+
+
+# --- um arquivo de pedidos ---
+
+@pytest.mark.parametrize("de_onde", ["arquivo", "entrada padrão"])
+def test_arquivo_com_pedidos_de_todo_tipo(url, dados, tmp_path, de_onde):
+    pedidos = mistura(40)
+    linhas = [*pedidos[:20], b"", b"   ", *pedidos[20:], pedidos[0]]  # brancos são pulados; o repetido não conta
+    caminho = arquivo(tmp_path, *linhas)
+    if de_onde == "arquivo":
+        concluir(url, dados, "--arquivo", caminho)
+    else:
+        concluir(url, dados, "--arquivo", "-", entrada=open(caminho).read())
+    assert estado(dados) == esperado(*pedidos)
+
+
+LINHAS_RUINS = {
+    "não é JSON": (b"{", "não é JSON"), "lista": ([1], "objeto"), "campo a mais": ({**pedido("x"), "cupom": 1}, "cupom"),
+    "sem cliente": ({"itens": [{"produto": "livro", "quantidade": 1}], "cep": "01310-100"}, "cliente"),
+    "sem cep": ({"cliente": "ana", "itens": [{"produto": "livro", "quantidade": 1}]}, "cep"),
+    "cep curto": (pedido("x", cep="0131"), "cep"), "cep numérico": (pedido("x", cep=1310100), "cep"),
+    "id com espaço": (pedido("a b"), "pedido"), "id longo": (pedido("a" * 65), "pedido"), "id nulo": ({**pedido("x"), "pedido": None}, "pedido"),
+    "cliente vazio": (pedido("x", ""), "cliente"), "cliente longo": (pedido("x", "a" * 65), "cliente"),
+    "itens vazios": ({**pedido("x"), "itens": []}, "itens"), "produto repetido": ({**pedido("x"), "itens": pedido("x")["itens"] * 2}, "itens"),
+    "51 itens": ({**pedido("x"), "itens": [{"produto": f"p{n}", "quantidade": 1} for n in range(51)]}, "itens"),
+    "quantidade zero": (pedido("x", quantidade=0), "quantidade"), "quantidade 1001": (pedido("x", quantidade=1001), "quantidade"),
+    "quantidade true": (pedido("x", quantidade=True), "quantidade"), "quantidade 1.0": (pedido("x", quantidade=1.0), "quantidade"),
+    "quantidade texto": (pedido("x", quantidade="2"), "quantidade"), "não é UTF-8": (b'{"cliente": "\xff"}', "UTF-8"),
+}
+
+
+@pytest.mark.parametrize("caso", LINHAS_RUINS)
+def test_linha_ruim_e_dita_com_o_numero_e_o_campo(tmp_path, caso):
+    linha, trecho = LINHAS_RUINS[caso]
+    with pytest.raises(M.falha.Falha) as falha:
+        M.loja.ler_arquivo(arquivo(tmp_path, pedido("bom-1"), b"", linha, pedido("bom-2")))
+    assert falha.value.codigo == 2 and "linha 3" in str(falha.value) and trecho in str(falha.value)
+
+
+@pytest.mark.parametrize("caso", ["não é JSON", "quantidade zero", "não é UTF-8"])
+def test_linha_ruim_nao_deixa_nada_ser_guardado_nem_enviado(dados, tmp_path, caso):
+    linha, trecho = LINHAS_RUINS[caso]
+    caminho = arquivo(tmp_path, pedido("bom-1"), b"", linha, pedido("bom-2"))
+    programa = rodar("orquestracao.py", "--dados", dados, "--arquivo", caminho, url=SEM_BROKER)
+    assert programa.fim() == 2 and len(programa.linhas) == 1, programa.texto
+    assert "linha 3" in programa.texto and trecho in programa.texto and caminho in programa.texto
+    assert not dados.exists(), "algo foi gravado"
+
+
+@pytest.mark.parametrize("script", ["orquestracao.py", "microsservicos/servico_pedidos.py"])
+def test_arquivo_que_nao_serve_e_dito_em_uma_linha(dados, tmp_path, script):
+    (tmp_path / "vazio").touch()
+    for caminho, trecho in ((tmp_path / "nada", "não existe"), (tmp_path, "pasta"), (tmp_path / "vazio", "nenhum pedido")):
+        programa = rodar(script, "--dados", dados, "--arquivo", caminho, url=SEM_BROKER)
+        assert programa.fim() == 2 and len(programa.linhas) == 1 and trecho in programa.texto, programa.texto
+    assert not dados.exists()
+
+
+def test_kill_9_nos_servicos_durante_um_arquivo_grande(url, dados, tmp_path):
+    """O lançador reinicia quem morre, e no fim o veredito vale."""
+    pedidos = mistura(600)
+    programa = orquestrar(url, dados, "--ate-concluir", "--arquivo", arquivo(tmp_path, *pedidos)).esperar_dizer("envio: pronto")
+    loja = Loja(dados, url)
+    loja.enviados = {p["pedido"]: p for p in pedidos}
+    esperar(lambda: loja.pendentes() > 100, que="os pedidos entrarem")
+    mortos = 0
+    while programa.vivo() and mortos < 8:
+        for pid in filhos(programa.pid)[:1 + mortos % 3]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                mortos += 1
+        esperar(lambda: len(filhos(programa.pid)) == 4 or not programa.vivo(), que="os serviços voltarem")
+    assert mortos >= 4 and programa.fim() == 0, programa.texto
+    assert programa.disse("morreu (sinal 9): inicio outro") and programa.disse("em dúvida: 0")
+    loja.conferir_contas()
+
+
+@pytest.mark.longo
+def test_dois_mil_pedidos_com_cada_servico_morto_varias_vezes(url, dados, tmp_path):
+    pedidos = mistura(2000)
+    programa = orquestrar(url, dados, "--ate-concluir", "--arquivo", arquivo(tmp_path, *pedidos)).esperar_dizer("envio: pronto")
+    loja = Loja(dados, url)
+    loja.enviados = {p["pedido"]: p for p in pedidos}
+    esperar(lambda: loja.pendentes() > 100, que="os pedidos entrarem")
+    mortos = 0
+    while programa.vivo() and loja.pendentes() > 20:
+        antes = loja.pendentes()
+        for pid in filhos(programa.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                mortos += 1
+        esperar(lambda: len(filhos(programa.pid)) == 4 or not programa.vivo(), que="os serviços voltarem")
+        esperar(lambda: loja.pendentes() < antes - 20 or not loja.pendentes(), que="um pouco de trabalho")
+    assert mortos >= 12 and programa.fim(120) == 0, programa.texto
+    loja.conferir_contas()
+
+
+# --- ficar ouvindo, e parar ---
+
+def ouvindo(url, dados, *argumentos, **opcoes) -> Programa:
+    return orquestrar(url, dados, *argumentos, **opcoes).esperar_dizer("Ouvindo; Ctrl-C encerra.")
+
+
+@pytest.mark.parametrize("sinal", ["Ctrl-C no terminal", "SIGINT", "SIGTERM"])
+def test_encerrar_e_quieto_rapido_e_nao_deixa_ninguem(url, dados, sinal):
+    programa = ouvindo(url, dados, "--id", "p-1")
+    servicos = filhos(programa.pid)
+    assert len(servicos) == 4
+    if sinal == "Ctrl-C no terminal":
+        os.killpg(programa.pid, signal.SIGINT)  # o terminal manda a todos os que estão nele
+    else:
+        programa.sinal(getattr(signal, sinal))
+    assert programa.fim(5) == 0 and programa.linhas[-1] == "tudo encerrado"
+    programa.limpo()
+    assert not any(existe(pid) for pid in servicos)
+    assert estado(dados) == esperado(cenario("sucesso"))
+
+
+def test_ctrl_c_no_meio_de_centenas_de_pedidos_nao_perde_nenhum(url, dados):
+    programa = orquestrar(url, dados, "--pedidos", 400, "--id", "p").esperar_dizer("envio: pronto")
+    esperar(lambda: len(estado(dados)["pedidos"]) == 400, que="os pedidos entrarem")
+    programa.interromper()
+    assert programa.fim(5) == 0
+    programa.limpo()
+    segundo = concluir(url, dados, "--sem-pedido")  # quem ficou pendente termina agora
+    assert segundo.disse("em dúvida: 0")
+    fim = estado(dados)
+    assert sum(f["estado"] == "concluido" for f in fim["pedidos"].values()) == 50 and fim["produtos"]["livro"] == 0
+
+
+def test_lancador_morto_leva_os_servicos_e_o_proximo_termina_o_trabalho(url, dados):
+    programa = orquestrar(url, dados, "--pedidos", 300, "--id", "p").esperar_dizer("envio: pronto")
+    servicos = filhos(programa.pid)
+    esperar(lambda: len(estado(dados)["pedidos"]) == 300, que="os pedidos entrarem")
+    programa.matar()
+    esperar(lambda: not any(existe(pid) for pid in servicos), 10, "os serviços saírem sozinhos")
+    concluir(url, dados, "--sem-pedido")
+
+
+def test_servico_que_morre_e_iniciado_de_novo_e_a_tela_diz(url, dados):
+    programa = ouvindo(url, dados, "--sem-pedido")
+    loja = Loja(dados, url)
+    for n, nome in enumerate(SERVICOS):
+        [pid] = [pid for pid in filhos(programa.pid) if f"servico_{nome}" in open(f"/proc/{pid}/cmdline").read()]
+        os.kill(pid, signal.SIGKILL)
+        programa.esperar_dizer(f"{nome} morreu (sinal 9): inicio outro")
+        esperar(lambda: sum(f"{nome}: pronto" in linha for linha in programa.linhas) == 2, que=f"{nome} voltar")
+        loja.enviar(cenario("sucesso", f"p-{n}"))
+        programa.esperar_dizer("pedido.concluido")
+    loja.conferir_repouso()
+    programa.interromper()
+    assert programa.fim(5) == 0
+
+
+def test_dois_lancadores_ao_mesmo_tempo_sobre_os_mesmos_dados(url, dados):
+    dois = [orquestrar(url, dados, "--ate-concluir", "--pedidos", 20, "--id", id) for id in ("a", "b")]
+    for programa in dois:
+        assert programa.fim() == 0, programa.texto
+        programa.limpo()
+    fim = estado(dados)
+    assert len(fim["pedidos"]) == 40 and fim["produtos"]["livro"] == 20
+    assert {f["estado"] for f in fim["pedidos"].values()} == {"concluido"}
+
+
+def test_sem_nada_a_fazer_ate_concluir_acaba_logo(url, dados):
+    assert concluir(url, dados, "--sem-pedido").disse("em dúvida: 0")
+
+
+def test_quando_um_servico_nao_consegue_diz_quem_espera_e_onde(url, dados):
+    loja = Loja(dados, url)
+    loja.quebrar("estoque", "reservas", "p-1")
+    programa = concluir(url, dados, "--id", "p-1", "--paciencia", 1, status=1)
+    assert programa.disse("nada se moveu por 1 s; 1 pedidos pendentes:")
+    assert programa.disse("p-1: pedido.criado falha em estoque") and programa.disse("em dúvida: 1")
+    assert programa.disse("FALHOU")
+    loja.consertar("estoque")
+    concluir(url, dados, "--sem-pedido")
+    assert estado(dados) == esperado(cenario("sucesso"))
+
+
+# --- recomeçar ---
+
+def test_limpar_volta_as_linhas_iniciais_e_esvazia_as_filas(url, dados):
+    concluir(url, dados, "--cenario", "todos")
+    loja = Loja(dados, url)
+    for fila in SERVICOS:
+        loja.publicar_crua(fila, b"lixo", exchange="")
+        loja.publicar_crua(f"{fila}.mortas", b"lixo", exchange="")
+    programa = concluir(url, dados, "--limpar", "--sim", "--id", "p-1")
+    assert programa.disse("linhas iniciais")
+    assert estado(dados) == esperado(cenario("sucesso"))
+    assert loja.profundidade(*SERVICOS, *(f"{fila}.mortas" for fila in SERVICOS)) == 0
+
+
+def test_limpar_e_recusado_enquanto_os_servicos_trabalham(url, dados):
+    programa = ouvindo(url, dados, "--id", "p-1")
+    for argumentos in (("--limpar", "--sim"), ("--limpar", "--sim", "--estado")):
+        segundo = orquestrar(url, dados, *argumentos)
+        assert segundo.fim() == 2 and segundo.disse("encerre-os"), segundo.texto
+    assert programa.vivo() and estado(dados) == esperado(cenario("sucesso"))
+    programa.interromper()
+    assert programa.fim(5) == 0
+
+
+def test_limpar_pergunta_a_quem_esta_num_terminal(url, dados):
+    concluir(url, dados, "--id", "p-1")
+    comando = [sys.executable, str(ORQUESTRACAO), "--dados", str(dados), "--limpar", "--estado"]
+    with Terminal(comando, url) as terminal:
+        terminal.esperar("[s/N]").digitar("\n")
+        assert terminal.fim() == 1
+    assert estado(dados) == esperado(cenario("sucesso")), "apagou sem licença"
+    with Terminal(comando, url) as terminal:
+        terminal.esperar("[s/N]").digitar("s\n")
+        assert terminal.fim() == 0
+    assert estado(dados) == esperado()
+
+
+# --- o terminal ---
+
+def test_num_terminal_ha_cores_e_NO_COLOR_as_tira(url, dados):
+    comando = [sys.executable, str(ORQUESTRACAO), "--dados", str(dados), "--ate-concluir", "--cenario", "todos"]
+    with Terminal(comando, url) as terminal:
+        assert terminal.fim() == 0 and "\x1b[" in terminal.texto
+    with Terminal(comando, url, NO_COLOR="1") as terminal:
+        assert terminal.fim() == 0 and "\x1b" not in terminal.texto
+        assert not linhas_largas(terminal.texto)
+
+
+def test_barra_de_progresso_num_terminal_cabe_nele_e_acaba_cheia(url, dados):
+    comando = [sys.executable, str(ORQUESTRACAO), "--dados", str(dados), "--ate-concluir", "--pedidos", "30"]
+    with Terminal(comando, url, NO_COLOR="1") as terminal:
+        assert terminal.fim() == 0
+        assert "30/30" in terminal.texto and "█" in terminal.texto and "\r" in terminal.texto
+        assert not linhas_largas(terminal.texto)
+
+
+@pytest.mark.parametrize("codificacao", ["ascii", "cp1252"])
+def test_saida_em_qualquer_codificacao(url, dados, codificacao):
+    programa = concluir(url, dados, "--cenario", "todos", ambiente={"PYTHONIOENCODING": codificacao})
+    assert programa.disse("Veredito") and programa.disse("em d")
+
+
+def test_quem_le_a_saida_vai_embora(url, dados):
+    """Um `| head -1`: o lançador acaba quieto, e não deixa ninguém para trás."""
+    lancador = subprocess.Popen([sys.executable, str(ORQUESTRACAO), "--dados", str(dados), "--ate-concluir"], cwd=RAIZ,
+                                env={**os.environ, "RABBITMQ_URL": url}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    lancador.stdout.readline()
+    lancador.stdout.close()
+    erros = lancador.stderr.read()
+    assert lancador.wait(30) == 0 and erros == b"", erros
+    assert processos_dos_dados(dados) == []
+
+
+# --- o que pode estar errado em volta ---
+
+def estragar(pasta, como: str) -> None:
+    pasta.mkdir(parents=True)
+    if como == "lixo":
+        (pasta / "estoque.db").write_bytes(b"isto nao e um banco de dados " * 100)
+    else:
+        with closing(sqlite3.connect(pasta / "estoque.db")) as banco:
+            banco.execute("CREATE TABLE produtos (de_outro_programa)")
+            banco.execute(f"PRAGMA user_version = {99 if como == 'de outra versão' else 0}")
+
+
+@pytest.mark.parametrize("como, trecho", [("lixo", "não é um banco"), ("de outra versão", "versão 99"), ("de outro programa", "de outro programa")])
+def test_banco_que_nao_serve_e_dito_e_so_limpar_o_substitui(url, dados, como, trecho):
+    estragar(dados / "microsservicos", como)
+    antes = (dados / "microsservicos" / "estoque.db").read_bytes()
+    for programa in (orquestrar(url, dados), Programa(MICROSSERVICOS / "servico_estoque.py", "--dados", dados, url=url),
+                     orquestrar(SEM_BROKER, dados, "--estado")):
+        assert programa.fim(15) == 2 and trecho in programa.texto and "estoque.db" in programa.texto, programa.texto
+        programa.limpo()
+    assert processos_dos_dados(dados) == []
+    assert (dados / "microsservicos" / "estoque.db").read_bytes() == antes, "mexeu num arquivo que não é seu"
+    if como != "de outro programa":
+        concluir(url, dados, "--limpar", "--sim", "--id", "p-1")
+        assert estado(dados) == esperado(cenario("sucesso"))
+
+
+def test_rabbitmq_de_outra_maquina_que_nao_responde_nao_liga_um_no_aqui(dados):
+    programa = orquestrar("amqp://guest:guest@192.0.2.1:5672/", dados)
+    assert programa.fim(30) == 2, programa.texto
+    assert "192.0.2.1" in programa.linhas[-1] or programa.disse("192.0.2.1:5672"), programa.texto
+    programa.limpo()
+    assert not (dados / "rabbitmq").exists()
+
+
+def test_sem_broker_liga_um_no_privado_conclui_e_o_desliga(dados):
+    """O primeiro comando do README, numa máquina em que nada está ligado."""
+    porta = carregar("microsservicos", "instalacao").porta_livre()
+    url = f"amqp://guest:guest@127.0.0.1:{porta}/"
+    programa = concluir(url, dados, "--id", "p-1")
+    assert programa.disse("inicio um nó privado") and programa.disse("página de administração: http://127.0.0.1:")
+    assert not carregar("microsservicos", "instalacao").responde("127.0.0.1", porta)
+    assert estado(dados) == esperado(cenario("sucesso"))
+
+
+@pytest.mark.longo
+def test_no_privado_morto_enquanto_se_ouve_volta_e_os_pedidos_continuam(dados):
+    porta = carregar("microsservicos", "instalacao").porta_livre()
+    url = f"amqp://guest:guest@127.0.0.1:{porta}/"
+    programa = ouvindo(url, dados, "--id", "p-1")
+    no = carregar("microsservicos", "no").NoPrivado(dados / "rabbitmq", porta)
+    assert no.vivo()
+    try:
+        no.matar()
+        programa.esperar_dizer("o nó privado do RabbitMQ morreu: inicio de novo")
+        loja = Loja(dados, url)
+        loja.enviados["p-1"] = cenario("sucesso")
+        loja.enviar(*mistura(40, "q"))
+        loja.esperar_finais(90)
+        loja.conferir_contas()
+        programa.interromper()
+        assert programa.fim(40) == 0 and not no.responde(), programa.texto
+    finally:
+        no.matar()

@@ -1,0 +1,280 @@
+"""Quedas: kill -9 em cada instante com centenas de pedidos na fila, cópias, conexões e filas perdidas, broker morto.
+
+Com a fila vazia um teste de queda não prova nada: aqui cada morte encontra centenas de
+pedidos pelo caminho, e metade deles precisa ser compensada.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+
+import pika
+import pytest
+
+from cluster import rabbitmqctl
+from conftest import RAIZ, esperar
+from morrer_em import PONTOS
+from test_saga import novo_id
+from verbos import (M, MODULOS, SERVICOS, Escuta, Loja, Programa, cenario, loja_aberta,  # noqa: F401
+                    loja_do_arquivo, mistura)
+
+
+def acumular(loja: Loja, nome: str, quantos: int) -> None:
+    """Deixa o serviço morto, com centenas de mensagens na fila dele."""
+    if nome == "pedidos":  # é ele quem abre as sagas: primeiro abre, depois morre
+        loja.suspender("estoque")
+        loja.enviar(*mistura(quantos, novo_id()))
+        esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida LIMIT 1"), que="as sagas abertas")
+        loja.matar("pedidos")
+        loja.continuar("estoque")
+    else:
+        loja.matar(nome)
+        loja.enviar(*mistura(quantos, novo_id()))
+    esperar(lambda: loja.profundidade(nome) >= quantos // 2, que=f"a fila de {nome} encher")
+
+
+def morrer(loja: Loja, nome: str, ponto: str, vez: int) -> bool:
+    """Roda o serviço até ele morrer no ponto; False se ele deu conta de tudo antes disso."""
+    opcoes = ["--sem-pedido"] if nome == "pedidos" else []
+    programa = Programa(RAIZ / "tests" / "apoio" / "morrer_em.py", nome, ponto, vez, "--dados", loja.dados, "--sem-eventos", *opcoes, url=loja.url)
+    esperar(lambda: not programa.vivo() or not loja.pendentes(), 60, f"{nome} morrer em {ponto}")
+    if programa.vivo():
+        programa.matar()
+        return False
+    assert programa.fim() == -signal.SIGKILL, programa.texto
+    return True
+
+
+# --- em cada ponto do caminho de um evento ---
+
+@pytest.mark.parametrize("ponto", PONTOS)
+def test_morte_no_ponto_nao_perde_nem_repete(loja_aberta, ponto):
+    for nome in SERVICOS:
+        acumular(loja_aberta, nome, 400)
+        for vez in ((1, 150) if ponto == "no-meio-do-lote" else (1,)):
+            assert morrer(loja_aberta, nome, ponto, vez), f"{nome} não passou por {ponto}"
+        loja_aberta.iniciar(nome)
+        loja_aberta.esperar_finais()
+    loja_aberta.conferir_repouso()
+
+
+@pytest.mark.longo
+@pytest.mark.parametrize("nome", SERVICOS)
+def test_morte_em_qualquer_linha_nao_perde_nem_repete(loja_aberta, nome):
+    """Trinta instantes por serviço, escolhidos entre todas as linhas que ele executa com um lote em mãos."""
+    acaso = random.Random(nome)
+    mortes = 0
+    for _ in range(30):
+        acumular(loja_aberta, nome, 100)
+        mortes += morrer(loja_aberta, nome, "linha", acaso.randrange(1, acaso.choice([100, 3000, 30000])))
+        loja_aberta.iniciar(nome)
+        loja_aberta.esperar_finais()
+        loja_aberta.conferir_contas()
+    loja_aberta.conferir_repouso()
+    assert mortes > 15, "os instantes escolhidos passaram quase sempre do fim do lote"
+
+
+# --- de fora, sem aviso ---
+
+def martelar(loja: Loja, mortes_por_servico: int, no_caminho: int, semente: int) -> None:
+    """Mata cada serviço várias vezes, em instantes do acaso; antes de cada morte, completa os pedidos no caminho."""
+    acaso = random.Random(semente)
+    vitimas = list(SERVICOS) * mortes_por_servico
+    acaso.shuffle(vitimas)
+    sobravam = []
+    for vez, vitima in enumerate(vitimas):
+        loja.enviar(*mistura(max(no_caminho - loja.pendentes(), 0), f"{novo_id()}-{vez}"))
+        tratados = "SELECT count(*) FROM caixa_entrada"
+        meta = loja.consultar(vitima, tratados)[0][0] + acaso.choice([0, 1, 20, 60])
+        esperar(lambda: loja.consultar(vitima, tratados)[0][0] >= meta or loja.pendentes() < no_caminho // 2, que=f"{vitima} trabalhar")
+        sobravam.append(loja.pendentes())
+        loja.matar(vitima)
+        loja.lancar(vitima)
+    assert sorted(sobravam)[len(sobravam) // 2] >= no_caminho // 2, "sem fila no caminho, as quedas não provam nada"
+
+
+def test_kill_9_em_todos_varias_vezes_com_centenas_de_pedidos_no_caminho(loja_aberta):
+    martelar(loja_aberta, mortes_por_servico=3, no_caminho=300, semente=1)
+    loja_aberta.conferir_repouso()
+
+
+@pytest.mark.longo
+@pytest.mark.parametrize("semente", range(3))
+def test_kill_9_em_todos_com_milhares_de_pedidos(loja_aberta, semente):
+    martelar(loja_aberta, mortes_por_servico=15, no_caminho=1000, semente=semente)
+    loja_aberta.conferir_repouso()
+
+
+def test_todos_mortos_ao_mesmo_tempo_e_ligados_em_qualquer_ordem(loja_aberta):
+    loja_aberta.matar("pagamentos")
+    loja_aberta.enviar(*mistura(300, novo_id()))
+    esperar(lambda: loja_aberta.profundidade("pagamentos") > 100, que="a fila de pagamentos crescer")
+    loja_aberta.matar()
+    assert loja_aberta.pendentes() >= 100
+    loja_aberta.iniciar("envio", "pagamentos", "estoque", "pedidos")
+    loja_aberta.conferir_repouso()
+
+
+@pytest.mark.parametrize("nome", SERVICOS)
+def test_servico_parado_por_um_tempo_retoma_de_onde_estava(loja_aberta, nome):
+    loja_aberta.suspender(nome)
+    loja_aberta.enviar(*mistura(100, novo_id()))
+    if nome != "pedidos":
+        esperar(lambda: loja_aberta.pendentes() <= 75 or nome == "estoque", que="os outros trabalharem")
+    assert loja_aberta.pendentes() >= 25
+    loja_aberta.continuar(nome)
+    loja_aberta.conferir_repouso()
+
+
+def test_morte_entre_o_commit_e_a_publicacao_publica_na_volta(loja_aberta):
+    """A função rodou e foi gravada; o processo que ia publicar nunca existiu."""
+    id = novo_id()
+    loja_aberta.matar("estoque")
+    dados = {**cenario("sucesso", id), "total": 10000}
+    with Escuta(loja_aberta) as escuta:
+        banco = M.banco.abrir(loja_aberta.pasta / "estoque.db", "")
+        with M.banco.transacao(banco):
+            M.caixas.tratar(banco, "estoque", MODULOS["estoque"].reservar, M.coreografia.Evento("pedido.criado", id, dados))
+        banco.close()
+        loja_aberta.enviar(cenario("sucesso", id))  # o pedido.criado de verdade chega depois, e é uma repetição
+        assert "estoque.reservado" not in escuta.tipos(id)
+        loja_aberta.iniciar("estoque")
+        loja_aberta.conferir_repouso()
+        assert escuta.tipos(id).count("estoque.reservado") == 1
+    assert loja_aberta.resultado(id) == ("concluido", None)
+
+
+def test_morte_depois_de_publicar_e_antes_de_anotar_publica_de_novo_e_ninguem_repete(loja_aberta):
+    id = novo_id()
+    loja_aberta.enviar(cenario("sucesso", id))
+    loja_aberta.conferir_repouso()
+    for nome, tipo, causa in (("estoque", "estoque.reservado", "pedido.criado"), ("pedidos", "pedido.criado", None)):
+        loja_aberta.escrever(nome, "INSERT INTO caixa_saida (tipo, pedido, corpo, causa) VALUES (?, ?, ?, ?)", tipo, id,
+                             json.dumps({**cenario("sucesso", id), "total": 10000}), causa and f"{id}:{causa}")
+    loja_aberta.conferir_repouso()
+
+
+# --- duas cópias ---
+
+def test_duas_copias_de_cada_servico_dividem_o_trabalho_sem_repetir(loja_aberta):
+    for nome in SERVICOS:
+        loja_aberta.lancar(nome).esperar_dizer(": pronto")
+        assert loja_aberta.ouvintes(nome) == 2
+    loja_aberta.enviar(*mistura(600, novo_id()))
+    loja_aberta.esperar_finais()
+    loja_aberta.enviar(*mistura(300, novo_id()))
+    for nome in SERVICOS:  # uma de cada morre no meio
+        loja_aberta.programas[nome].pop(0).matar()
+    loja_aberta.conferir_repouso()
+
+
+# --- conexões e filas ---
+
+def test_conexao_fechada_por_um_operador_volta_sozinha(loja_aberta, broker):
+    telas = {nome: len(loja_aberta.programas[nome][0].linhas) for nome in SERVICOS}
+    loja_aberta.enviar(*mistura(300, novo_id()))
+    rabbitmqctl(broker, "close_all_connections", "--vhost", loja_aberta.url.rsplit("/", 1)[1], "manutenção")
+    for nome in SERVICOS:
+        esperar(lambda: loja_aberta.ouvintes(nome) == 1, que=f"{nome} voltar")
+    loja_aberta.enviar(*mistura(50, novo_id()))
+    loja_aberta.conferir_repouso()
+    for nome in SERVICOS:
+        ditas = [linha for linha in loja_aberta.programas[nome][0].linhas[telas[nome]:] if linha.startswith(f"{nome}: ")]
+        assert len(ditas) == 2 and "encerrou a conexão" in ditas[0] and "pronto" in ditas[1], ditas
+
+
+@pytest.mark.parametrize("nome", SERVICOS)
+def test_fila_apagada_enquanto_se_ouve_e_declarada_de_novo(loja_aberta, nome):
+    with loja_aberta.canal() as canal:
+        canal.queue_delete(nome)
+    loja_aberta.programas[nome][0].esperar_dizer("cancelou o consumo")
+    esperar(lambda: loja_aberta.voltou(nome), que=f"{nome} declarar a fila de novo")
+    loja_aberta.enviar(*mistura(40, novo_id()))
+    loja_aberta.conferir_repouso()
+
+
+def test_ligacao_desfeita_nao_vira_silencio(loja_aberta):
+    """Sem a ligação, o evento não tem fila: o publicador percebe, declara de novo e publica outra vez."""
+    with loja_aberta.canal() as canal:
+        for nome, tipo in (("estoque", "pedido.criado"), ("pagamentos", "estoque.reservado"), ("pedidos", "envio.despachado")):
+            canal.queue_unbind(nome, "loja", tipo)
+    loja_aberta.enviar(*mistura(40, novo_id()))
+    loja_aberta.conferir_repouso()
+
+
+# --- o broker ---
+
+@pytest.mark.longo
+def test_fila_que_acaba_de_nascer_ja_guarda_o_que_o_broker_confirmou(broker_proprio):
+    """Sem _assentar, a última fila declarada volta do kill -9 vazia e muda."""
+    canal = pika.BlockingConnection(pika.URLParameters(broker_proprio.url)).channel()
+    M.filas.declarar(canal)
+    canal.confirm_delivery()
+    for nome in SERVICOS:
+        canal.basic_publish("", nome, b"guarde", mandatory=True)
+        canal.basic_publish("", f"{nome}.mortas", b"guarde", mandatory=True)
+    broker_proprio.matar()
+    broker_proprio.iniciar()
+    with pika.BlockingConnection(pika.URLParameters(broker_proprio.url)) as conexao:
+        canal = conexao.channel()
+        for nome in SERVICOS:
+            for fila in (nome, f"{nome}.mortas"):
+                metodo, _, corpo = next(canal.consume(fila, inactivity_timeout=20))
+                assert metodo and corpo == b"guarde", f"{fila} perdeu o que tinha confirmado"
+                canal.cancel()
+
+
+def servicos_ligados(loja: Loja) -> bool:
+    return all(loja.ouvintes(nome) == 1 for nome in SERVICOS)
+
+
+@pytest.mark.longo
+def test_broker_reiniciado_e_depois_morto_sob_os_servicos(broker_proprio, tmp_path):
+    loja = Loja(tmp_path / "dados", broker_proprio.url, fartura=True).iniciar()
+    try:
+        loja.suspender("envio")
+        loja.enviar(*mistura(300, "a"))
+        esperar(lambda: len(loja.consultar("pagamentos", "SELECT 1 FROM cobrancas")) > 100, que="a fila do envio crescer")
+
+        broker_proprio.matar()  # sem aviso, com centenas de mensagens nas filas
+        loja.continuar("envio")
+        loja.enviar(*mistura(100, "b"))  # a porta de entrada não precisa do broker
+        for nome in SERVICOS:
+            loja.programas[nome][0].esperar_dizer("continuo tentando")
+        broker_proprio.iniciar()
+        loja.esperar_finais()
+
+        loja.enviar(*mistura(300, "c"))
+        broker_proprio.parar()  # com calma, no meio do trabalho
+        loja.enviar(*mistura(100, "d"))
+        broker_proprio.iniciar()
+        loja.conferir_repouso()
+        assert servicos_ligados(loja)
+        for nome in SERVICOS:
+            [programa] = loja.programas[nome]
+            assert programa.vivo() and sum("pronto" in linha for linha in programa.linhas) == 3
+            assert sum("continuo tentando" in linha for linha in programa.linhas) <= 6, programa.texto
+    finally:
+        loja.fechar()
+
+
+@pytest.mark.longo
+def test_broker_e_servicos_mortos_muitas_vezes(broker_proprio, tmp_path):
+    loja = Loja(tmp_path / "dados", broker_proprio.url, fartura=True).iniciar()
+    acaso = random.Random(7)
+    try:
+        for rodada in range(6):
+            loja.enviar(*mistura(500, f"r{rodada}"))
+            meta = loja.pendentes() - acaso.randrange(200)
+            esperar(lambda: loja.pendentes() <= meta, que="um pouco de trabalho")
+            vitimas = acaso.sample(SERVICOS, 2)
+            loja.matar(*vitimas)
+            (broker_proprio.matar if rodada % 2 else broker_proprio.parar)()
+            for vitima in vitimas:
+                loja.lancar(vitima)
+            broker_proprio.iniciar()
+        loja.conferir_repouso()
+    finally:
+        loja.fechar()
