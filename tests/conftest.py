@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from paralelo import pytest_addoption, pytest_runtestloop  # noqa: F401 (o pytest os procura aqui)
+from paralelo import pytest_addoption, pytest_configure, pytest_runtestloop  # noqa: F401 (do pytest)
 
 RAIZ = Path(__file__).resolve().parent.parent
 # Um exercício (tests/exercicios) só roda quando escolhido: EXERCICIO=3 python -m pytest tests/exercicios
