@@ -30,6 +30,9 @@ from pathlib import Path
 
 import pika
 
+TESTES = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTES), str(TESTES / "apoio")]
+
 from cluster import rabbitmqctl
 from conftest import carregar, esperar
 from verbos import SERVICOS, Loja, mistura

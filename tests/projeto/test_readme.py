@@ -213,7 +213,8 @@ def test_todo_elo_leva_a_um_lugar_que_existe(readme):
         if ancora:
             assert ancora in ancoras(alvo), f"{elo}: há {sorted(ancoras(alvo))}"
     for citado in re.findall(r"`((?:monolito|microsservicos|tests)/[\w/.*-]+)`", texto_de(readme)):
-        assert list(RAIZ.glob(citado)) or list(readme.parent.glob(citado)), citado
+        nos_exercicios = RAIZ.glob(f".gabarito/exercicio-*/{citado}")  # um arquivo que se vai criar
+        assert [*RAIZ.glob(citado), *nos_exercicios], citado
 
 
 def test_todo_readme_e_alcancado_a_partir_do_primeiro():
@@ -247,13 +248,22 @@ SCRIPTS = ["monolito/app.py", "orquestracao.py", "microsservicos/servico_pedidos
 DE_FORA = {"--regravar", "--version"} | {"--processos"}  # de test_tracos.py; do pytest
 
 
-def test_toda_opcao_citada_existe():
-    ajudas = "".join(subprocess.run(
-        [sys.executable, RAIZ / script, "--help"], capture_output=True, encoding="utf-8",
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"}).stdout for script in SCRIPTS)
-    for readme in READMES:
-        for opcao in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", texto_de(readme))) - DE_FORA:
-            assert re.search(rf"{opcao}(?![\w-])", ajudas), f"{readme.relative_to(RAIZ)}: {opcao}"
+@pytest.fixture(scope="module")
+def ajudas() -> str:
+    textos = []
+    for script in SCRIPTS:
+        fim = subprocess.run([sys.executable, RAIZ / script, "--help"], capture_output=True,
+                             encoding="utf-8", env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+        assert fim.returncode == 0, f"{script} --help: {fim.stderr}"
+        textos.append(fim.stdout)
+    solucoes = RAIZ.glob(".gabarito/exercicio-*/mudancas.patch")  # uma opção que se vai criar
+    return "".join(textos + [texto_de(solucao) for solucao in solucoes])
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda arquivo: str(arquivo.relative_to(RAIZ)))
+def test_toda_opcao_citada_existe(readme, ajudas):
+    for opcao in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", texto_de(readme))) - DE_FORA:
+        assert re.search(rf"{opcao}(?![\w-])", ajudas), opcao
 
 
 def os_testes() -> dict[str, bool]:

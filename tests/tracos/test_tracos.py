@@ -4,11 +4,11 @@ Cada arquivo é para ser lido: um comentário que diz o que olhar, comandos, e o
 
     # comentário
     $ python monolito/app.py --id p-1        um comando do shell, numa cópia nova do monolito
-    > enviar p-1 sucesso                     um verbo da maquete da saga (tests/maquete.py)
+    > enviar p-1 sucesso                     um verbo da maquete da saga (tests/apoio/maquete.py)
 
 Os números de execução, sorteados, viram aaaaaaaa, bbbbbbbb... Se um traço muda de propósito:
 
-    python tests/test_tracos.py --regravar   mostra as diferenças e grava os arquivos
+    python tests/tracos/test_tracos.py --regravar   mostra as diferenças e grava os arquivos
 
 e a mensagem do commit explica a diferença. Para um traço novo, escreva só os comandos e regrave.
 """
@@ -28,9 +28,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import RAIZ
-
 TRACOS = Path(__file__).resolve().parent
+sys.path[:0] = [str(TRACOS.parent), str(TRACOS.parent / "apoio")]  # para --regravar
+
+from conftest import RAIZ  # noqa: E402
+
 EXECUCAO = re.compile(r"\b[0-9a-f]{8}\b")
 
 
@@ -90,7 +92,7 @@ class NaMaquete:
 @pytest.mark.parametrize("arquivo", sorted(TRACOS.glob("*.txt")), ids=lambda arquivo: arquivo.stem)
 def test_traco(arquivo, tmp_path):
     velho, novo = arquivo.read_text(encoding="utf-8"), refazer(arquivo, tmp_path)
-    assert novo == velho, f"{arquivo.name} mudou (se foi de propósito: python tests/test_tracos.py --regravar)\n" + diferenca(
+    assert novo == velho, f"{arquivo.name} mudou (se foi de propósito: python tests/tracos/test_tracos.py --regravar)\n" + diferenca(
         arquivo, velho, novo)
 
 
@@ -110,5 +112,5 @@ def regravar() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:] != ["--regravar"]:
-        sys.exit("para regravar os traços: python tests/test_tracos.py --regravar")
+        sys.exit("para regravar os traços: python tests/tracos/test_tracos.py --regravar")
     sys.exit(regravar())
