@@ -1,4 +1,4 @@
-"""A casa como o README a desenha: cômodos, setas num sentido só, e arquivos que cabem no projetor."""
+"""A casa como o README a desenha: cômodos, setas num sentido só, arquivos que cabem no projetor."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Palco:
         for nome in ("monolito", "microsservicos", "tests"):
             shutil.copytree(RAIZ / nome, pasta / nome, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(RAIZ / "orquestracao.py", pasta)
-        self.comando("python", f'exec "{sys.executable}" "$@"')  # o dos terminais é o que roda o teste
+        self.comando("python", f'exec "{sys.executable}" "$@"')  # o mesmo que roda o teste
         livre = carregar("microsservicos", "instalacao").porta_livre
         porta = next(p for p in iter(livre, None) if livre(p + 10000))
         self.portas = {"5673": str(porta), "15673": str(porta + 10000)}  # a impressa: a livre
@@ -101,7 +101,7 @@ class Palco:
 
 @pytest.fixture(scope="module")
 def experimentos(request, broker, tmp_path_factory):
-    """Os experimentos pedidos, rodando em PALCOS ao mesmo tempo: {número: a promessa do fim dele}."""
+    """Os experimentos pedidos, PALCOS ao mesmo tempo: {número: a promessa do fim dele}."""
     pedidos = [item.callspec.params["numero"] for item in request.session.items
                if item.name.startswith("test_experimento")]
     livres = queue.Queue()
@@ -157,13 +157,14 @@ def test_os_comandos_de_partida_instalam_o_que_o_roteiro_digita():
             if not aspas and not linha.startswith("#"):
                 digitado.append(re.sub(r"^(?:\w+=\$\(|\w+=\S+ )", "", linha).split()[0])
             if not linha.startswith("#"):
-                aspas ^= linha.count('"') % 2 == 1  # um texto entre aspas que continua na outra linha
+                aspas ^= linha.count('"') % 2 == 1  # o texto entre aspas continua na outra linha
         assert set(digitado) <= instalado, (numero, digitado)
 
 
 def test_o_ci_roda_o_que_o_readme_manda():
     programa = re.search(r"awk '(.*?)' README.md", texto_de(".ci/run"), flags=re.S)[1]
-    achado = subprocess.run(["awk", programa, "README.md"], cwd=RAIZ, capture_output=True, text=True)
+    achado = subprocess.run(["awk", programa, "README.md"], cwd=RAIZ, stdout=subprocess.PIPE,
+                            encoding="utf-8")
     assert achado.stdout == blocos(secao("README.md", "Testar"), "sh")[0]
 
 
@@ -182,7 +183,8 @@ def desenhar_saga(cenario: str, pasta) -> str:
 
 
 @pytest.mark.parametrize("cenario", CENARIOS)
-@pytest.mark.parametrize("qual, desenhar", [(0, desenhar_2pc), (1, desenhar_saga)], ids=["2pc", "saga"])
+@pytest.mark.parametrize("qual, desenhar", [(0, desenhar_2pc), (1, desenhar_saga)],
+                         ids=["2pc", "saga"])
 def test_diagrama_impresso_e_o_de_uma_execucao(cenario, qual, desenhar, tmp_path):
     onde = "README.md" if cenario == "sucesso" else AULA
     impressos = blocos(secao(onde, f"`{cenario}`", "###"), "mermaid")
