@@ -243,6 +243,21 @@ def test_a_casa_impressa_tem_cada_comodo_e_cada_arquivo_da_porta():
             assert (RAIZ / ala / nome).exists(), f"a casa mostra {ala}/{nome}, que não existe"
 
 
+@pytest.mark.parametrize("coluna, ala", [(2, "monolito"), (3, "microsservicos")])
+def test_o_mapa_de_leitura_cita_arquivos_e_funcoes_que_existem(coluna, ala):
+    onde = {arquivo.name: arquivo for arquivo in (RAIZ / ala).rglob("*.py")}
+    celulas = [linha.split("|")[coluna] for linha in secao("README.md", "Como se lê").splitlines()
+               if linha.startswith("| ")]
+    assert len(celulas) > 8
+    for celula in celulas:
+        citados = re.findall(r"`(\w+\.py)`", celula)
+        assert set(citados) <= set(onde), celula
+        textos = [texto_de(onde[nome]) for nome in citados or onde]
+        for funcao in re.findall(r"`([a-z_]+)`", celula):
+            if funcao != "fsync":
+                assert any(f"def {funcao}(" in texto for texto in textos), (funcao, celula)
+
+
 SCRIPTS = ["monolito/app.py", "orquestracao.py", "microsservicos/servico_pedidos.py",
            "microsservicos/servico_estoque.py", "microsservicos/mortas.py",
            "microsservicos/rastro.py", "tests/aula/publicar.py", "tests/aula/caos.py",
