@@ -1,26 +1,30 @@
 """O que os testes do monolito têm em comum: filhos que morrem de verdade, e o que conferir depois.
 
-Um filho é um fork de um processo à parte (o forkserver do Python), que não tem threads e já
-carregou os módulos: começa em milissegundos, e morre por SIGKILL onde o teste manda. Centenas de
-mortes cabem em poucos segundos. O que o teste troca neste processo, o filho não vê.
+Um filho é um fork de um processo à parte (bercario.py), que já carregou os módulos: começa em
+milissegundos, e morre por SIGKILL onde o teste manda. Centenas de mortes cabem em poucos segundos.
+O que o teste troca neste processo, o filho não vê.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
+import pickle
 import shutil
 import signal
+import socket
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import threading
-import traceback
 from contextlib import closing
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 
+from bercario import ESPERAR, NASCER
 from conftest import carregar, modulos
 
 RAIZ = Path(__file__).resolve().parents[2]
@@ -50,67 +54,45 @@ class Filho:
     """
 
     def __init__(self, funcao, *argumentos):
-        self._ouvir, falar = multiprocessing.Pipe(duplex=False)
-        ordem = [negocio.arquivo for negocio in M.app.NEGOCIOS]
-        self._processo = _de_onde_nascem().Process(target=_rodar, args=(falar, ordem, funcao, argumentos))
-        self._processo.start()
-        self.pid = self._processo.pid
-        falar.close()
+        descritor, self._resultado = tempfile.mkstemp(prefix="filho-", dir=MEMORIA)
+        os.close(descritor)
+        preparar = partial(_como_no_pai, [negocio.arquivo for negocio in M.app.NEGOCIOS])
+        self._bercario = _bercario()
+        self._bercario.send_bytes(NASCER + pickle.dumps((funcao, argumentos, self._resultado, preparar)))
+        self.pid = self._bercario.recv()
 
     def esperar(self) -> Filho:
-        try:
-            self.saida, erro = self._ouvir.recv()
-        except EOFError:
-            self.saida = erro = None
-        self._processo.join()
-        self.morto = self._processo.exitcode < 0
-        self._processo.close()
-        self._ouvir.close()
-        if erro:
-            raise AssertionError(erro)
+        self._bercario.send_bytes(ESPERAR + str(self.pid).encode())
+        status = self._bercario.recv()
+        self.morto = os.WIFSIGNALED(status)
+        texto = Path(self._resultado).read_bytes()
+        os.unlink(self._resultado)
+        self.saida = pickle.loads(texto) if texto and not self.morto else None
+        if not self.morto and os.WEXITSTATUS(status):
+            raise AssertionError(self.saida)
         return self
 
     def matar(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
 
-def _de_onde_nascem():
-    """O contexto forkserver, com os testes já carregados no servidor (ele nasce no primeiro filho)."""
-    contexto = multiprocessing.get_context("forkserver")
-    if not _preparado:
-        _preparado.append(True)
-        testes = [arquivo.stem for arquivo in (RAIZ / "tests" / "monolito").glob("test_*.py")]
-        contexto.set_forkserver_preload(["monolito_apoio", *testes])
-        # Até o Python 3.12 o servidor não recebe o sys.path de quem o inicia.
-        antes = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = os.pathsep.join(map(str, [*sys.path, RAIZ / "tests" / "monolito"]))
-        try:
-            multiprocessing.forkserver.ensure_running()
-        finally:
-            os.environ.pop("PYTHONPATH")
-            if antes is not None:
-                os.environ["PYTHONPATH"] = antes
-    return contexto
+def _como_no_pai(ordem: list[str]) -> None:
+    negocios = {negocio.arquivo: negocio for negocio in M.app.NEGOCIOS}
+    M.app.NEGOCIOS = [negocios[nome] for nome in ordem]
 
 
-_preparado: list[bool] = []
+_bercarios: dict[int, Connection] = {}
 
 
-def _rodar(falar, ordem: list[str], funcao, argumentos) -> None:
-    status = 1
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        mudo = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(mudo, 1)
-        os.dup2(mudo, 2)
-        negocios = {negocio.arquivo: negocio for negocio in M.app.NEGOCIOS}
-        M.app.NEGOCIOS = [negocios[nome] for nome in ordem]
-        falar.send((funcao(*argumentos), None))
-        status = 0
-    except BaseException:
-        falar.send((None, traceback.format_exc()[-4000:]))
-    finally:
-        os._exit(status)  # como quem morre: nada é fechado
+def _bercario() -> Connection:
+    """O deste processo (os testes podem rodar em dois)."""
+    if os.getpid() not in _bercarios:
+        nosso, dele = socket.socketpair()
+        with dele:
+            subprocess.Popen([sys.executable, Path(__file__).with_name("bercario.py"), str(dele.fileno()), *sys.path],
+                             pass_fds=[dele.fileno()])
+        _bercarios[os.getpid()] = Connection(nosso.detach())
+    return _bercarios[os.getpid()]
 
 
 def no_filho(funcao, *argumentos) -> Filho:
