@@ -23,10 +23,10 @@ import estoque
 import operador
 import pagamentos
 import pedidos
-from comum.banco import Presenca, limpar
 from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.opcoes import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos
+from comum.presenca import Presenca, limpar
 from comum.tela import Progresso, alertar, dizer, executar
 from comum.veredito import imprimir_estado, veredito
 from coordenador import EU, ESPERA, Coordenador

@@ -57,7 +57,7 @@ class LogDeDecisoes:
         esquecer: transações encerradas, cujas decisões saem de carona na mesma gravação.
         """
         try:
-            self.arquivo.banco.conferir_arquivo()
+            self.arquivo.conferir()
             prova = self._execucao.prova()
             with self.arquivo.gravacao(forcada=True) as banco:
                 self._pode_decidir = self._renovar(banco, prova)

@@ -134,7 +134,7 @@ class Participante:
     def promessas_no_lugar(self) -> bool:
         """Se o arquivo em que os SIM foram gravados ainda é o que está na pasta."""
         try:
-            self.arquivo.banco.conferir_arquivo()
+            self.arquivo.conferir()
             return True
         except sqlite3.Error as erro:
             self.arquivo.queixar(erro)

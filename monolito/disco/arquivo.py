@@ -14,12 +14,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from comum.banco import abrir
+from comum.banco import ArquivoSumiu, abrir
 from comum.falha import Falha, em_portugues
 from comum.tela import alertar
-from disco.vizinhos import conferir_diario, sozinho_no_arquivo
+from disco.vizinhos import conferir_diario
 from palco import quedas
 
 PACIENCIA = 5.0  # segundos de insistência com um arquivo que não aceita uma gravação necessária
@@ -36,29 +37,22 @@ class Arquivo:
     """
 
     def __init__(self, caminho: Path, tabelas: str):
-        self.caminho, self.tabelas = caminho, tabelas
+        self.caminho = caminho
         self.forcadas = self.gravadas = self.no_disco = 0
         self._falha: Falha | None = None
         self._queixa: str | None = None
-        self._abrir()
+        conferir_diario(caminho)
+        self.banco = abrir(caminho, tabelas)
+        self.banco.execute("PRAGMA synchronous=NORMAL")
+        self._wal = self._abrir_wal()
 
-    def _abrir(self) -> None:
-        conferir_diario(self.caminho)
-        self.banco = abrir(self.caminho, self.tabelas)
+    def _abrir_wal(self) -> int:
+        # O SQLite segue os links até o arquivo, e põe o WAL ao lado dele: só ele sabe onde é.
         try:
-            if self.banco.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                raise Falha(f"{self.caminho}: este disco não aceita o modo WAL do SQLite: "
-                            "use --dados OUTRA_PASTA", 2)
-            self.banco.execute("PRAGMA synchronous=NORMAL")
-            # O SQLite segue os links até o arquivo, e põe o WAL ao lado dele: só ele sabe onde é.
-            (_, _, real), = self.banco.execute("PRAGMA database_list")
-            self._wal = os.open(f"{real}-wal", os.O_RDWR | getattr(os, "O_BINARY", 0))
-        except (sqlite3.Error, OSError) as erro:
+            return os.open(f"{self.banco.real}-wal", os.O_RDWR | getattr(os, "O_BINARY", 0))
+        except OSError as erro:
             self.banco.close()
-            raise em_portugues(erro, f"{self.caminho}-wal") from erro
-        except Falha:
-            self.banco.close()
-            raise
+            raise em_portugues(erro) from erro
 
     def gravacao(self, forcada: bool) -> Gravacao:
         """Uma transação local, para usar com `with`: o que o bloco escreve vale inteiro, ou não vale."""
@@ -75,7 +69,7 @@ class Arquivo:
             raise self._falha
         try:
             forcar_ao_disco(self._wal)
-            insistir(self.banco.conferir_arquivo, self, SEM_SABER)
+            insistir(self.conferir, self, SEM_SABER)
         except OSError as erro:
             self._falha = Falha(f"{em_portugues(erro, self.caminho.name)}; {SEM_SABER}")
             raise self._falha from erro
@@ -92,13 +86,27 @@ class Arquivo:
             self._queixa = texto
             alertar(texto)
 
-    def sozinho(self) -> bool:
-        """Se nenhum outro processo tem este banco aberto agora. Fecha-o e o abre de novo."""
-        self.fechar()
+    def conferir(self) -> None:
+        """Se os arquivos deste banco ainda são os da pasta; levanta sqlite3.Error se não são.
+
+        O -wal ou o -shm que alguém apagou é refeito, se ninguém mais tem o banco aberto.
+        """
         try:
-            return sozinho_no_arquivo(self.caminho)
-        finally:
-            self._abrir()
+            self.banco.conferir_arquivo()
+        except ArquivoSumiu:
+            self.banco.refazer_diario()
+            self._reabrir_wal()
+
+    def sozinho(self) -> bool:
+        """Se nenhum outro processo tem este banco aberto agora."""
+        if not self.banco.sozinho():
+            return False
+        self._reabrir_wal()
+        return True
+
+    def _reabrir_wal(self) -> None:
+        os.close(self._wal)
+        self._wal = self._abrir_wal()
 
     def fechar(self) -> None:
         os.close(self._wal)
@@ -142,6 +150,11 @@ class Gravacao:
                 if self.forcada:
                     arquivo.sincronizar()
                     arquivo.forcadas += 1
+        except ArquivoSumiu:
+            banco.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                arquivo.conferir()  # para a próxima gravação; esta já foi recusada
+            raise
         finally:
             if banco.in_transaction:
                 banco.execute("ROLLBACK")

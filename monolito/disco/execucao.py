@@ -19,8 +19,8 @@ import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from comum.banco import Presenca
 from comum.falha import Falha
+from comum.presenca import Presenca
 
 TENTATIVAS = 10
 VIVA, MORTA, NAO_SE_SABE = "viva", "morta", "não se sabe"

@@ -1,9 +1,9 @@
-"""Quem mais tem este arquivo aberto: uma pergunta que o SQLite responde com as travas dele.
+"""Quem mais tem este banco aberto, antes de o abrir: as travas do SQLite respondem.
 
-Em modo WAL toda conexão segura uma trava compartilhada no arquivo principal enquanto existe, e o
-sistema operacional a solta quando o processo acaba, seja como for. Quem pede o arquivo só para
-si (`locking_mode=EXCLUSIVE`) descobre se há outra. (Manual do SQLite, "Write-Ahead Logging",
-seção sobre o uso sem memória compartilhada, e "File Locking And Concurrency".)
+Em modo WAL toda conexão segura uma trava compartilhada no arquivo principal até se fechar. Quem
+pede o arquivo só para si (`locking_mode=EXCLUSIVE`), antes da primeira leitura, descobre se há
+outra, e não cria WAL nenhum ao perguntar. (Manual do SQLite, "Write-Ahead Logging", seção "Use of
+WAL Without Shared-Memory".)
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from comum.falha import Falha
@@ -19,38 +19,34 @@ from comum.falha import Falha
 PRAZO = 1.0  # segundos para um programa que parte ao mesmo tempo criar o seu WAL
 
 
-def sozinho_no_arquivo(caminho: Path) -> bool:
-    """Se nenhuma conexão, de processo nenhum (este também), tem aberto o banco que existe em `caminho`."""
-    with closing(sqlite3.connect(caminho, timeout=0, isolation_level=None)) as banco:
-        try:
-            banco.execute("PRAGMA locking_mode=EXCLUSIVE")
-            banco.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            return True
-        except sqlite3.OperationalError as erro:
-            if "locked" in str(erro):
-                return False
-            raise
-
-
 def conferir_diario(caminho: Path) -> None:
-    """Recusa abrir um banco cujo WAL, ou o índice dele, foi apagado debaixo de um programa no ar.
+    """Recusa o banco cujo WAL, ou o índice dele (-shm), foi apagado debaixo de um programa no ar.
 
-    Este processo criaria outro WAL, sem ver o que está no que já não tem nome, e cada um apagaria
+    Este processo criaria outros, sem ver o que está nos que já não têm nome, e cada um apagaria
     o que o outro gravou. O programa no ar, ao fechar sozinho o banco, ainda salva tudo.
+    Levanta Falha (código 2).
     """
     real = os.path.realpath(caminho)
     prazo = time.monotonic() + PRAZO
-    try:
-        while os.path.exists(real) and os.path.getsize(real) and not _inteiro(real):
-            if sozinho_no_arquivo(caminho):
-                return
+    with suppress(sqlite3.DatabaseError):  # o que houver com o arquivo, quem o abrir o dirá
+        while os.path.exists(real) and not _inteiro(real) and _em_uso(real):
             if time.monotonic() > prazo:
                 raise Falha(f"{caminho}: o -wal ou o -shm foi apagado com outro programa no ar: "
-                            "encerre-o (Ctrl-C), que ele ainda salva o que gravou, e tente de novo", 2)
+                            "encerre-o (Ctrl-C), que ele ainda salva o que gravou, e repita", 2)
             time.sleep(0.01)
-    except sqlite3.DatabaseError:
-        return  # o que houver com o arquivo, quem o abrir de verdade o dirá
 
 
 def _inteiro(real: str) -> bool:
     return os.path.exists(f"{real}-wal") and os.path.exists(f"{real}-shm")
+
+
+def _em_uso(real: str) -> bool:
+    with closing(sqlite3.connect(real, timeout=0, isolation_level=None)) as banco:
+        try:
+            banco.execute("PRAGMA locking_mode=EXCLUSIVE")
+            banco.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return False
+        except sqlite3.OperationalError as erro:
+            if "locked" not in str(erro):
+                raise
+            return True
