@@ -491,45 +491,6 @@ def forcar_e_morrer(pasta, escolha):
     operar(pasta, escolha)
 
 
-# --- quem está vivo ---
-
-@pytest.fixture
-def vivo(pasta, tmp_path):
-    """Um processo parado com todos os votos na mão e nenhuma decisão; `soltar()` o deixa terminar."""
-    for nome in ("avisar", "ouvir"):
-        os.mkfifo(tmp_path / nome)
-    filho = Filho(parar_no_meio, pasta, tmp_path)
-    (tmp_path / "avisar").read_bytes()
-    filho.soltar = lambda: ((tmp_path / "ouvir").write_bytes(b"x"), filho.esperar())
-    yield filho
-    if not hasattr(filho, "morto"):
-        filho.matar()
-        filho.esperar()
-
-
-def test_recuperacao_nao_toca_no_que_outro_processo_conduz(pasta, vivo):
-    transacao = Retrato(pasta).preparadas["pedidos"]["p-1"]
-    no_filho(so_recuperar, pasta)
-    assert Retrato(pasta).esperando("p-1") == set(DONOS)
-    assert "está viva" in no_filho(operar, pasta, f"{transacao}=abortar").saida
-    no_filho(atender, pasta, [pedido("p-2")])
-    assert Retrato(pasta).motivos["p-2"] == f"livro travado pela transação {transacao}"
-    vivo.soltar()
-    no_filho(so_recuperar, pasta)
-    conferir_repouso(pasta)
-    assert Retrato(pasta).pedidos == {"p-1": "concluido", "p-2": "cancelado"}
-
-
-def parar_no_meio(pasta, canos):
-    def parar(nome):
-        if nome == "antes-da-decisao":
-            (canos / "avisar").write_bytes(b"x")
-            (canos / "ouvir").read_bytes()
-
-    M.quedas.ponto = parar
-    atender(pasta, [pedido("p-1")])
-
-
 def test_duas_recuperacoes_ao_mesmo_tempo(pasta):
     for rodada in range(5):
         cair(pasta, ("depois-da-decisao", "antes-da-decisao")[rodada % 2], pedido(f"p-{rodada}"))
