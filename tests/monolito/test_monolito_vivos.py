@@ -21,13 +21,14 @@ if not hasattr(os, "fork"):
 
 from conftest import esperar
 from monolito_apoio import (DONOS, MONOLITO, M, Filho, Retrato, abrir, atender, cair_no_passo, conferir_repouso,
-                            consultar, no_filho, nova_pasta, pedido, so_recuperar)
+                            consultar, copiar, no_filho, nova_pasta, pedido, so_recuperar)
 from test_monolito_protocolo import operar
+from test_monolito_quedas import rapida  # noqa: F401
 
 
 @pytest.fixture
-def pasta(tmp_path):
-    return nova_pasta(tmp_path / "dados com espaço e ação")
+def pasta(rapida):  # noqa: F811
+    return nova_pasta(rapida / "dados com espaço e ação")
 
 
 def parado(pasta, ponto="antes-da-decisao"):
@@ -193,12 +194,15 @@ def recuperar_enganado(pasta, passo):
     so_recuperar(pasta)
 
 
-@pytest.mark.parametrize("ponto, estado", [("antes-da-decisao", "cancelado"), ("depois-da-decisao", "concluido"),
-                                           ("entre-votos", "cancelado"), ("entre-confirmacoes", "concluido")])
+@pytest.mark.parametrize("ponto, estado", [
+    ("antes-da-decisao", "cancelado"), ("entre-confirmacoes", "concluido"),
+    pytest.param("entre-votos", "cancelado", marks=pytest.mark.longo),
+    pytest.param("depois-da-decisao", "concluido", marks=pytest.mark.longo)])
 def test_recuperacao_que_se_engana_e_quem_ela_deu_por_morto_chegam_ao_mesmo(ponto, estado, pasta):
     """A recuperação morre em cada passo dela, e o vivo continua de onde estava: nunca um de cada lado."""
+    modelo = pasta
     for passo in count(1):
-        pasta = nova_pasta(pasta.with_name(f"dados-{passo}"))
+        pasta = copiar(modelo, modelo.with_name(f"dados-{passo}"))
         filho = parado(pasta, ponto)
         morreu = no_filho(recuperar_enganado, pasta, passo).morto
         dito = filho.soltar()
@@ -252,9 +256,9 @@ def test_prova_apagada_com_o_programa_parado_e_outro_partindo(pasta, tmp_path):
     fartura(dados / "monolito")
     with subprocess.Popen([*comando, "--pedidos", "100000"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as um:
         try:
-            for volta in range(6):
+            for volta in range(3):
                 antes = quantos(dados)
-                esperar(lambda: quantos(dados) > antes + 5, que="mais pedidos")
+                esperar(lambda: quantos(dados) > antes, que="mais pedidos")
                 um.send_signal(signal.SIGSTOP)
                 for arquivo in (dados / "monolito").glob(".execucao-*" if volta % 2 else ".*"):
                     arquivo.unlink()
