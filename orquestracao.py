@@ -22,7 +22,7 @@ sys.path.insert(0, str(MICROSSERVICOS))
 
 from comum import banco as bancos
 from no_privado import compartilhado as broker
-import caixas
+import servico
 from rabbitmq import filas
 import servico_envio
 import servico_estoque
@@ -68,7 +68,7 @@ class Lancador:
 
     def enviar(self, pedidos: list[dict]) -> None:
         """Faz o papel do cliente: entrega os pedidos à porta de entrada do serviço de pedidos."""
-        banco = bancos.abrir(self.pasta / "pedidos.db", servico_pedidos.TABELAS + ";" + caixas.TABELAS)
+        banco = bancos.abrir(self.pasta / "pedidos.db", servico_pedidos.TABELAS + ";" + servico.TABELAS)
         servico_pedidos.entrar_na_saga(banco, servico_pedidos.receber, pedidos)
         banco.close()
 
@@ -156,7 +156,7 @@ class Lancador:
 def criar_bancos(dados: Path) -> None:
     """Cria os bancos que faltarem, com as linhas iniciais, para que se possa lê-los."""
     for nome, modulo in MODULOS.items():
-        bancos.abrir(pasta_dos_dados(dados) / f"{nome}.db", modulo.TABELAS + ";" + caixas.TABELAS).close()
+        bancos.abrir(pasta_dos_dados(dados) / f"{nome}.db", modulo.TABELAS + ";" + servico.TABELAS).close()
 
 
 def opcoes():

@@ -18,7 +18,9 @@ import json
 import sqlite3
 from typing import Callable, Iterable
 
-from coreografia import Evento, quem_publica
+from comum.banco import transacao
+from comum.loja import MAIOR_LINHA, id_valido
+from coreografia import EVENTOS, Evento, quem_publica
 
 TABELAS = """
 CREATE TABLE caixa_entrada (mensagem TEXT PRIMARY KEY, publicou TEXT NOT NULL) WITHOUT ROWID;
@@ -27,15 +29,10 @@ CREATE TABLE caixa_saida (
     -- AUTOINCREMENT: um número já usado não volta. Sem ele, apagar "até o 10" depois de
     -- esvaziada a tabela apagaria eventos novos que ainda não saíram.
     ordem INTEGER PRIMARY KEY AUTOINCREMENT, tipo TEXT NOT NULL, pedido TEXT NOT NULL,
-    corpo TEXT NOT NULL, causa TEXT);
-
--- O que falhou: tentativas que restam (0: vai para a fila de mensagens mortas).
-CREATE TABLE falhas (
-    ordem INTEGER PRIMARY KEY AUTOINCREMENT, mensagem TEXT UNIQUE, corpo BLOB NOT NULL,
-    propriedades TEXT NOT NULL, restam INTEGER NOT NULL, motivo TEXT NOT NULL)
+    corpo TEXT NOT NULL, causa TEXT)
 """
-MAIOR_ENTERRO = 8 * 1024 * 1024  # bytes de mensagens mortas publicadas de uma vez
-TENTATIVAS = 5  # quantas vezes se tenta de novo um evento em que o serviço falhou
+
+MAIOR_CAUSA = 255  # caracteres do id de uma mensagem
 
 # A função de negócio: recebe o banco e o evento, devolve [(tipo, dados), ...] a publicar.
 Funcao = Callable[[sqlite3.Connection, Evento], "list[tuple[str, dict]]"]
@@ -80,56 +77,41 @@ def publicar(banco: sqlite3.Connection, servico: str, eventos: Iterable[tuple[st
     return novos
 
 
-def a_publicar(banco: sqlite3.Connection, limite: int) -> list[tuple]:
-    """Os eventos que o broker ainda não respondeu ter guardado: (ordem, tipo, pedido, corpo, causa)."""
-    return banco.execute("SELECT ordem, tipo, pedido, corpo, causa FROM caixa_saida ORDER BY ordem LIMIT ?",
-                         (limite,)).fetchall()
+def a_publicar(banco: sqlite3.Connection, limite: int, menos: Iterable[str] = ()) -> list[tuple]:
+    """Os eventos que o broker ainda não respondeu ter guardado: (ordem, tipo, pedido, corpo, causa).
+
+    menos: os tipos que agora não adianta publicar.
+    """
+    fora = list(menos)
+    onde = f"WHERE tipo NOT IN ({', '.join('?' * len(fora))}) " if fora else ""
+    return banco.execute("SELECT ordem, tipo, pedido, corpo, causa FROM caixa_saida "
+                         f"{onde}ORDER BY ordem LIMIT ?", (*fora, limite)).fetchall()
 
 
-def publicados(banco: sqlite3.Connection, ate: int) -> None:
-    """O broker respondeu por tudo até `ate`: sai da caixa.
+def estranheza(servico: str, tipo: str, pedido: str, corpo: str, causa: str | None) -> str | None:
+    """Por que este serviço não pode publicar uma linha da sua caixa de saída; None se pode.
 
-    Esta escrita dispensa o fsync: se ela se perder numa queda de energia, os eventos
-    são publicados de novo, e a caixa de entrada de quem os ouve os reconhece.
+    Quem a deixou foi outra versão deste programa, ou alguém com o sqlite3.
+    """
+    if tipo not in EVENTOS or quem_publica(tipo) != servico:
+        return f"estava na caixa de saída, e esta versão de {servico} não publica {tipo!r:.80}"
+    if not (id_valido(pedido) and isinstance(corpo, str) and len(corpo) <= MAIOR_LINHA):
+        return f"estava na caixa de saída de {servico}, e não tem a forma de um evento"
+    if causa is not None and not (isinstance(causa, str) and len(causa) <= MAIOR_CAUSA):
+        return f"estava na caixa de saída de {servico}, e a causa não é o id de uma mensagem"
+    return None
+
+
+def publicados(banco: sqlite3.Connection, ordens: Iterable[int]) -> None:
+    """O broker guardou estes: saem da caixa.
+
+    Só estes, um a um: entre eles pode haver algum que o broker recusou. Esta escrita dispensa o
+    fsync: se ela se perder numa queda de energia, os eventos são publicados de novo, e a caixa de
+    entrada de quem os ouve os reconhece.
     """
     banco.execute("PRAGMA synchronous=NORMAL")
     try:
-        banco.execute("DELETE FROM caixa_saida WHERE ordem <= ?", (ate,))
+        with transacao(banco):
+            banco.executemany("DELETE FROM caixa_saida WHERE ordem = ?", [(n,) for n in ordens])
     finally:
         banco.execute("PRAGMA synchronous=FULL")
-
-
-def guardar_falha(banco, mensagem: str | None, corpo: bytes, propriedades: dict, motivo: str, restam: int) -> None:
-    """Guarda uma mensagem que não deu certo, para tentar de novo (restam > 0) ou para as mortas (0)."""
-    banco.execute("INSERT INTO falhas (mensagem, corpo, propriedades, restam, motivo) VALUES (?, ?, ?, ?, ?) "
-                  "ON CONFLICT (mensagem) DO NOTHING",
-                  (mensagem, corpo, json.dumps(propriedades, default=str), restam, motivo))
-
-
-
-def a_enterrar(banco: sqlite3.Connection, limite: int) -> list[tuple]:
-    """As falhas sem mais tentativas, que vão para a fila de mensagens mortas: (ordem, corpo, propriedades, motivo).
-
-    Até `limite`, e menos se os corpos são grandes: o lote inteiro fica na memória.
-    """
-    lote, tamanho = [], 0
-    for falha in banco.execute("SELECT ordem, corpo, propriedades, motivo FROM falhas WHERE restam = 0 "
-                               "ORDER BY ordem LIMIT ?", (limite,)):
-        lote.append(falha)
-        tamanho += len(falha[1])
-        if tamanho > MAIOR_ENTERRO:
-            break
-    return lote
-
-
-def enterradas(banco: sqlite3.Connection, mortas: list[tuple]) -> None:
-    """O broker guardou na fila de mensagens mortas estas, as que a_enterrar() devolveu.
-
-    Só estas: outra cópia do serviço pode ter acabado de esgotar as tentativas de uma
-    mais antiga, e apagar "até a última" a perderia.
-    """
-    banco.execute(f"DELETE FROM falhas WHERE ordem IN ({', '.join('?' * len(mortas))})", [m[0] for m in mortas])
-
-
-def ler_propriedades(texto: str) -> dict:
-    return json.loads(texto)

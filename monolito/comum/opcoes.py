@@ -32,7 +32,7 @@ argparse._ = lambda frase: FRASES.get(frase, frase)
 
 MAIS_PEDIDOS = 1_000_000  # cabem na memória de uma máquina comum
 # Com uma destas não se faz pedido nenhum (cada programa tem algumas delas).
-SEM_PEDIDO = ("--sem-pedido", "--cancelar", "--estado", "--em-duvida", "--forcar", "--reconhecer")
+SEM_PEDIDO = ("--sem-pedido", "--criar-banco", "--cancelar", "--estado", "--em-duvida", "--forcar", "--reconhecer")
 
 
 class Opcoes(argparse.ArgumentParser):

@@ -171,13 +171,13 @@ def test_o_tamanho_e_conferido_antes_da_leitura(monkeypatch):
 
 def test_mortas_gigantes_sao_republicadas_aos_poucos():
     """Duzentas de uma vez, que é o lote comum, seriam centenas de megabytes na memória."""
-    caixas, banco = M.caixas, M.banco.abrir(Path(":memory:"), M.caixas.TABELAS)
+    falhas = M.falhas.Falhas(M.banco.abrir(Path(":memory:"), M.falhas.TABELAS))
     for _ in range(10):
-        caixas.guardar_falha(banco, None, b"x" * 3_000_000, {}, "grande", 0)
+        falhas.guardar(b"x" * 3_000_000, {}, "grande")
     lotes = []
-    while lote := caixas.a_enterrar(banco, 200):
+    while lote := falhas.a_enterrar(200):
         lotes.append(len(lote))
-        caixas.enterradas(banco, lote)
+        falhas.enterradas(linha[0] for linha in lote)
     assert lotes == [3, 3, 3, 1]
 
 
