@@ -92,10 +92,14 @@ def explicar_bloqueio(onde: str) -> str:
 
 
 def _palavras_do_broker(causas: list[BaseException]) -> str:
-    """O texto com que o broker encerrou o canal ou a conexão; vazio se ele não disse nada."""
+    """O texto com que o broker encerrou o canal ou a conexão; vazio se ele não disse nada.
+
+    No aperto de mão, o pika o põe, já escrito, dentro de um palpite ("Probable...Error").
+    """
     for causa in causas:
-        if type(causa).__name__ in ("ConnectionClosedByBroker", "ChannelClosedByBroker"):
-            return visivel(causa.reply_text[:300])
+        achado = re.search(r"""ClosedByBroker: \(\d+\) (['"])(.*)\1""", repr(causa))
+        if achado:
+            return visivel(achado[2][:300])
     return ""
 
 
@@ -108,5 +112,5 @@ def _causas(erros: list[BaseException]) -> list[BaseException]:
         if isinstance(atual, BaseException) and atual not in vistas:
             vistas.append(atual)
             fila += [atual.__cause__, atual.__context__, *atual.args,
-                     *getattr(atual, "exceptions", ())]
+                     getattr(atual, "exception", None), *getattr(atual, "exceptions", ())]
     return vistas
