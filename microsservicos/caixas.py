@@ -82,10 +82,9 @@ def a_publicar(banco: sqlite3.Connection, limite: int, menos: Iterable[str] = ()
 
     menos: os tipos que agora não adianta publicar.
     """
-    fora = list(menos)
-    onde = f"WHERE tipo NOT IN ({', '.join('?' * len(fora))}) " if fora else ""
     return banco.execute("SELECT ordem, tipo, pedido, corpo, causa FROM caixa_saida "
-                         f"{onde}ORDER BY ordem LIMIT ?", (*fora, limite)).fetchall()
+                         "WHERE tipo NOT IN (SELECT value FROM json_each(?)) ORDER BY ordem LIMIT ?",
+                         (json.dumps(list(menos)), limite)).fetchall()
 
 
 def estranheza(servico: str, tipo: str, pedido: str, corpo: str, causa: str | None) -> str | None:

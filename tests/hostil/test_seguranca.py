@@ -159,9 +159,9 @@ def test_conexao_segura_que_cai_vale_uma_nova_tentativa():
     """Um broker que morre no meio da conversa não é um certificado errado: o serviço não desiste dele."""
     import ssl
     explicar, BrokerFora = M.erros.explicar, M.erros.BrokerFora
-    assert isinstance(explicar(ssl.SSLEOFError(8, "EOF occurred"), "x"), BrokerFora)
-    assert isinstance(explicar(ssl.SSLZeroReturnError(6, "closed"), "x"), BrokerFora)
-    errado = explicar(ssl.SSLCertVerificationError(1, "certificate verify failed"), "x")
+    assert isinstance(explicar([ssl.SSLEOFError(8, "EOF occurred")], "x"), BrokerFora)
+    assert isinstance(explicar([ssl.SSLZeroReturnError(6, "closed")], "x"), BrokerFora)
+    errado = explicar([ssl.SSLCertVerificationError(1, "certificate verify failed")], "x")
     assert not isinstance(errado, BrokerFora) and errado.codigo == 2
 
 
@@ -302,25 +302,24 @@ def _vigiar(evento: str, argumentos: tuple) -> None:
 
 def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
     """Dois mil venenos pelo caminho que percorrem num serviço, sob a vigilância do próprio Python."""
-    caixas = M.caixas
     sys.addaudithook(_vigiar)  # não há como tirá-lo: desliga-se ao fim
-    bancos = {nome: M.banco.abrir(Path(":memory:"), M.caixas.TABELAS) for nome in SERVICOS}
+    bancos = {nome: M.falhas.Falhas(M.banco.abrir(Path(":memory:"), M.falhas.TABELAS)) for nome in SERVICOS}
     for ligado, quantos in ((False, 100), (True, 500)):  # na primeira volta, o Python ainda importa o que usa
         doses = {nome: venenos(nome, quantos, 7) for nome in SERVICOS}
         vigia["ligado"] = ligado
         try:
-            for nome, banco in bancos.items():
+            for nome, falhas in bancos.items():
                 for dose in doses[nome]:
-                    props = M.conexao.Propriedades()
+                    props = M.ilegiveis.Propriedades()
                     props.decode(dose.propriedades)
                     lidas = M.canal.em_dicionario(props)
-                    with pytest.raises(M.coreografia.MensagemInvalida):
-                        M.coreografia.entender(nome, dose.corpo, lidas)
-                    caixas.guardar_falha(banco, None, dose.corpo, lidas, "motivo", 0)
-                    mortas = caixas.a_enterrar(banco, 10)
-                    for _, corpo, texto, motivo in mortas:
-                        M.canal.refazer(caixas.ler_propriedades(texto), motivo).encode()
-                    caixas.enterradas(banco, mortas)
+                    with pytest.raises(M.mensagem.MensagemInvalida):
+                        M.mensagem.entender(nome, dose.corpo, lidas)
+                    falhas.guardar(dose.corpo, lidas, "motivo")
+                    mortas = falhas.a_enterrar(10)
+                    for _, corpo, props, motivo in mortas:
+                        M.canal.refazer(props, motivo).encode()
+                    falhas.enterradas(linha[0] for linha in mortas)
         finally:
             vigia["ligado"] = False
     assert vigia["vistos"] == []
@@ -333,14 +332,13 @@ PERMITIDOS = {
         ("instalacao.py", "localizar_epmd"): "pergunta ao Erlang onde ele está; nada vem de fora",
         ("instalacao.py", "ligar_epmd"): "liga o epmd do nó privado; a porta é um número",
         ("instalacao.py", "comando_do_processo"): "o ps, onde não há /proc; o pid é um número",
-        ("no_privado.py", "_lancar"): "liga o rabbitmq-server instalado; a ficha é sorteada aqui",
+        ("no.py", "_lancar"): "liga o rabbitmq-server instalado; a ficha é sorteada aqui",
         ("tela.py", "preparar_saida"): "um comando vazio, só no Windows, que liga as cores do terminal",
     },
     "sql": {
         ("banco.py", "abrir"): "um PRAGMA não aceita parâmetros; o valor é uma constante do arquivo",
         ("banco.py", "_criar"): "as tabelas são constantes de cada serviço; a versão é uma constante",
         ("banco.py", "sozinho"): "um PRAGMA não aceita parâmetros; o valor é uma constante do arquivo",
-        ("caixas.py", "enterradas"): "só a quantidade de interrogações muda; os valores vão como parâmetros",
         ("rastro.py", "_onde"): "o nome do banco vem da tabela da coreografia",
         ("rastro.py", "_um"): "recebe a consulta de onde_espera e de _onde: só o nome do banco muda, e vem da coreografia",
         ("rastro.py", "parado_ha"): "o nome do banco vem da tupla SERVICOS",
