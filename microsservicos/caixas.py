@@ -26,8 +26,8 @@ TABELAS = """
 CREATE TABLE caixa_entrada (mensagem TEXT PRIMARY KEY, publicou TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE caixa_saida (
-    -- AUTOINCREMENT: um número já usado não volta. Sem ele, apagar "até o 10" depois de
-    -- esvaziada a tabela apagaria eventos novos que ainda não saíram.
+    -- AUTOINCREMENT: um número já usado não volta. Sem ele, uma cópia do serviço que apaga
+    -- tarde "o 10" apagaria um evento novo, que ainda não saiu.
     ordem INTEGER PRIMARY KEY AUTOINCREMENT, tipo TEXT NOT NULL, pedido TEXT NOT NULL,
     corpo TEXT NOT NULL, causa TEXT)
 """
@@ -38,7 +38,8 @@ MAIOR_CAUSA = 255  # caracteres do id de uma mensagem
 Funcao = Callable[[sqlite3.Connection, Evento], "list[tuple[str, dict]]"]
 
 
-def tratar(banco: sqlite3.Connection, servico: str, funcao: Funcao, evento: Evento) -> list[Evento] | None:
+def tratar(banco: sqlite3.Connection, servico: str, funcao: Funcao,
+           evento: Evento) -> list[Evento] | None:
     """Trata um evento na transação aberta por quem chama; None se ele já tinha sido tratado.
 
     Se a função falha, nada do que ela fez fica (nem a caixa de entrada: senão a
@@ -46,7 +47,9 @@ def tratar(banco: sqlite3.Connection, servico: str, funcao: Funcao, evento: Even
     """
     banco.execute("SAVEPOINT evento")
     try:
-        if banco.execute("INSERT OR IGNORE INTO caixa_entrada VALUES (?, '')", (evento.mensagem,)).rowcount == 0:
+        nova = banco.execute("INSERT OR IGNORE INTO caixa_entrada VALUES (?, '')",
+                             (evento.mensagem,)).rowcount
+        if not nova:
             novos = None
         else:
             novos = publicar(banco, servico, funcao(banco, evento), evento.mensagem)
@@ -64,7 +67,7 @@ def tratar(banco: sqlite3.Connection, servico: str, funcao: Funcao, evento: Even
 
 def publicar(banco: sqlite3.Connection, servico: str, eventos: Iterable[tuple[str, dict]],
              causa: str | None = None) -> list[Evento]:
-    """Põe eventos na caixa de saída, na transação de quem chama; saem de lá quando o broker responder.
+    """Põe eventos na caixa de saída, na transação de quem chama, até o broker responder.
 
     Levanta ValueError se a coreografia diz que o evento é de outro serviço.
     """
@@ -78,7 +81,7 @@ def publicar(banco: sqlite3.Connection, servico: str, eventos: Iterable[tuple[st
 
 
 def a_publicar(banco: sqlite3.Connection, limite: int, menos: Iterable[str] = ()) -> list[tuple]:
-    """Os eventos que o broker ainda não respondeu ter guardado: (ordem, tipo, pedido, corpo, causa).
+    """Os que o broker ainda não respondeu ter guardado: (ordem, tipo, pedido, corpo, causa).
 
     menos: os tipos que agora não adianta publicar.
     """
@@ -87,30 +90,42 @@ def a_publicar(banco: sqlite3.Connection, limite: int, menos: Iterable[str] = ()
                          (json.dumps(list(menos)), limite)).fetchall()
 
 
-def estranheza(servico: str, tipo: str, pedido: str, corpo: str, causa: str | None) -> str | None:
-    """Por que este serviço não pode publicar uma linha da sua caixa de saída; None se pode.
+def estranhos(servico: str, eventos: list[tuple]) -> list[tuple]:
+    """Destes, os que o serviço não pode publicar: [(ordem, corpo, propriedades, motivo)].
 
-    Quem a deixou foi outra versão deste programa, ou alguém com o sqlite3.
+    Quem os deixou na caixa foi outra versão deste programa, ou alguém com o sqlite3.
     """
-    if tipo not in EVENTOS or quem_publica(tipo) != servico:
-        return f"estava na caixa de saída, e esta versão de {servico} não publica {tipo!r:.80}"
-    if not (id_valido(pedido) and isinstance(corpo, str) and len(corpo) <= MAIOR_LINHA):
-        return f"estava na caixa de saída de {servico}, e não tem a forma de um evento"
-    if causa is not None and not (isinstance(causa, str) and len(causa) <= MAIOR_CAUSA):
-        return f"estava na caixa de saída de {servico}, e a causa não é o id de uma mensagem"
-    return None
+    achados = []
+    for ordem, tipo, pedido, corpo, causa in eventos:
+        if tipo not in EVENTOS or quem_publica(tipo) != servico:
+            motivo = f"esta versão de {servico} não publica {tipo!r:.80}"
+        elif not (id_valido(pedido) and isinstance(corpo, str) and len(corpo) <= MAIOR_LINHA):
+            motivo = "não tem a forma de um evento"
+        elif causa is not None and not (isinstance(causa, str) and len(causa) <= MAIOR_CAUSA):
+            motivo = "a causa não é o id de uma mensagem"
+        else:
+            continue
+        achados.append((ordem, corpo, {"type": tipo, "correlation_id": pedido, "headers": {
+            "causa": causa}}, f"estava na caixa de saída de {servico}: {motivo}"))
+    return achados
 
 
-def publicados(banco: sqlite3.Connection, ordens: Iterable[int]) -> None:
+def publicados(banco: sqlite3.Connection, ordens: list[int]) -> None:
     """O broker guardou estes: saem da caixa.
 
-    Só estes, um a um: entre eles pode haver algum que o broker recusou. Esta escrita dispensa o
-    fsync: se ela se perder numa queda de energia, os eventos são publicados de novo, e a caixa de
-    entrada de quem os ouve os reconhece.
+    Esta escrita dispensa o fsync: se ela se perder numa queda de energia, os eventos são
+    publicados de novo, e a caixa de entrada de quem os ouve os reconhece.
     """
+    if not ordens:
+        return
     banco.execute("PRAGMA synchronous=NORMAL")
     try:
         with transacao(banco):
-            banco.executemany("DELETE FROM caixa_saida WHERE ordem = ?", [(n,) for n in ordens])
+            retirar(banco, ordens)
     finally:
         banco.execute("PRAGMA synchronous=FULL")
+
+
+def retirar(banco: sqlite3.Connection, ordens: list[int]) -> None:
+    """Estes e só estes: entre eles pode haver algum que o broker recusou."""
+    banco.executemany("DELETE FROM caixa_saida WHERE ordem = ?", [(ordem,) for ordem in ordens])

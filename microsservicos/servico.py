@@ -12,7 +12,6 @@ tentar de novo, e enterrar, de falhas.py.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 
@@ -20,8 +19,8 @@ import caixas
 import falhas
 from comum import banco as bancos
 from comum.falha import em_portugues
-from comum.opcoes import Opcoes
-from comum.tela import curto, dizer, visivel
+from comum.presenca import Presenca
+from comum.tela import curto, visivel
 from coreografia import Evento, o_que_ouve
 from palco.narracao import Narrador
 from palco.prontidao import avisar_pronto, morrer_com_o_lancador
@@ -52,10 +51,9 @@ class Servico:
             raise ValueError(f"{nome} deve ouvir exatamente o que a coreografia diz")
         self.nome, self.ouve = nome, ouve
         pasta = pasta_dos_dados(dados)
-        self.presenca = bancos.Presenca(pasta)
+        self.presenca = Presenca(pasta)
         self.presenca.entrar()
-        self.arquivo = pasta / f"{nome}.db"
-        self.banco = abrir_banco(self.arquivo, tabelas)
+        self.banco = bancos.abrir(pasta / f"{nome}.db", tabelas + ";" + TABELAS)
         self.falhas = falhas.Falhas(self.banco)
         self.narrador = Narrador(nome, mostrar)
         self.plantao = Plantao(nome, vigiar=morrer_com_o_lancador)
@@ -80,7 +78,7 @@ class Servico:
             self.sobrou = self.publicar_pendentes(canal, recebidas[-1].entrega if recebidas else 0)
         except sqlite3.DatabaseError as erro:
             self.narrador.recomecar()
-            raise BancoFora(str(em_portugues(erro, str(self.arquivo)))) from erro
+            raise BancoFora(str(em_portugues(erro, str(self.banco.caminho)))) from erro
 
     # --- passo 2 ---
 
@@ -130,70 +128,27 @@ class Servico:
     def publicar_pendentes(self, canal: Canal, ate_entrega: int) -> bool:
         """Publica a caixa de saída e dá o ack do lote; True se ainda sobrou o que publicar."""
         em_pausa = canal.em_pausa()
-        eventos = self.separar_estranhos(caixas.a_publicar(self.banco, 2 * LOTE, em_pausa))
+        eventos = caixas.a_publicar(self.banco, 2 * LOTE, em_pausa)
+        if estranhos := caixas.estranhos(self.nome, eventos):
+            self.enterrar_estranhos(estranhos)
+            return True
         mortas = [] if f"{self.nome}.mortas" in em_pausa else self.falhas.a_enterrar(LOTE)
         if not (eventos or mortas or ate_entrega):
             return False
         recusadas = canal.publicar(eventos, mortas, ate_entrega)
-        guardadas = [linha[0] for posicao, linha in enumerate([*eventos, *mortas])
-                     if posicao not in recusadas]
-        dos_eventos = len(eventos) - sum(posicao < len(eventos) for posicao in recusadas)
-        if dos_eventos:
-            caixas.publicados(self.banco, guardadas[:dos_eventos])
-        if guardadas[dos_eventos:]:
-            self.falhas.enterradas(guardadas[dos_eventos:])
+        caixas.publicados(self.banco, [evento[0] for posicao, evento in enumerate(eventos)
+                                       if posicao not in recusadas])
+        self.falhas.enterradas([morta[0] for posicao, morta in enumerate(mortas, len(eventos))
+                                if posicao not in recusadas])
         return len(eventos) == 2 * LOTE or bool(mortas)
 
-    def separar_estranhos(self, eventos: list[tuple]) -> list[tuple]:
-        """Os que este serviço pode publicar; os outros vão para as mortas, e não param ninguém."""
-        estranhos = {evento: motivo for evento in eventos
-                     if (motivo := caixas.estranheza(self.nome, *evento[1:]))}
-        if not estranhos:
-            return eventos
+    def enterrar_estranhos(self, estranhos: list[tuple]) -> None:
+        """O que outra versão, ou alguém, deixou na caixa de saída não para os outros eventos."""
         with bancos.transacao(self.banco):
-            for (ordem, tipo, pedido, corpo, causa), motivo in estranhos.items():
-                self.enterrar("tirei um evento da caixa de saída", corpo,
-                              {"type": tipo, "correlation_id": pedido, "headers": {"causa": causa}},
-                              motivo)
-                self.banco.execute("DELETE FROM caixa_saida WHERE ordem = ?", (ordem,))
-        return [evento for evento in eventos if evento not in estranhos]
+            for ordem, corpo, propriedades, motivo in estranhos:
+                self.enterrar("tirei um evento da caixa de saída", corpo, propriedades, motivo)
+            caixas.retirar(self.banco, [linha[0] for linha in estranhos])
 
 
 def pasta_dos_dados(dados: Path) -> Path:
     return dados / "microsservicos"
-
-
-def abrir_banco(arquivo: Path, tabelas: str) -> bancos.Banco:
-    """O banco de um serviço: as tabelas do negócio e as de todos; criado, se ainda não existe."""
-    banco = bancos.abrir(arquivo, tabelas + ";" + TABELAS)
-    if not os.access(arquivo, os.W_OK):
-        # O SQLite o abriria assim mesmo, e nem a permissão devolvida depois o faria gravar.
-        raise em_portugues(sqlite3.OperationalError("readonly"), str(arquivo))
-    return banco
-
-
-def opcoes_de_servico(descricao: str) -> Opcoes:
-    """As opções que todo serviço tem."""
-    opcoes = Opcoes(descricao)
-    opcoes.dos_dados("microsservicos")
-    opcoes.add_argument("--sem-eventos", action="store_true",
-                        help="não mostra uma linha por evento")
-    opcoes.add_argument("--criar-banco", action="store_true",
-                        help="só cria o banco deste serviço, se ainda não existe, e sai")
-    return opcoes
-
-
-def ouvir(nome: str, tabelas: str, ouve: dict, descricao: str) -> int:
-    """O `main` de um serviço que só ouve."""
-    escolha = opcoes_de_servico(descricao).parse_args()
-    servico = Servico(nome, tabelas, ouve, escolha.dados, not escolha.sem_eventos)
-    return 0 if escolha.criar_banco else atender(servico)
-
-
-def atender(servico: Servico) -> int:
-    """Roda o serviço até Ctrl-C; o status de saída."""
-    try:
-        servico.rodar()
-    except KeyboardInterrupt:
-        dizer(f"{servico.nome}: encerrado")
-    return 0

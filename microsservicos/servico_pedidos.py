@@ -21,7 +21,8 @@ import caixas
 from comum.banco import transacao
 from comum.opcoes import pedidos_escolhidos
 from comum.loja import PRODUTO_DESCONHECIDO, id_valido
-from servico import Servico, atender, opcoes_de_servico
+from palco.linha_de_comando import atender, opcoes_de_servico
+from servico import Servico
 from comum.falha import Falha
 from comum.tela import dizer, executar
 
