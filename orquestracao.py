@@ -34,6 +34,7 @@ from comum.presenca import limpar
 from coreografia import SERVICOS
 from comum.diagrama import Diagrama
 from rabbitmq.canal import Plateia
+from rabbitmq.dona import identidade
 from palco.desenho import NOMES, RAIAS, desenhar_recebidas
 from palco.processo import Processo
 from rastro import Movimento, onde_espera
@@ -100,7 +101,7 @@ class Lancador:
     def abrir_plateia(self) -> None:
         self.proxima_plateia = time.monotonic() + 1
         try:
-            self.plateia = Plateia()
+            self.plateia = Plateia(identidade(self.pasta))
         except Falha:
             pass
 
@@ -173,6 +174,8 @@ def opcoes():
     opcoes.add_argument("--diagrama", metavar="F", help="escreve em F o diagrama de sequência (Mermaid) desta execução")
     opcoes.add_argument("--estado", action="store_true", help="mostra o estado final em JSON e sai; não precisa de broker")
     opcoes.add_argument("--limpar", action="store_true", help="antes de tudo, volta às linhas iniciais e esvazia as filas")
+    opcoes.add_argument("--tomar-vhost", action="store_true",
+                        help="com --limpar: se o vhost é de outra loja, passa a ser desta")
     opcoes.add_argument("--sim", action="store_true", help="com --limpar: não pergunta")
     return opcoes
 
@@ -194,7 +197,7 @@ def main() -> int:
         lancador = Lancador(dados, broker.garantir(dados / "rabbitmq"), diagrama)
         if escolha.limpar:
             limpar(pasta)
-            filas.esvaziar_filas()
+            filas.esvaziar_filas(identidade(pasta), escolha.tomar_vhost)
             dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
         if escolha.estado:
             criar_bancos(dados)
@@ -210,6 +213,7 @@ def main() -> int:
 
 def conduzir(lancador: Lancador, pedidos: list[dict], escolha) -> int:
     """Inicia tudo, envia os pedidos e assiste: até Ctrl-C, ou até o último resultado."""
+    filas.preparar(identidade(lancador.pasta))
     lancador.iniciar()
     ids = [pedido["pedido"] for pedido in pedidos] or veredito.pendentes(lancador.pasta)
     if len(pedidos) <= POUCOS:
@@ -239,7 +243,7 @@ def explicar_espera(pasta: Path, ids: list[str], paciencia: int) -> None:
     for pedido in sorted(pendentes)[:20]:
         alertar(f"  {pedido}: {'; '.join(onde_espera(pasta, pedido)) or 'nada à espera'}")
     try:
-        alertar("filas: " + ", ".join(f"{nome} {n}" for nome, n in filas.profundidades().items() if n))
+        alertar("filas: " + ", ".join(f"{nome} {n}" for nome, n in filas.profundidades(identidade(pasta)).items() if n))
     except Falha as falha:
         alertar(str(falha))
 

@@ -20,12 +20,13 @@ from comum.opcoes import Opcoes
 from comum.tela import dizer, executar, visivel
 from coreografia import SERVICOS
 from rabbitmq.cemiterio import ler, reenviar
+from rabbitmq.dona import identidade_se_houver
 
 
-def listar(servicos: tuple[str, ...], ids: list[str]) -> int:
+def listar(servicos: tuple[str, ...], ids: list[str], loja: str | None) -> int:
     """Mostra as mensagens mortas destes serviços; devolve quantas são."""
     quantas = 0
-    with ler(servicos) as mortas:  # já saíram da rede: quem lê devagar não segura nada de ninguém
+    with ler(servicos, loja) as mortas:  # já saíram da rede: quem lê devagar não segura nada de ninguém
         for servico, corpo, propriedades in mortas:
             identidade = str(propriedades.get("message_id"))
             if ids and identidade not in ids:
@@ -52,10 +53,11 @@ def main() -> int:
                         help="só a mensagem com este message_id")
     escolha = opcoes.parse_args()
     servicos = (escolha.servico,) if escolha.servico else SERVICOS
+    loja = identidade_se_houver(escolha.dados / "microsservicos")
     if not escolha.reenviar:
-        dizer(f"{listar(servicos, escolha.mensagem)} mensagens mortas")
+        dizer(f"{listar(servicos, escolha.mensagem, loja)} mensagens mortas")
         return 0
-    foram = sum(reenviar(servico, escolha.mensagem) for servico in servicos)
+    foram = sum(reenviar(servico, escolha.mensagem, loja) for servico in servicos)
     dizer(f"{foram} mensagens devolvidas às filas")
     if escolha.mensagem and not foram:
         raise Falha("nenhuma mensagem morta tem esse id", 1)

@@ -25,6 +25,7 @@ from coreografia import Evento, o_que_ouve
 from palco.narracao import Narrador
 from palco.prontidao import avisar_pronto, morrer_com_o_lancador
 from rabbitmq.canal import LOTE, Canal
+from rabbitmq.dona import carimbar, identidade
 from rabbitmq.erros import Passageira
 from rabbitmq.mensagem import MensagemInvalida, entender
 from rabbitmq.plantao import Plantao
@@ -54,9 +55,11 @@ class Servico:
         self.presenca = Presenca(pasta)
         self.presenca.entrar()
         self.banco = bancos.abrir(pasta / f"{nome}.db", tabelas + ";" + TABELAS)
+        loja = identidade(pasta)
+        carimbar(self.banco, loja)
         self.falhas = falhas.Falhas(self.banco)
         self.narrador = Narrador(nome, mostrar)
-        self.plantao = Plantao(nome, vigiar=morrer_com_o_lancador)
+        self.plantao = Plantao(nome, loja, vigiar=morrer_com_o_lancador)
 
     def rodar(self) -> None:
         """Atende até Ctrl-C. Levanta Falha se nem a primeira conexão é possível."""

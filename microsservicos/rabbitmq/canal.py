@@ -12,6 +12,7 @@ respondeu "commit" por mensagens que a fila tinha recusado, e elas se perderam (
 from __future__ import annotations
 
 import time
+import uuid
 from typing import Iterable, NamedTuple
 
 from coreografia import VERSAO, quem_ouve, quem_publica
@@ -33,14 +34,17 @@ class Recebida(NamedTuple):
 
 
 class Ouvinte(Conexao):
-    """Uma conexão que recebe de uma fila; serve ao serviço, a quem só assiste e às mortas."""
+    """Uma conexão que recebe de uma fila; serve ao serviço, a quem só assiste e às mortas.
 
-    def __init__(self, quem: str):
+    quem: o nome que aparece na página de administração. loja: de quem o vhost tem de ser.
+    """
+
+    def __init__(self, quem: str, loja: str | None):
         self._chegaram: list[Recebida] = []
         super().__init__(quem)
         try:
             self.canal.add_on_cancel_callback(self._ao_cancelar)
-            declarar(self)
+            declarar(self, loja)
             self._preparar(quem)
         except BaseException:
             self.fechar()
@@ -129,7 +133,7 @@ class Canal(Ouvinte, Publicador):
 
     def __init__(self, servico: str, plantao):
         self.servico, self.plantao = servico, plantao
-        super().__init__(servico)
+        super().__init__(servico, plantao.loja)
 
     def _preparar(self, servico: str) -> None:
         bloqueio = explicar_bloqueio(onde())
@@ -177,11 +181,12 @@ class Canal(Ouvinte, Publicador):
 class Plateia(Ouvinte):
     """Assiste a todos os eventos por uma fila só sua, que some com ela; os serviços nem sabem."""
 
-    def __init__(self):
-        super().__init__("plateia")
+    def __init__(self, loja: str | None):
+        super().__init__("plateia", loja)
 
     def _preparar(self, quem: str) -> None:
-        fila = self.pedir(self.canal.queue_declare, "", exclusive=True, auto_delete=True).queue
+        fila = f"{EXCHANGE}.plateia.{uuid.uuid4()}"
+        self.pedir(self.canal.queue_declare, fila, exclusive=True, auto_delete=True)
         self.pedir(self.canal.queue_bind, fila, EXCHANGE, "#")
         self.pedir(self.canal.basic_consume, fila, self._ao_receber, auto_ack=True)
 

@@ -28,8 +28,8 @@ ESPERA_PELA_VEZ = 0.2  # segundos entre dois pedidos da chave
 class Leitor(Ouvinte, Publicador):
     """Lê uma fila de mortas inteira, ou espera a sua vez de ler."""
 
-    def __init__(self):
-        super().__init__("mensagens mortas")
+    def __init__(self, loja: str | None):
+        super().__init__("mensagens mortas", loja)
 
     def _preparar(self, quem: str) -> None:
         self.primeira, self.ultima = 1, 0  # as entregas em mãos
@@ -104,14 +104,14 @@ class Leitor(Ouvinte, Publicador):
 
 
 @contextmanager
-def ler(servicos: tuple[str, ...]) -> Iterator[Iterator[tuple[str, bytes, dict]]]:
+def ler(servicos: tuple[str, ...], loja: str | None) -> Iterator[Iterator[tuple[str, bytes, dict]]]:
     """As mensagens mortas destes serviços, (servico, corpo, propriedades), já fora da rede.
 
     Levanta o mesmo que Conexao() e Leitor.ler().
     """
     with closing(sqlite3.connect("", isolation_level=None)) as guardadas:  # "": arquivo temporário
         guardadas.execute("CREATE TABLE mortas (servico TEXT, corpo BLOB, propriedades TEXT)")
-        with Leitor() as leitor:
+        with Leitor(loja) as leitor:
             for servico in servicos:
                 guardadas.execute("BEGIN")
                 for _, corpo, propriedades in leitor.ler(f"{servico}.mortas"):
@@ -123,14 +123,14 @@ def ler(servicos: tuple[str, ...]) -> Iterator[Iterator[tuple[str, bytes, dict]]
                in guardadas.execute("SELECT * FROM mortas"))
 
 
-def reenviar(servico: str, ids: list[str]) -> int:
+def reenviar(servico: str, ids: list[str], loja: str | None) -> int:
     """Devolve à fila do serviço as suas mensagens mortas; `ids`, se há algum, escolhe quais.
 
     Cada uma só sai das mortas depois que o broker respondeu por ela na fila: morrer no meio a
     repete, e a caixa de entrada do serviço reconhece a repetição. Devolve quantas foram. Levanta
     o mesmo que Conexao() e Leitor.ler(), e Falha se o broker recusou alguma.
     """
-    with Leitor() as leitor:
+    with Leitor(loja) as leitor:
         publicadas: dict[int, int] = {}  # entrega -> número da publicação
         for entrega, corpo, propriedades in leitor.ler(f"{servico}.mortas"):
             if ids and propriedades.get("message_id") not in ids:

@@ -37,7 +37,7 @@ DEFINITIVOS = (
     (r"NOT_ALLOWED.*access to vhost",
      "o usuário de RABBITMQ_URL não tem permissão no vhost de {onde}: «{disse}»; dê-lhe uma "
      "(rabbitmqctl set_permissions)"),
-    (r"inequivalent arg .* for queue 'loja\.dona'.*current is '(?P<dona>[0-9a-f]+)'",
+    (r"inequivalent arg .* for queue 'loja\.dona'.*current is \D*'(?P<dona>[0-9a-f]+)'",
      "o vhost de {onde} é da loja {dona}, e esta pasta de dados é de outra: use outro vhost em "
      "RABBITMQ_URL, ou a pasta daquela em --dados; se ela já não existe: python orquestracao.py "
      "--limpar --tomar-vhost"),

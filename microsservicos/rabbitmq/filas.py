@@ -11,7 +11,8 @@ import uuid
 from contextlib import contextmanager
 
 from coreografia import SERVICOS, o_que_ouve
-from rabbitmq.conexao import Conexao, pika, traduzindo
+from rabbitmq.conexao import Conexao, traduzindo
+from rabbitmq.dona import FILA, declarar_dona
 
 EXCHANGE = "loja"
 # Barreira distante, para uma mensagem que mate o processo antes de ele poder contar as
@@ -20,16 +21,19 @@ EXCHANGE = "loja"
 LIMITE_DE_ENTREGAS = 100_000
 
 
-def declarar(conexao: Conexao) -> None:
+def declarar(conexao: Conexao, loja: str | None) -> None:
     """Cria as filas, o exchange e as ligações de todos; repetir não muda nada.
 
+    loja: a identidade de quem declara, conferida antes de tudo (None: de ninguém em particular).
     Qualquer serviço declara tudo: assim o primeiro a subir já guarda os eventos dos que ainda não
     subiram. O exchange vem por último: só se publica em filas que já sobreviveriam a um kill -9
     no broker. Nada aqui espera resposta, menos a última: o broker executa na ordem, e encerra o
     canal no que recusar.
     """
-    novas = not _ha_exchange(conexao)
     canal = conexao.canal
+    if loja:
+        conexao.pedir(declarar_dona, canal, loja)
+    novas = not _ha_exchange(conexao)
     with traduzindo():
         for servico in SERVICOS:
             mortas = f"{servico}.mortas"
@@ -75,30 +79,42 @@ def _ha_exchange(conexao: Conexao) -> bool:
     return False
 
 
-def profundidades() -> dict[str, int]:
-    """Quantas mensagens esperam em cada fila do projeto. Levanta o mesmo que Conexao()."""
-    with avulso() as conexao:
+def profundidades(loja: str | None = None) -> dict[str, int]:
+    """Quantas mensagens esperam em cada fila do projeto. Levanta o mesmo que preparar()."""
+    with avulso(loja) as conexao:
         return {fila: conexao.pedir(conexao.canal.queue_declare, fila, passive=True).message_count
                 for servico in SERVICOS for fila in (servico, f"{servico}.mortas")}
 
 
-def esvaziar_filas() -> None:
+def preparar(loja: str | None) -> None:
+    """Cria o que falta no vhost, e confere que ele é desta loja.
+
+    Levanta o mesmo que Conexao(), e Falha (código 2) se o vhost é de outra loja.
+    """
+    with avulso(loja):
+        pass
+
+
+def esvaziar_filas(loja: str | None, tomar: bool = False) -> None:
     """Apaga e cria de novo as filas do projeto, com o que esperava nelas.
 
-    Levanta o mesmo que Conexao().
+    tomar: se o vhost é de outra loja, passa a ser desta. Levanta o mesmo que preparar().
     """
-    with avulso() as conexao:
+    with Conexao("limpeza") as conexao:
+        if loja and not tomar:
+            conexao.pedir(declarar_dona, conexao.canal, loja)
         with traduzindo():
+            conexao.canal.queue_delete(FILA)
             conexao.canal.exchange_delete(EXCHANGE)
             for servico in SERVICOS:
                 conexao.canal.queue_delete(servico)
                 conexao.canal.queue_delete(f"{servico}.mortas")
-        declarar(conexao)
+        declarar(conexao, loja)
 
 
 @contextmanager
-def avulso(tipo=Conexao):
+def avulso(loja: str | None = None, tipo=Conexao):
     """Uma conexão para uma tarefa curta, com tudo já declarado, fechada ao fim dela."""
     with tipo("tarefa avulsa") as conexao:
-        declarar(conexao)
+        declarar(conexao, loja)
         yield conexao

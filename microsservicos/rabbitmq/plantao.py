@@ -24,11 +24,12 @@ CONEXAO, BLOQUEIO = "conexão", "bloqueio"  # assuntos; os outros são de quem c
 class Plantao:
     """Mantém um serviço ligado.
 
-    nome: o do serviço e da fila. vigiar: chamada a cada meio segundo de pausa.
+    nome: o do serviço e da fila. loja: de quem o vhost tem de ser (rabbitmq/dona.py).
+    vigiar: chamada a cada meio segundo de pausa.
     """
 
-    def __init__(self, nome: str, vigiar: Callable[[], None] = lambda: None):
-        self.nome, self.vigiar = nome, vigiar
+    def __init__(self, nome: str, loja: str | None, vigiar: Callable[[], None] = lambda: None):
+        self.nome, self.loja, self.vigiar = nome, loja, vigiar
         self.ditos: dict[str, str] = {}  # assunto -> o que já se disse dele, enquanto dura
         self.pausas: dict[str, tuple[float, float]] = {}  # rota recusada -> (pausa, até quando)
         self.ja_esteve = False

@@ -35,7 +35,7 @@ def no_endereco(url: str):
         os.environ.pop("RABBITMQ_URL") if antes is None else os.environ.update(RABBITMQ_URL=antes)
 
 
-def declarar(url: str) -> None:
-    """Cria as filas e o exchange do projeto, como um serviço faria."""
-    with no_endereco(url), carregar("microsservicos", "filas").avulso():
-        pass
+def declarar(url: str, loja: str | None = None) -> None:
+    """Cria as filas e o exchange do projeto, como um serviço da loja (ou de ninguém) faria."""
+    with no_endereco(url):
+        carregar("microsservicos", "filas").preparar(loja)

@@ -342,7 +342,7 @@ class Loja:
         try:
             canal = self._conexao.channel()
         except (AttributeError, pika.exceptions.AMQPError):
-            declarar(self.url)
+            declarar(self.url, M.dona.identidade(self.pasta))
             self._conexao = conectar(self.url, heartbeat=0)  # o teste passa muito tempo sem falar com o broker
             canal = self._conexao.channel()
         try:
@@ -468,7 +468,7 @@ class Escuta:
     """Uma fila só do teste, ligada a tudo o que passa pelo exchange."""
 
     def __init__(self, loja: Loja):
-        declarar(loja.url)
+        declarar(loja.url, M.dona.identidade(loja.pasta))
         self._conexao = conectar(loja.url)
         self._canal = self._conexao.channel()
         self._fila = self._canal.queue_declare("", exclusive=True).method.queue

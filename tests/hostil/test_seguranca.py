@@ -336,6 +336,7 @@ PERMITIDOS = {
         ("tela.py", "preparar_saida"): "um comando vazio, só no Windows, que liga as cores do terminal",
     },
     "sql": {
+        ("dona.py", "carimbar"): "um PRAGMA não aceita parâmetros; o valor é um inteiro",
         ("banco.py", "abrir"): "um PRAGMA não aceita parâmetros; o valor é uma constante do arquivo",
         ("banco.py", "_criar"): "as tabelas são constantes de cada serviço; a versão é uma constante",
         ("banco.py", "sozinho"): "um PRAGMA não aceita parâmetros; o valor é uma constante do arquivo",
