@@ -102,7 +102,7 @@ DEFEITOS = {
         (SERVICO, "Servico.publicar_pendentes", "recusadas = canal.publicar(",
          "caixas.publicados(self.banco, [e[0] for e in eventos])\n    recusadas = canal.publicar(")]),
     "caixa-de-saida-apaga-o-que-nao-leu": ("sucesso+cancelamento", "término: ", [
-        (X.caixas, "publicados", "WHERE ordem = ?", "WHERE ? IS NOT NULL")]),
+        (X.caixas, "retirar", "WHERE ordem = ?", "WHERE ? IS NOT NULL")]),
     "caixa-de-saida-reaproveita-numeros": ("sucesso+cancelamento", "término: ", [
         (X, "DE_TODOS", "ordem INTEGER PRIMARY KEY AUTOINCREMENT, tipo", "ordem INTEGER PRIMARY KEY, tipo")]),
     "recusa-fica-com-metade-dos-itens": ("ultima-unidade", "estoque: |atomicidade: ", [
