@@ -22,7 +22,7 @@ sys.path.insert(0, str(MICROSSERVICOS))
 
 from comum import banco as bancos
 from no_privado import compartilhado as broker
-import caixas
+import servico
 from rabbitmq import filas
 import servico_envio
 import servico_estoque
@@ -34,6 +34,7 @@ from comum.presenca import limpar
 from coreografia import SERVICOS
 from comum.diagrama import Diagrama
 from rabbitmq.canal import Plateia
+from rabbitmq.dona import identidade
 from palco.desenho import NOMES, RAIAS, desenhar_recebidas
 from palco.processo import Processo
 from rastro import Movimento, onde_espera
@@ -69,7 +70,7 @@ class Lancador:
 
     def enviar(self, pedidos: list[dict]) -> None:
         """Faz o papel do cliente: entrega os pedidos à porta de entrada do serviço de pedidos."""
-        banco = bancos.abrir(self.pasta / "pedidos.db", servico_pedidos.TABELAS + ";" + caixas.TABELAS)
+        banco = bancos.abrir(self.pasta / "pedidos.db", servico_pedidos.TABELAS + ";" + servico.TABELAS)
         servico_pedidos.entrar_na_saga(banco, servico_pedidos.receber, pedidos)
         banco.close()
 
@@ -100,7 +101,7 @@ class Lancador:
     def abrir_plateia(self) -> None:
         self.proxima_plateia = time.monotonic() + 1
         try:
-            self.plateia = Plateia()
+            self.plateia = Plateia(identidade(self.pasta))
         except Falha:
             pass
 
@@ -157,7 +158,7 @@ class Lancador:
 def criar_bancos(dados: Path) -> None:
     """Cria os bancos que faltarem, com as linhas iniciais, para que se possa lê-los."""
     for nome, modulo in MODULOS.items():
-        bancos.abrir(pasta_dos_dados(dados) / f"{nome}.db", modulo.TABELAS + ";" + caixas.TABELAS).close()
+        bancos.abrir(pasta_dos_dados(dados) / f"{nome}.db", modulo.TABELAS + ";" + servico.TABELAS).close()
 
 
 def opcoes():
@@ -173,6 +174,8 @@ def opcoes():
     opcoes.add_argument("--diagrama", metavar="F", help="escreve em F o diagrama de sequência (Mermaid) desta execução")
     opcoes.add_argument("--estado", action="store_true", help="mostra o estado final em JSON e sai; não precisa de broker")
     opcoes.add_argument("--limpar", action="store_true", help="antes de tudo, volta às linhas iniciais e esvazia as filas")
+    opcoes.add_argument("--tomar-vhost", action="store_true",
+                        help="com --limpar: se o vhost é de outra loja, passa a ser desta")
     opcoes.add_argument("--sim", action="store_true", help="com --limpar: não pergunta")
     return opcoes
 
@@ -194,7 +197,7 @@ def main() -> int:
         lancador = Lancador(dados, broker.garantir(dados / "rabbitmq"), diagrama)
         if escolha.limpar:
             limpar(pasta)
-            filas.esvaziar_filas()
+            filas.esvaziar_filas(identidade(pasta), escolha.tomar_vhost)
             dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
         if escolha.estado:
             criar_bancos(dados)
@@ -210,6 +213,7 @@ def main() -> int:
 
 def conduzir(lancador: Lancador, pedidos: list[dict], escolha) -> int:
     """Inicia tudo, envia os pedidos e assiste: até Ctrl-C, ou até o último resultado."""
+    filas.preparar(identidade(lancador.pasta))
     lancador.iniciar()
     ids = [pedido["pedido"] for pedido in pedidos] or veredito.pendentes(lancador.pasta)
     if len(pedidos) <= POUCOS:
@@ -239,7 +243,7 @@ def explicar_espera(pasta: Path, ids: list[str], paciencia: int) -> None:
     for pedido in sorted(pendentes)[:20]:
         alertar(f"  {pedido}: {'; '.join(onde_espera(pasta, pedido)) or 'nada à espera'}")
     try:
-        alertar("filas: " + ", ".join(f"{nome} {n}" for nome, n in filas.profundidades().items() if n))
+        alertar("filas: " + ", ".join(f"{nome} {n}" for nome, n in filas.profundidades(identidade(pasta)).items() if n))
     except Falha as falha:
         alertar(str(falha))
 

@@ -23,7 +23,7 @@ import sqlite3
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from rabbitmq.conexao import conectar, endereco_local
+from rabbitmq.conexao import Conexao, endereco_local
 from no_privado.no import PRAZO_PARADA, PRAZO_PARTIDA, NoPrivado
 from comum.falha import Falha, em_portugues
 from comum.tela import dizer
@@ -40,7 +40,7 @@ def garantir(pasta: Path) -> NoCompartilhado | None:
     Devolve o nó privado, ou None se o broker é de outro. Levanta Falha (código 2).
     """
     try:
-        conectar("orquestracao").close()
+        Conexao("orquestracao").fechar()
         # Quem responde pode ser o nó privado de outro orquestracao.py: aí ele passa a ser nosso também.
         return ligar_no_privado(pasta) if pasta.exists() else None
     except BrokerFora as fora:
