@@ -35,7 +35,8 @@ from comum.diagrama import Diagrama
 from rabbitmq.canal import Plateia
 from palco.desenho import NOMES, RAIAS, desenhar_recebidas
 from palco.processo import Processo
-from rastro import Movimento, onde_espera
+from palco.movimento import Movimento
+from rastro import onde_espera
 from servico import pasta_dos_dados
 from comum.falha import Falha
 from comum.tela import Progresso, Torneira, alertar, dizer, executar

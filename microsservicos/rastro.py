@@ -1,61 +1,174 @@
-"""Onde um pedido parou: segue a coreografia pelas caixas de entrada dos quatro bancos.
+"""O que aconteceu com um pedido: as raias da saga dele, refeitas só com os bancos dos serviços.
 
-Cada caixa de entrada lembra o que cada evento tratado fez publicar; o primeiro
-evento publicado que o seu ouvinte não tratou é onde o pedido espera.
+    python microsservicos/rastro.py ID [ID...]      os passos, o resultado ou onde ele espera
+    python microsservicos/rastro.py --pendentes     o mesmo, de todos os que não terminaram
+
+Ninguém escreve uma história da saga, e ela não faz falta: cada caixa de entrada lembra o que
+um evento fez publicar, e seguir isso de banco em banco é seguir as causas. Um evento publicado
+que o seu ouvinte não tratou está na caixa de saída, entre as falhas, nas mortas ou na fila.
+Só lê (serve uma cópia dos bancos), e não precisa do RabbitMQ: com ele, conta também as filas.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import time
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
+
+import shlex
+import textwrap
 from pathlib import Path
+from typing import NamedTuple
 
-from coreografia import SERVICOS, quem_ouve, quem_publica
-from comum.veredito import abrir_leitura
+from caixas import TENTATIVAS
+from coreografia import SERVICOS, quem_publica
+from comum.diagrama import Diagrama
+from comum.falha import Falha
+from comum.leitura import lendo
+from comum.loja import id_valido
+from comum.opcoes import Opcoes
+from comum.tela import LARGURA, alertar, curto, dizer, executar, reais, visivel
+from palco.desenho import NOMES, RAIAS, contar
+from palco.historia import Historia
+
+DADOS = Path(__file__).resolve().parents[1] / "dados"
+class Espera(NamedTuple):
+    """Onde um evento está parado, e os comandos que o fazem andar."""
+
+    texto: str
+    comandos: list[str]
 
 
-def onde_espera(pasta: Path, pedido: str) -> list[str]:
-    """Os lugares em que o pedido espera, em português; vazio se não espera em lugar nenhum.
+def esperas(historia: Historia, dados: Path, profundidades: dict[str, int] | None) -> list[Espera]:
+    """Onde o pedido espera; [] se em lugar nenhum.
 
-    pasta: a dos bancos dos microsserviços. Levanta Falha se não dá para lê-los.
+    dados: a pasta de --dados. profundidades: {fila: mensagens} de um broker, ou None se nenhum respondeu.
     """
-    bancos, lugares, eventos = abrir_leitura(pasta), [], ["pedido.criado"]
-    while eventos:
-        tipo = eventos.pop(0)
-        for ouvinte in quem_ouve(tipo):
-            publicou = _um(bancos, f"SELECT publicou FROM {ouvinte}_db.caixa_entrada WHERE mensagem = ?", f"{pedido}:{tipo}")
-            if publicou is not None:
-                eventos += publicou.split()
-            else:
-                lugares.append(_onde(bancos, pedido, tipo, ouvinte))
-    return lugares
+    return [_espera(historia, tipo, ouvinte, dados, profundidades) for tipo, ouvinte in historia.por_tratar()]
 
 
-def _onde(bancos: sqlite3.Connection, pedido: str, tipo: str, ouvinte: str) -> str:
+def _espera(historia: Historia, tipo: str, ouvinte: str | None, dados: Path, profundidades) -> Espera:
     dono = quem_publica(tipo)
-    if bancos.execute(f"SELECT 1 FROM {dono}_db.caixa_saida WHERE pedido = ? AND tipo = ?", (pedido, tipo)).fetchone():
-        return f"{tipo} está na caixa de saída de {dono}, sem resposta do broker"
-    motivo = _um(bancos, f"SELECT motivo FROM {ouvinte}_db.falhas WHERE mensagem = ?", f"{pedido}:{tipo}")
-    if motivo is not None:
-        return f"{tipo} falha em {ouvinte}: {motivo}"
-    return f"{tipo} espera na fila «{ouvinte}» (ou em «{ouvinte}.mortas»)"
+    if tipo in historia.saida:
+        return Espera(f"{tipo} está na caixa de saída ({dono}.db), sem a resposta do broker", [ligar(dono, dados)])
+    reenviar = f"python microsservicos/mortas.py {ouvinte} --mensagem {historia.pedido}:{tipo} --reenviar"
+    if (ouvinte, tipo) in historia.falhas:
+        restam, motivo = historia.falhas[ouvinte, tipo]
+        texto = f"{tipo} falhou em {ouvinte} ({ouvinte}.db: {motivo})"
+        if restam > 0:
+            return Espera(f"{texto}; com {ouvinte} no ar, tenta de novo em até {maior_pausa(restam):.1f} s (restam "
+                          f"{restam} tentativas). Consertada a causa:", [ligar(ouvinte, dados)])
+        if restam == 0:
+            return Espera(f"{texto} em todas as tentativas, e vai para «{ouvinte}.mortas». Consertada a causa, "
+                          "o primeiro o leva até lá, e o segundo o traz de volta:", [ligar(ouvinte, dados), reenviar])
+        return Espera(f"{texto} em todas as tentativas, e foi para «{ouvinte}.mortas»"
+                      f"{_na_fila(profundidades, f'{ouvinte}.mortas')}. Consertada a causa, com {ouvinte} no ar:", [reenviar])
+    texto = f"{tipo} foi para a fila «{ouvinte}» ({dono}.db), e {ouvinte} ainda não o tratou ({ouvinte}.db)"
+    return Espera(texto + _na_fila(profundidades, ouvinte), [ligar(ouvinte, dados)])
 
 
-def _um(bancos: sqlite3.Connection, consulta: str, *valores):
-    linha = bancos.execute(consulta, valores).fetchone()
-    return linha and linha[0]
+def _na_fila(profundidades: dict[str, int] | None, fila: str) -> str:
+    if profundidades is None:
+        return ""
+    if quantas := profundidades.get(fila, 0):
+        return f"; nesta fila, neste broker, {'espera 1 mensagem' if quantas == 1 else f'esperam {quantas} mensagens'}"
+    return "; neste broker a fila está vazia: o evento está noutro broker, ou já em mãos de um serviço"
 
 
-class Movimento:
-    """Percebe se algum banco mudou, sem perguntar a nenhum serviço."""
+def maior_pausa(restam: int) -> float:
+    return 0.2 * 2 ** (TENTATIVAS - restam)
 
-    def __init__(self, pasta: Path):
-        self.bancos = abrir_leitura(pasta)
-        self.ultimo, self.visto = time.monotonic(), None
 
-    def parado_ha(self) -> float:
-        """Há quantos segundos ninguém grava nada."""
-        agora = [self.bancos.execute(f"PRAGMA {nome}_db.data_version").fetchone() for nome in SERVICOS]
-        if agora != self.visto:
-            self.visto, self.ultimo = agora, time.monotonic()
-        return time.monotonic() - self.ultimo
+def ligar(servico: str, dados: Path) -> str:
+    """O comando que põe um serviço no ar sobre estes dados."""
+    sem_pedido = " --sem-pedido" if servico == "pedidos" else ""
+    outra = "" if dados.resolve() == DADOS else f" --dados {shlex.quote(str(dados))}"
+    return f"python microsservicos/servico_{servico}.py{sem_pedido}{outra}"
+
+
+def onde_espera(pasta: Path, pedido: str, profundidades: dict[str, int] | None = None) -> list[str]:
+    """Os lugares em que o pedido espera, em português; [] se em lugar nenhum.
+
+    pasta: a dos bancos dos microsserviços. profundidades: as de rabbitmq.filas, se o broker
+    respondeu. Levanta Falha se não dá para ler os bancos.
+    """
+    with lendo(pasta, SERVICOS) as bancos:
+        return [espera.texto for espera in esperas(Historia(bancos, pedido), pasta.parent, profundidades)]
+
+
+def perguntar_ao_broker() -> dict[str, int] | None:
+    """Quantas mensagens há em cada fila; None, com uma linha que diz por quê, se não dá para saber."""
+    try:
+        from rabbitmq import filas
+        return filas.profundidades()
+    except (Falha, SystemExit) as falha:  # SystemExit: falta o pika, e isso já foi dito
+        if isinstance(falha, Falha):
+            alertar(f"{falha}: sem contar as filas (um broker e os serviços: python orquestracao.py --sem-pedido)")
+        return None
+
+
+def mostrar(historia: Historia, dados: Path, profundidades: dict[str, int] | None, diagrama=None) -> None:
+    """As raias, o que cada banco diz, e o resultado ou onde o pedido espera."""
+    for linha in contar(historia, diagrama):
+        dizer(linha)
+    dizer()
+    for banco, fato in historia.fatos:
+        dizer_em_colunas(f"  {banco:14} ", visivel(fato))
+    estado, motivo = historia.registro[2:] if historia.registro else ("pedidos.db não conhece este pedido", None)
+    dizer(f"  {curto(historia.pedido)}: {estado}{f': {motivo}' if motivo else ''}",
+          {"concluido": "verde", "cancelado": "roxo"}.get(estado, "vermelho"))
+    paradas = esperas(historia, dados, profundidades)
+    for espera in paradas:
+        dizer_em_colunas("  espera: ", visivel(espera.texto))
+        for comando in espera.comandos:
+            dizer(f"      {comando}")
+    if estado == "pendente" and not paradas:
+        dizer("  nenhum banco diz onde ele espera: são todos da mesma loja, e do mesmo dia?", "vermelho")
+
+
+def dizer_em_colunas(comeco: str, texto: str) -> None:
+    for linha in textwrap.wrap(texto, LARGURA, initial_indent=comeco, subsequent_indent=" " * len(comeco)):
+        dizer(linha)
+
+
+def main() -> int:
+    opcoes = Opcoes("Mostra o que aconteceu com cada pedido, e onde espera o que não terminou.\n"
+                    "Lê os bancos dos serviços, e não escreve em nenhum; não precisa do RabbitMQ.")
+    opcoes.add_argument("ids", nargs="*", metavar="ID", help="o pedido, ou vários")
+    opcoes.add_argument("--pendentes", action="store_true", help="todos os pedidos que ainda não terminaram")
+    opcoes.add_argument("--diagrama", metavar="F", help="escreve em F o diagrama de sequência (Mermaid)")
+    opcoes.dos_dados("microsservicos")
+    escolha = opcoes.parse_args()
+    if escolha.pendentes == bool(escolha.ids):
+        raise Falha("rastro.py: diga o id de um pedido (ou de vários), ou --pendentes", 2)
+    for id in escolha.ids:
+        if not id_valido(id):
+            raise Falha(f"{visivel(id[:64])!r} não é um id de pedido: use de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
+    with lendo(escolha.dados / "microsservicos", SERVICOS) as bancos:
+        return rastrear(bancos, escolha)
+
+
+def rastrear(bancos: dict, escolha) -> int:
+    ids = list(dict.fromkeys(escolha.ids)) or [id for id, in bancos["pedidos"].execute(
+        "SELECT pedido FROM pedidos WHERE estado = 'pendente' ORDER BY rowid")]
+    if not ids:
+        dizer("nenhum pedido pendente")
+        return 0
+    for id in escolha.ids:
+        if not Historia(bancos, id).fatos:
+            raise Falha(f"nenhum banco de {escolha.dados / 'microsservicos'} conhece o pedido {id}", 2)
+    diagrama = Diagrama(escolha.diagrama, NOMES, len(ids)) if escolha.diagrama else None
+    profundidades, perguntei = None, False
+    for id in ids:
+        historia = Historia(bancos, id)
+        if not perguntei and historia.por_tratar():
+            profundidades, perguntei = perguntar_ao_broker(), True
+        dizer(RAIAS.cabecalho(), "forte")
+        mostrar(historia, escolha.dados, profundidades, diagrama)
+        dizer()
+    return 0
+
+
+if __name__ == "__main__":
+    executar(main)

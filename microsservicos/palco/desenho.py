@@ -6,7 +6,7 @@ coreografia diz de onde ela vem e para onde vai.
 
 from __future__ import annotations
 
-from coreografia import COMPENSACOES, EVENTOS, SERVICOS, MensagemInvalida
+from coreografia import COMPENSACOES, EVENTOS, SERVICOS, MensagemInvalida, quem_ouve, quem_publica
 from comum.diagrama import Diagrama
 from comum.loja import ler_json
 from comum.raias import Raias
@@ -14,6 +14,7 @@ from comum.tela import pintar
 
 NOMES = [servico.capitalize() for servico in SERVICOS]
 RAIAS = Raias(NOMES)
+NA_MENSAGEM = "(o motivo está na mensagem)"
 
 
 def passos(tipo: str, dados: dict) -> list[tuple]:
@@ -37,6 +38,35 @@ def anotar(diagrama: Diagrama, tipo: str, pedido: str, dados: dict) -> None:
     """O mesmo evento no diagrama."""
     for de, para, texto, traco in passos(tipo, dados):
         diagrama.seta(pedido, de, para, texto, traco) if para else diagrama.nota(pedido, de, texto)
+
+
+def contar(historia, diagrama: Diagrama | None = None) -> list[str]:
+    """O que já aconteceu com um pedido (uma Historia de rastro.py), nas raias que a tela mostra ao vivo.
+
+    O que parou é uma nota onde parou. diagrama: onde mais anotar os passos, se houver um.
+    """
+    linhas = []
+
+    def nota(servico: str, texto: str) -> None:
+        linhas.append(RAIAS.nota(historia.pedido, servico.capitalize(), texto))
+        if diagrama:
+            diagrama.nota(historia.pedido, servico.capitalize(), texto)
+
+    for tipo in historia.eventos:
+        tratado = any((ouvinte, tipo) in historia.tratou for ouvinte in quem_ouve(tipo))
+        if tipo in historia.saida and not tratado:
+            nota(quem_publica(tipo), f"na caixa de saída: {tipo}")
+            continue
+        dados = {"motivo": historia.motivos[tipo] or NA_MENSAGEM} if EVENTOS[tipo][2] == "motivo" else {}
+        linhas += desenhar(tipo, historia.pedido, dados)
+        if diagrama:
+            anotar(diagrama, tipo, historia.pedido, dados)
+        for ouvinte in quem_ouve(tipo):
+            if historia.foi_em_vao(tipo):
+                nota(ouvinte, "nada a fazer: já tinha respondido")
+            elif not tratado and (ouvinte, tipo) in historia.falhas:
+                nota(ouvinte, f"falhou: {historia.falhas[ouvinte, tipo][1]}")
+    return linhas
 
 
 def desenhar_recebidas(recebidas: list, diagrama: Diagrama | None = None) -> list[str]:
