@@ -32,7 +32,10 @@ CREATE TABLE caixa_saida (
 -- O que falhou: tentativas que restam (0: vai para a fila de mensagens mortas).
 CREATE TABLE falhas (
     ordem INTEGER PRIMARY KEY AUTOINCREMENT, mensagem TEXT UNIQUE, corpo BLOB NOT NULL,
-    propriedades TEXT NOT NULL, restam INTEGER NOT NULL, motivo TEXT NOT NULL)
+    propriedades TEXT NOT NULL, restam INTEGER NOT NULL, motivo TEXT NOT NULL);
+
+-- Os eventos que já foram para a fila de mensagens mortas, e por quê: é lá que está o corpo.
+CREATE TABLE enterradas (mensagem TEXT PRIMARY KEY, motivo TEXT NOT NULL) WITHOUT ROWID
 """
 MAIOR_ENTERRO = 8 * 1024 * 1024  # bytes de mensagens mortas publicadas de uma vez
 TENTATIVAS = 5  # quantas vezes se tenta de novo um evento em que o serviço falhou
@@ -126,9 +129,18 @@ def enterradas(banco: sqlite3.Connection, mortas: list[tuple]) -> None:
     """O broker guardou na fila de mensagens mortas estas, as que a_enterrar() devolveu.
 
     Só estas: outra cópia do serviço pode ter acabado de esgotar as tentativas de uma
-    mais antiga, e apagar "até a última" a perderia.
+    mais antiga, e apagar "até a última" a perderia. Do evento de um pedido fica o motivo, para que se saiba onde ele parou.
     """
-    banco.execute(f"DELETE FROM falhas WHERE ordem IN ({', '.join('?' * len(mortas))})", [m[0] for m in mortas])
+    quais = f"ordem IN ({', '.join('?' * len(mortas))})"
+    ordens = [m[0] for m in mortas]
+    banco.execute("INSERT OR REPLACE INTO enterradas SELECT mensagem, motivo FROM falhas "
+                  f"WHERE mensagem IS NOT NULL AND {quais}", ordens)
+    banco.execute(f"DELETE FROM falhas WHERE {quais}", ordens)
+
+
+def lembrar(banco: sqlite3.Connection, eventos: list[Evento]) -> None:
+    """Deixa na caixa de entrada o que entrou pela porta: sem causa, só ficaria na caixa de saída até ser publicado."""
+    banco.executemany("INSERT OR IGNORE INTO caixa_entrada VALUES (?, '')", [(e.mensagem,) for e in eventos])
 
 
 def ler_propriedades(texto: str) -> dict:

@@ -40,44 +40,42 @@ class Espera(NamedTuple):
     comandos: list[str]
 
 
-def esperas(historia: Historia, dados: Path, profundidades: dict[str, int] | None) -> list[Espera]:
+def esperas(historia: Historia, dados: Path, filas: dict[str, int] | None) -> list[Espera]:
     """Onde o pedido espera; [] se em lugar nenhum.
 
-    dados: a pasta de --dados. profundidades: {fila: mensagens} de um broker, ou None se nenhum respondeu.
+    dados: a pasta de --dados. filas: {fila: mensagens} de um broker, ou None se nenhum respondeu.
     """
-    return [_espera(historia, tipo, ouvinte, dados, profundidades) for tipo, ouvinte in historia.por_tratar()]
+    return [_espera(historia, tipo, ouvinte, dados, filas) for tipo, ouvinte in historia.por_tratar()]
 
 
-def _espera(historia: Historia, tipo: str, ouvinte: str | None, dados: Path, profundidades) -> Espera:
+def _espera(historia: Historia, tipo: str, ouvinte: str | None, dados: Path, filas) -> Espera:
     dono = quem_publica(tipo)
     if tipo in historia.saida:
-        return Espera(f"{tipo} está na caixa de saída ({dono}.db), sem a resposta do broker", [ligar(dono, dados)])
+        return Espera(f"{tipo}, na caixa de saída ({dono}.db), sem a resposta do broker; com o broker no ar:",
+                      [ligar(dono, dados)])
+    if (ouvinte, tipo) not in historia.falhas:
+        return Espera(f"{tipo}, na fila «{ouvinte}»: já saiu da caixa de saída ({dono}.db), e não foi tratado "
+                      f"({ouvinte}.db){_na_fila(filas, ouvinte)}", [ligar(ouvinte, dados)])
+    restam, motivo = historia.falhas[ouvinte, tipo]
+    falhou = f"({ouvinte}.db: {motivo})"
     reenviar = f"python microsservicos/mortas.py {ouvinte} --mensagem {historia.pedido}:{tipo} --reenviar"
-    if (ouvinte, tipo) in historia.falhas:
-        restam, motivo = historia.falhas[ouvinte, tipo]
-        texto = f"{tipo} falhou em {ouvinte} ({ouvinte}.db: {motivo})"
-        if restam > 0:
-            return Espera(f"{texto}; com {ouvinte} no ar, tenta de novo em até {maior_pausa(restam):.1f} s (restam "
-                          f"{restam} tentativas). Consertada a causa:", [ligar(ouvinte, dados)])
-        if restam == 0:
-            return Espera(f"{texto} em todas as tentativas, e vai para «{ouvinte}.mortas». Consertada a causa, "
-                          "o primeiro o leva até lá, e o segundo o traz de volta:", [ligar(ouvinte, dados), reenviar])
-        return Espera(f"{texto} em todas as tentativas, e foi para «{ouvinte}.mortas»"
-                      f"{_na_fila(profundidades, f'{ouvinte}.mortas')}. Consertada a causa, com {ouvinte} no ar:", [reenviar])
-    texto = f"{tipo} foi para a fila «{ouvinte}» ({dono}.db), e {ouvinte} ainda não o tratou ({ouvinte}.db)"
-    return Espera(texto + _na_fila(profundidades, ouvinte), [ligar(ouvinte, dados)])
+    if restam > 0:
+        return Espera(f"{tipo}, outra tentativa em {ouvinte} {falhou}; restam {restam}, e com {ouvinte} no ar a "
+                      f"próxima vem em até {pausa(restam):.1f} s; consertada a causa:", [ligar(ouvinte, dados)])
+    if restam == 0:
+        return Espera(f"{tipo}, a caminho de «{ouvinte}.mortas» {falhou}, sem a resposta do broker; o primeiro "
+                      "comando o leva até lá e, consertada a causa, o segundo o traz de volta:",
+                      [ligar(ouvinte, dados), reenviar])
+    return Espera(f"{tipo}, em «{ouvinte}.mortas» {falhou}{_na_fila(filas, f'{ouvinte}.mortas')}; consertada a "
+                  "causa, um traz de volta, o outro trata:", [reenviar, ligar(ouvinte, dados)])
 
 
-def _na_fila(profundidades: dict[str, int] | None, fila: str) -> str:
-    if profundidades is None:
+def _na_fila(filas: dict[str, int] | None, fila: str) -> str:
+    if filas is None:
         return ""
-    if quantas := profundidades.get(fila, 0):
-        return f"; nesta fila, neste broker, {'espera 1 mensagem' if quantas == 1 else f'esperam {quantas} mensagens'}"
-    return "; neste broker a fila está vazia: o evento está noutro broker, ou já em mãos de um serviço"
-
-
-def maior_pausa(restam: int) -> float:
-    return 0.2 * 2 ** (TENTATIVAS - restam)
+    if quantas := filas.get(fila, 0):
+        return f"; nela, neste broker, {'está 1 mensagem' if quantas == 1 else f'estão {quantas} mensagens'}"
+    return "; neste broker ela está vazia: é de outro broker, ou já está em mãos de um serviço"
 
 
 def ligar(servico: str, dados: Path) -> str:

@@ -11,64 +11,70 @@ from __future__ import annotations
 import json
 
 from comum.tela import reais
-from coreografia import EVENTOS, quem_ouve
+from coreografia import EVENTOS, o_que_ouve, quem_ouve
 
-PRIMEIRO = "pedido.criado"
-# O que vale neste instante em cada negócio, se houver uma linha.
-RETIDO = {"estoque": "SELECT group_concat(quantidade || ' ' || produto, ', ') FROM reservas WHERE pedido = ?",
-          "pagamentos": "SELECT 'cobrado de ' || cliente FROM cobrancas WHERE pedido = ?",
-          "envio": "SELECT situacao FROM envios WHERE pedido = ?"}
+PRIMEIRO, CANCELAMENTO = "pedido.criado", "pedido.cancelamento_solicitado"
+# O que vale neste instante em cada negócio; NULL se nada.
+VALE = {
+    "estoque": "SELECT group_concat(quantidade || ' ' || produto, ', ') FROM reservas WHERE pedido = ?",
+    "pagamentos": "SELECT max('cobrado de ' || cliente) FROM cobrancas WHERE pedido = ?",
+    "envio": "SELECT max(situacao) FROM envios WHERE pedido = ?",
+}
 
 
 class Historia:
     """Tudo o que os bancos dizem sobre um pedido.
 
     tratou: {(serviço, evento): [o que publicou por causa dele]}, das caixas de entrada.
-    saida: {evento: dados}, das caixas de saída. falhas: {(serviço, evento): (restam, motivo)}.
+    saida: {evento: dados}, das caixas de saída. falhas: {(serviço, evento): (restam, motivo)},
+    com restam negativo se já foi para as mortas.
+    registro: (cliente, total, estado, motivo), da tabela pedidos, ou None se ela não o conhece.
     eventos: na ordem das causas. fatos: [(banco, o que ele diz)].
+
+    bancos: {serviço: conexão}. Levanta sqlite3.Error se algum não pode ser lido.
     """
 
     def __init__(self, bancos: dict, pedido: str):
         self.pedido, self.tratou, self.saida, self.falhas, self.fatos = pedido, {}, {}, {}, []
         self.registro = bancos["pedidos"].execute(
             "SELECT cliente, total, estado, motivo FROM pedidos WHERE pedido = ?", (pedido,)).fetchone()
-        for servico, banco in bancos.items():
-            self._ler(servico, banco)
-        self.eventos = self._em_ordem()
-        self.motivos: dict[str, str | None] = {}
-        for tipo in reversed(self.eventos):  # uma compensação repassa o motivo: ele se acha no fim, e vale até a causa
-            sabidos = [self.saida.get(tipo, {}).get("motivo"), *(self.motivos.get(c) for c in self.causados(tipo))]
-            self.motivos[tipo] = next(filter(None, sabidos), None)
-            if tipo == "pedido.cancelado" and self.registro:
-                self.motivos[tipo] = self.registro[3]
-
-    def _ler(self, servico: str, banco) -> None:
-        def anotar_fato(texto: str) -> None:
-            self.fatos.append((f"{servico}.db", texto))
-
-        if servico == "pedidos" and self.registro:
+        self.pediu_cancelamento = bancos["pedidos"].execute(
+            "SELECT 1 FROM caixa_entrada WHERE mensagem = ?", (f"{pedido}:{CANCELAMENTO}",)).fetchone()
+        if self.registro:
             cliente, total, estado, _ = self.registro
-            anotar_fato(f"pedido de {cliente}, {reais(total)}, {estado}")
-        for tipo in EVENTOS:
-            mensagem = (f"{self.pedido}:{tipo}",)
-            for publicou, in banco.execute("SELECT publicou FROM caixa_entrada WHERE mensagem = ?", mensagem):
+            self.fatos.append(("pedidos.db", f"pedido de {cliente}, {reais(total)}, {estado}"))
+        if self.pediu_cancelamento:
+            self.fatos.append(("pedidos.db", "o cliente pediu o cancelamento"))
+        for servico, banco in bancos.items():
+            self.fatos += [(f"{servico}.db", fato) for fato in self._ler(servico, banco)]
+        self.eventos = self._em_ordem()
+        self.motivos = self._achar_motivos()
+
+    def _ler(self, servico: str, banco) -> list[str]:
+        fatos = []
+        for tipo in o_que_ouve(servico):
+            mensagem = {"m": f"{self.pedido}:{tipo}"}
+            for publicou, in banco.execute(
+                    "SELECT publicou FROM caixa_entrada WHERE mensagem = :m", mensagem):
                 self.tratou[servico, tipo] = [novo for novo in publicou.split() if novo in EVENTOS]
-                anotar_fato(f"tratou {tipo} → {publicou.replace(' ', ', ') or 'nada a publicar'}")
-            for restam, motivo in banco.execute("SELECT restam, motivo FROM falhas WHERE mensagem = ?", mensagem):
+                fatos.append(f"tratou {tipo} → {publicou.replace(' ', ', ') or 'nada a publicar'}")
+            for restam, motivo in banco.execute(
+                    "SELECT -1, motivo FROM enterradas WHERE mensagem = :m UNION ALL "
+                    "SELECT restam, motivo FROM falhas WHERE mensagem = :m", mensagem):
                 if (servico, tipo) not in self.tratou:
                     self.falhas[servico, tipo] = restam, motivo
-                    anotar_fato(f"falhou em {tipo}: {motivo}")
-        for tipo, corpo in banco.execute("SELECT tipo, corpo FROM caixa_saida WHERE pedido = ?", (self.pedido,)):
+                    fatos.append(f"falhou em {tipo}: {motivo}")
+        for tipo, corpo in banco.execute(
+                "SELECT tipo, corpo FROM caixa_saida WHERE pedido = ?", (self.pedido,)):
             self.saida[tipo] = _dados(corpo)
-            anotar_fato(f"na caixa de saída: {tipo}")
-        retido = servico in RETIDO and banco.execute(RETIDO[servico], (self.pedido,)).fetchone()
-        if retido and retido[0]:
-            anotar_fato(f"vale agora: {retido[0]}")
+            fatos.append(f"na caixa de saída: {tipo}")
+        vale = servico in VALE and banco.execute(VALE[servico], (self.pedido,)).fetchone()[0]
+        return fatos + ([f"vale agora: {vale}"] if vale else [])
 
     def _em_ordem(self) -> list[str]:
-        """Cada evento depois da sua causa; por último, os que chegaram quando já não havia o que fazer."""
+        """Cada evento depois da sua causa; por último, os que já não tinham o que fazer."""
         causados = {tipo for publicou in self.tratou.values() for tipo in publicou}
-        vistos = {tipo for _, tipo in [*self.tratou, *self.falhas]} | {*self.saida} | self._da_porta()
+        vistos = {tipo for _, tipo in [*self.tratou, *self.falhas]} | {*self.saida, *self._da_porta()}
         ordem: list[str] = []
         a_seguir = [tipo for tipo in reversed(EVENTOS) if tipo in vistos - causados]
         while a_seguir:
@@ -77,12 +83,23 @@ class Historia:
                 a_seguir += reversed(self.causados(tipo))
         return sorted(ordem, key=self.foi_em_vao)
 
-    def _da_porta(self) -> set[str]:
-        """O que o serviço de pedidos publicou ao receber o pedido, e que não tem causa."""
-        if self.registro is None:
-            return set()
-        estado, andou = self.registro[2], any(servico == "pedidos" for servico, _ in self.tratou)
-        return {PRIMEIRO if andou or estado == "pendente" else f"pedido.{estado}"}
+    def _da_porta(self) -> list[str]:
+        """O que o serviço de pedidos publicou por conta do cliente, e que por isso não tem causa."""
+        da_porta = [CANCELAMENTO] if self.pediu_cancelamento else []
+        if self.registro:
+            estado, andou = self.registro[2], any(servico == "pedidos" for servico, _ in self.tratou)
+            da_porta.append(PRIMEIRO if andou or estado == "pendente" else f"pedido.{estado}")
+        return da_porta
+
+    def _achar_motivos(self) -> dict[str, str | None]:
+        """{evento: o motivo que ele leva}. Quem compensa repassa o motivo: o do fim vale até a causa."""
+        motivos: dict[str, str | None] = {}
+        for tipo in reversed(self.eventos):
+            sabidos = [self.saida.get(tipo, {}).get("motivo"), *(motivos[c] for c in self.causados(tipo))]
+            if tipo == "pedido.cancelado" and self.registro:
+                sabidos.append(self.registro[3])
+            motivos[tipo] = next(filter(None, sabidos), None)
+        return motivos
 
     def causados(self, tipo: str) -> list[str]:
         return [causado for ouvinte in quem_ouve(tipo) for causado in self.tratou.get((ouvinte, tipo), ())]
