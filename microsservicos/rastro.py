@@ -32,6 +32,7 @@ from comum.tela import LARGURA, alertar, curto, dizer, executar, reais, visivel
 from palco.desenho import NOMES, RAIAS, contar
 from palco.historia import Historia
 
+PRIMEIRA_PAUSA = 0.2  # segundos
 DADOS = Path(__file__).resolve().parents[1] / "dados"
 class Espera(NamedTuple):
     """Onde um evento está parado, e os comandos que o fazem andar."""
@@ -55,7 +56,8 @@ def _espera(historia: Historia, tipo: str, ouvinte: str | None, dados: Path, fil
                       [ligar(dono, dados)])
     if (ouvinte, tipo) not in historia.falhas:
         return Espera(f"{tipo}, na fila «{ouvinte}»: já saiu da caixa de saída ({dono}.db), e não foi tratado "
-                      f"({ouvinte}.db){_na_fila(filas, ouvinte)}", [ligar(ouvinte, dados)])
+                      f"({ouvinte}.db){_na_fila(filas, ouvinte)}{_nas_mortas(filas, ouvinte)}",
+                      [ligar(ouvinte, dados)])
     restam, motivo = historia.falhas[ouvinte, tipo]
     falhou = f"({ouvinte}.db: {motivo})"
     reenviar = f"python microsservicos/mortas.py {ouvinte} --mensagem {historia.pedido}:{tipo} --reenviar"
@@ -76,6 +78,17 @@ def _na_fila(filas: dict[str, int] | None, fila: str) -> str:
     if quantas := filas.get(fila, 0):
         return f"; nela, neste broker, {'está 1 mensagem' if quantas == 1 else f'estão {quantas} mensagens'}"
     return "; neste broker ela está vazia: é de outro broker, ou já está em mãos de um serviço"
+
+
+def _nas_mortas(filas: dict[str, int] | None, servico: str) -> str:
+    # Uma mensagem que chegou estragada está lá, e o banco não sabe de que pedido ela era.
+    quantas = (filas or {}).get(f"{servico}.mortas")
+    return f"; em «{servico}.mortas» há {quantas}: python microsservicos/mortas.py {servico}" if quantas else ""
+
+
+def pausa(restam: int) -> float:
+    """O máximo que se espera, em segundos, pela próxima de `restam` tentativas."""
+    return PRIMEIRA_PAUSA * 2 ** (TENTATIVAS - restam)
 
 
 def ligar(servico: str, dados: Path) -> str:
@@ -120,7 +133,8 @@ def mostrar(historia: Historia, dados: Path, profundidades: dict[str, int] | Non
     for espera in paradas:
         dizer_em_colunas("  espera: ", visivel(espera.texto))
         for comando in espera.comandos:
-            dizer(f"      {comando}")
+            dizer(f"      {comando}" if len(comando) < LARGURA - 6 else
+                  "      " + comando.replace(" --", " \\\n        --"))
     if estado == "pendente" and not paradas:
         dizer("  nenhum banco diz onde ele espera: são todos da mesma loja, e do mesmo dia?", "vermelho")
 

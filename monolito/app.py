@@ -31,6 +31,7 @@ from decisoes import LogDeDecisoes
 from comum.diagrama import Diagrama
 from disco.execucao import Execucao, viva
 from palco.narracao import RAIAS, Narrador
+from palco.rastro import rastrear
 from participante import ForaDoAr, Participante
 from recuperacao import em_duvida, recuperar
 from comum.falha import Falha
@@ -45,6 +46,8 @@ def main() -> int:
     opcoes = ler_opcoes()
     novos = pedidos_escolhidos(opcoes)
     pasta = opcoes.dados / "monolito"
+    if opcoes.rastro:
+        return rastrear(pasta, opcoes.rastro, opcoes.diagrama)
     if opcoes.limpar:
         confirmar_limpeza(pasta, opcoes.sim)
         limpar(pasta)
@@ -79,6 +82,8 @@ def ler_opcoes() -> argparse.Namespace:
     grupo.add_argument("--sem-participante", metavar="NOME", choices=[negocio.arquivo for negocio in NEGOCIOS],
                        help="um dono não responde: " + ", ".join(negocio.arquivo for negocio in NEGOCIOS))
     grupo.add_argument("--em-duvida", action="store_true", help="lista o que espera uma decisão e o que isso trava; não resolve nada")
+    grupo.add_argument("--rastro", metavar="ID", nargs="+",
+                       help="mostra o que aconteceu com o pedido ID (ou com vários); só lê, não resolve nada")
     grupo.add_argument("--sem-recuperar", action="store_true", help="não roda a recuperação na partida")
     grupo.add_argument("--forcar", metavar="TRANSACAO=DECISAO",
                        help="sem o log, uma pessoa decide: confirmar ou abortar (decisão heurística)")

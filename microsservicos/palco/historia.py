@@ -59,8 +59,8 @@ class Historia:
                 self.tratou[servico, tipo] = [novo for novo in publicou.split() if novo in EVENTOS]
                 fatos.append(f"tratou {tipo} → {publicou.replace(' ', ', ') or 'nada a publicar'}")
             for restam, motivo in banco.execute(
-                    "SELECT -1, motivo FROM enterradas WHERE mensagem = :m UNION ALL "
-                    "SELECT restam, motivo FROM falhas WHERE mensagem = :m", mensagem):
+                    "SELECT restam, motivo FROM falhas WHERE mensagem = :m UNION ALL "
+                    "SELECT -1, motivo FROM enterradas WHERE mensagem = :m LIMIT 1", mensagem):
                 if (servico, tipo) not in self.tratou:
                     self.falhas[servico, tipo] = restam, motivo
                     fatos.append(f"falhou em {tipo}: {motivo}")
@@ -72,7 +72,7 @@ class Historia:
         return fatos + ([f"vale agora: {vale}"] if vale else [])
 
     def _em_ordem(self) -> list[str]:
-        """Cada evento depois da sua causa; por último, os que já não tinham o que fazer."""
+        """Cada evento depois da sua causa; no fim, os que já não tinham o que fazer, e o resultado."""
         causados = {tipo for publicou in self.tratou.values() for tipo in publicou}
         vistos = {tipo for _, tipo in [*self.tratou, *self.falhas]} | {*self.saida, *self._da_porta()}
         ordem: list[str] = []
@@ -81,7 +81,7 @@ class Historia:
             if (tipo := a_seguir.pop()) not in ordem:
                 ordem.append(tipo)
                 a_seguir += reversed(self.causados(tipo))
-        return sorted(ordem, key=self.foi_em_vao)
+        return sorted(ordem, key=lambda tipo: 1 if self.foi_em_vao(tipo) else 0 if quem_ouve(tipo) else 2)
 
     def _da_porta(self) -> list[str]:
         """O que o serviço de pedidos publicou por conta do cliente, e que por isso não tem causa."""

@@ -58,7 +58,9 @@ DEFEITOS = {
     "4: sem a lápide": ("4", "microsservicos/servico_fidelidade.py", 'if resposta_dada(banco, pedido) == "estornado"', "if False"),
     "4: o estorno apaga os pontos dos outros pedidos": (
         "4", "microsservicos/servico_fidelidade.py", "SET saldo = saldo - c.pontos", "SET saldo = 0"),
-    "4: o rastro não olha o banco novo": ("4", "microsservicos/rastro.py", "abrir_leitura(pasta, SERVICOS), []", "abrir_leitura(pasta), []"),
+    "4: o rastro não olha o banco novo": (
+        "4", "microsservicos/rastro.py",
+        "lendo(pasta, SERVICOS)", "lendo(pasta, [nome for nome in SERVICOS if nome != 'fidelidade'])"),
     "5: compensa sem esperar a resposta que falta": (
         "5", "microsservicos/servico_orquestrador.py", "return []", 'return [("estoque.liberar", evento.dados)]'),
     "5: o passo não é gravado": (
