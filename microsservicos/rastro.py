@@ -133,10 +133,16 @@ def mostrar(historia: Historia, dados: Path, profundidades: dict[str, int] | Non
     for espera in paradas:
         dizer_em_colunas("  espera: ", visivel(espera.texto))
         for comando in espera.comandos:
-            dizer(f"      {comando}" if len(comando) < LARGURA - 6 else
-                  "      " + comando.replace(" --", " \\\n        --"))
+            dizer(em_linhas(comando))
     if estado == "pendente" and not paradas:
         dizer("  nenhum banco diz onde ele espera: são todos da mesma loja, e do mesmo dia?", "vermelho")
+
+
+def em_linhas(comando: str) -> str:
+    """O comando, cortado antes de uma opção onde não cabe; assim mesmo ele pode ser copiado para o terminal."""
+    partes = comando.replace(" ", "\N{NO-BREAK SPACE}").replace("\N{NO-BREAK SPACE}--", " --")
+    linhas = textwrap.wrap(partes, LARGURA - 8, break_long_words=False, break_on_hyphens=False)
+    return "      " + " \\\n        ".join(linhas).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def dizer_em_colunas(comeco: str, texto: str) -> None:
@@ -176,9 +182,10 @@ def rastrear(bancos: dict, escolha) -> int:
         historia = Historia(bancos, id)
         if not perguntei and historia.por_tratar():
             profundidades, perguntei = perguntar_ao_broker(), True
+        if id != ids[0]:
+            dizer()
         dizer(RAIAS.cabecalho(), "forte")
         mostrar(historia, escolha.dados, profundidades, diagrama)
-        dizer()
     return 0
 
 

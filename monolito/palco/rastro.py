@@ -19,7 +19,7 @@ from comum.leitura import lendo
 from comum.loja import id_valido
 from comum.raias import Raias
 from comum.tela import LARGURA, curto, dizer, reais, visivel
-from decisoes import CONFIRMAR
+from decisoes import CONFIRMAR, NOME
 from disco.execucao import viva
 from palco.narracao import RAIAS
 
@@ -80,14 +80,16 @@ class Historia:
 
 def perguntar_ao_log(pasta: Path, transacao: str, execucao: str) -> tuple[str, str | None]:
     """(o que o log diz, o que a próxima partida fará); None se o log não a deixa fazer nada."""
+    if not (pasta / NOME).exists():
+        return "não está nesta pasta", None
     try:
-        with lendo(pasta, ["coordenador"]) as bancos:
-            log = bancos["coordenador"]
+        with lendo(pasta, [Path(NOME).stem]) as bancos:
+            log, = bancos.values()
             if not log.execute("SELECT 1 FROM execucoes WHERE execucao = ?", (execucao,)).fetchone():
                 return f"não conhece a execução {execucao}: não é o log desta transação", None
             linha = log.execute("SELECT decisao FROM decisoes WHERE transacao = ?", (transacao,)).fetchone()
     except (Falha, sqlite3.Error) as erro:
-        return f"não pôde ser lido: {em_portugues(erro, str(pasta / 'coordenador.db'))}", None
+        return f"não pôde ser lido: {em_portugues(erro, str(pasta / NOME))}", None
     if linha and linha[0] == CONFIRMAR:
         return f"tem {CONFIRMAR}", "confirma em quem falta"
     return "conhece a execução, e não tem decisão: aborto presumido", "aborta em quem preparou"
@@ -110,7 +112,7 @@ def mostrar(historia: Historia, pasta: Path, diagrama: Diagrama | None) -> None:
         if diagrama:
             diagrama.nota(historia.pedido, raia, texto)
     dizer()
-    for banco, fato in [*historia.fatos, *(("coordenador.db", log) for log, _ in ditos.values())]:
+    for banco, fato in [*historia.fatos, *((NOME, log) for log, _ in ditos.values())]:
         dizer_em_colunas(f"  {banco:14} ", visivel(fato))
     estado, motivo = historia.registro[2:] if historia.registro else ("pedidos.db não conhece este pedido", None)
     duvida = ", em dúvida" if ditos else ""
@@ -154,6 +156,7 @@ def rastrear(pasta: Path, ids: list[str], arquivo: str | None) -> int:
             raise Falha(f"--rastro: nenhum banco de {pasta} conhece o pedido {historia.pedido}", 2)
     diagrama = Diagrama(arquivo, RAIAS, len(historias)) if arquivo else None
     for historia in historias:
+        if historia is not historias[0]:
+            dizer()
         mostrar(historia, pasta, diagrama)
-        dizer()
     return 0

@@ -22,6 +22,7 @@ import pytest
 
 from conftest import RAIZ, esperar, vhost_novo
 from maquete import Maquete
+from rastros import conferir_ordem, conferir_que_terminou
 from verbos import (CENARIOS, M, MICROSSERVICOS, MODULOS, SEM_BROKER, SERVICOS, Loja, Programa, cenario,
                     linhas_largas, loja, pedido, rodar)  # noqa: F401
 
@@ -134,22 +135,6 @@ def test_em_qualquer_ordem_de_entrega_cada_evento_vem_depois_da_sua_causa(sement
         h = historia(maquete.pasta, id)
         conferir_ordem(h)
         conferir_que_terminou(h)
-
-
-def conferir_ordem(h) -> None:
-    """Todo evento tratado, publicado ou guardado está no rastro, uma vez, e a causa de cada um vem antes."""
-    assert len(set(h.eventos)) == len(h.eventos)
-    assert {tipo for _, tipo in h.tratou} | set(h.saida) <= set(h.eventos)
-    for (_, causa), causados in h.tratou.items():
-        assert all(h.eventos.index(causa) < h.eventos.index(causado) for causado in causados), h.eventos
-    assert h.eventos.count("pedido.criado") == 1
-
-
-def conferir_que_terminou(h) -> None:
-    """O rastro acaba no resultado, e nada mais está a caminho."""
-    estado = h.registro[2]
-    assert h.eventos[-1] == f"pedido.{estado}" and estado != "pendente", (h.pedido, h.eventos, h.registro)
-    assert h.por_tratar() == [], h.por_tratar()
 
 
 def test_o_diagrama_do_rastro_e_o_da_execucao(tmp_path, capsys):
