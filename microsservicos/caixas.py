@@ -129,7 +129,7 @@ def enterradas(banco: sqlite3.Connection, mortas: list[tuple]) -> None:
     """O broker guardou na fila de mensagens mortas estas, as que a_enterrar() devolveu.
 
     Só estas: outra cópia do serviço pode ter acabado de esgotar as tentativas de uma
-    mais antiga, e apagar "até a última" a perderia. Do evento de um pedido fica o motivo, para que se saiba onde ele parou.
+    mais antiga, e apagar "até a última" a perderia. Do evento de um pedido fica o motivo: onde ele parou.
     """
     quais = f"ordem IN ({', '.join('?' * len(mortas))})"
     ordens = [m[0] for m in mortas]
@@ -139,8 +139,9 @@ def enterradas(banco: sqlite3.Connection, mortas: list[tuple]) -> None:
 
 
 def lembrar(banco: sqlite3.Connection, eventos: list[Evento]) -> None:
-    """Deixa na caixa de entrada o que entrou pela porta: sem causa, só ficaria na caixa de saída até ser publicado."""
-    banco.executemany("INSERT OR IGNORE INTO caixa_entrada VALUES (?, '')", [(e.mensagem,) for e in eventos])
+    """Deixa na caixa de entrada o que entrou pela porta: sem causa, nada mais o lembraria."""
+    banco.executemany("INSERT OR IGNORE INTO caixa_entrada VALUES (?, '')",
+                      [(evento.mensagem,) for evento in eventos])
 
 
 def ler_propriedades(texto: str) -> dict:

@@ -47,7 +47,7 @@ def main() -> int:
     novos = pedidos_escolhidos(opcoes)
     pasta = opcoes.dados / "monolito"
     if opcoes.rastro:
-        return rastrear(pasta, opcoes.rastro, opcoes.diagrama)
+        return rastrear(pasta, opcoes.rastro, opcoes.diagrama, viva)
     if opcoes.limpar:
         confirmar_limpeza(pasta, opcoes.sim)
         limpar(pasta)

@@ -4,7 +4,8 @@ Para ler um banco em WAL, o SQLite precisa de um -wal e de um -shm ao lado do ar
 se não estão lá, mesmo aberto com mode=ro; numa pasta em que não se pode escrever, desiste. Com
 immutable=1 ele não os cria, mas também não lê o -wal que houver: faltariam as últimas gravações.
 Por isso: se os dois já existem (há um programa no ar, ou um que morreu), basta mode=ro; senão,
-lê-se uma cópia numa pasta temporária. (Manual do SQLite, "Write-Ahead Logging", "Read-Only Databases".)
+lê-se uma cópia numa pasta temporária. (Manual do SQLite, "Write-Ahead Logging", seção "Read-Only
+Databases".)
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Iterator
 
@@ -31,27 +32,29 @@ def lendo(pasta: Path, nomes) -> Iterator[dict[str, sqlite3.Connection]]:
     algum não é um banco desta versão do projeto.
     """
     with ExitStack() as abertos:
-        yield {nome: abertos.enter_context(closing(_abrir(pasta / f"{nome}.db", abertos))) for nome in nomes}
+        yield {nome: _abrir(pasta / f"{nome}.db", abertos) for nome in nomes}
 
 
 def _abrir(arquivo: Path, abertos: ExitStack) -> sqlite3.Connection:
     try:
         if not arquivo.exists():
-            raise Falha(f"falta {arquivo}: quem grava nele ainda não rodou nesta pasta, ou a cópia está "
-                        "incompleta; outra pasta: --dados DIR", 2)
-        lido, modo = arquivo.resolve(), "ro"  # o -wal fica ao lado do arquivo, e não de um atalho para ele
+            raise Falha(f"falta {arquivo}: quem grava nele ainda não rodou nesta pasta, ou a cópia "
+                        "está incompleta; outra pasta: --dados DIR", 2)
+        lido, modo = arquivo.resolve(), "ro"  # o -wal fica ao lado do arquivo, não de um atalho
         if not all(Path(f"{lido}{resto}").exists() for resto in ("-wal", "-shm")):
             temporaria = abertos.enter_context(tempfile.TemporaryDirectory(prefix="leitura-"))
             lido, modo = _copiar(lido, Path(temporaria)), "rw"
-        banco = sqlite3.connect(f"{lido.as_uri()}?mode={modo}", uri=True, timeout=ESPERA, isolation_level=None)
+        banco = sqlite3.connect(f"{lido.as_uri()}?mode={modo}", uri=True, timeout=ESPERA,
+                                isolation_level=None)
+        abertos.callback(banco.close)
         versao = banco.execute("PRAGMA user_version").fetchone()[0]
     except (sqlite3.Error, OSError) as erro:
         raise em_portugues(erro, str(arquivo)) from erro
     if versao != VERSAO:
-        banco.close()
-        raise Falha(f"{arquivo} ainda está vazio: quem grava nele não acabou de criá-lo" if versao == 0 else
-                    f"{arquivo} é da versão {versao} do projeto, e este programa é da versão {VERSAO}: "
-                    "use o programa daquela versão", 2)
+        raise Falha(f"{arquivo} ainda está vazio: quem grava nele não acabou de criá-lo"
+                    if versao == 0 else
+                    f"{arquivo} é da versão {versao} do projeto, e este programa é da versão "
+                    f"{VERSAO}: use o programa daquela versão", 2)
     return banco
 
 

@@ -14,11 +14,12 @@ from comum.tela import reais
 from coreografia import EVENTOS, o_que_ouve, quem_ouve
 
 PRIMEIRO, CANCELAMENTO = "pedido.criado", "pedido.cancelamento_solicitado"
-# O que vale neste instante em cada negócio; NULL se nada.
+# O que vale neste instante no negócio que tem a tabela; NULL se nada.
 VALE = {
-    "estoque": "SELECT group_concat(quantidade || ' ' || produto, ', ') FROM reservas WHERE pedido = ?",
-    "pagamentos": "SELECT max('cobrado de ' || cliente) FROM cobrancas WHERE pedido = ?",
-    "envio": "SELECT max(situacao) FROM envios WHERE pedido = ?",
+    "reservas": "SELECT group_concat(quantidade || ' ' || produto, ', ') FROM reservas "
+                "WHERE pedido = ?",
+    "cobrancas": "SELECT max('cobrado de ' || cliente) FROM cobrancas WHERE pedido = ?",
+    "envios": "SELECT max(situacao) FROM envios WHERE pedido = ?",
 }
 
 
@@ -37,9 +38,11 @@ class Historia:
     def __init__(self, bancos: dict, pedido: str):
         self.pedido, self.tratou, self.saida, self.falhas, self.fatos = pedido, {}, {}, {}, []
         self.registro = bancos["pedidos"].execute(
-            "SELECT cliente, total, estado, motivo FROM pedidos WHERE pedido = ?", (pedido,)).fetchone()
+            "SELECT cliente, total, estado, motivo FROM pedidos WHERE pedido = ?",
+            (pedido,)).fetchone()
         self.pediu_cancelamento = bancos["pedidos"].execute(
-            "SELECT 1 FROM caixa_entrada WHERE mensagem = ?", (f"{pedido}:{CANCELAMENTO}",)).fetchone()
+            "SELECT 1 FROM caixa_entrada WHERE mensagem = ?",
+            (f"{pedido}:{CANCELAMENTO}",)).fetchone()
         if self.registro:
             cliente, total, estado, _ = self.registro
             self.fatos.append(("pedidos.db", f"pedido de {cliente}, {reais(total)}, {estado}"))
@@ -68,48 +71,56 @@ class Historia:
                 "SELECT tipo, corpo FROM caixa_saida WHERE pedido = ?", (self.pedido,)):
             self.saida[tipo] = _dados(corpo)
             fatos.append(f"na caixa de saída: {tipo}")
-        vale = servico in VALE and banco.execute(VALE[servico], (self.pedido,)).fetchone()[0]
-        return fatos + ([f"vale agora: {vale}"] if vale else [])
+        for tabela, consulta in VALE.items():
+            if banco.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (tabela,)).fetchone():
+                vale = banco.execute(consulta, (self.pedido,)).fetchone()[0]
+                fatos += [f"vale agora: {vale}"] if vale else []
+        return fatos
 
     def _em_ordem(self) -> list[str]:
-        """Cada evento depois da sua causa; no fim, os que já não tinham o que fazer, e o resultado."""
+        """Cada um depois da sua causa; no fim, os que nada tinham a fazer, e o resultado."""
         causados = {tipo for publicou in self.tratou.values() for tipo in publicou}
-        vistos = {tipo for _, tipo in [*self.tratou, *self.falhas]} | {*self.saida, *self._da_porta()}
+        vistos = {tipo for _, tipo in [*self.tratou, *self.falhas]}
+        vistos |= {*self.saida, *self._da_porta()}
         ordem: list[str] = []
         a_seguir = [tipo for tipo in reversed(EVENTOS) if tipo in vistos - causados]
         while a_seguir:
             if (tipo := a_seguir.pop()) not in ordem:
                 ordem.append(tipo)
                 a_seguir += reversed(self.causados(tipo))
-        return sorted(ordem, key=lambda tipo: 1 if self.foi_em_vao(tipo) else 0 if quem_ouve(tipo) else 2)
+        return sorted(ordem, key=lambda tipo: 2 if not quem_ouve(tipo) else self.foi_em_vao(tipo))
 
     def _da_porta(self) -> list[str]:
-        """O que o serviço de pedidos publicou por conta do cliente, e que por isso não tem causa."""
+        """O que o serviço de pedidos publicou por conta do cliente: não tem outra causa."""
         da_porta = [CANCELAMENTO] if self.pediu_cancelamento else []
         if self.registro:
-            estado, andou = self.registro[2], any(servico == "pedidos" for servico, _ in self.tratou)
+            estado = self.registro[2]
+            andou = any(servico == "pedidos" for servico, _ in self.tratou)
             da_porta.append(PRIMEIRO if andou or estado == "pendente" else f"pedido.{estado}")
         return da_porta
 
     def _achar_motivos(self) -> dict[str, str | None]:
-        """{evento: o motivo que ele leva}. Quem compensa repassa o motivo: o do fim vale até a causa."""
+        """{evento: o motivo que leva}. Quem compensa o repassa: o do fim vale até a causa."""
         motivos: dict[str, str | None] = {}
         for tipo in reversed(self.eventos):
-            sabidos = [self.saida.get(tipo, {}).get("motivo"), *(motivos[c] for c in self.causados(tipo))]
+            sabidos = [self.saida.get(tipo, {}).get("motivo")]
+            sabidos += [motivos[causado] for causado in self.causados(tipo)]
             if tipo == "pedido.cancelado" and self.registro:
                 sabidos.append(self.registro[3])
             motivos[tipo] = next(filter(None, sabidos), None)
         return motivos
 
     def causados(self, tipo: str) -> list[str]:
-        return [causado for ouvinte in quem_ouve(tipo) for causado in self.tratou.get((ouvinte, tipo), ())]
+        return [causado for ouvinte in quem_ouve(tipo)
+                for causado in self.tratou.get((ouvinte, tipo), ())]
 
     def foi_em_vao(self, tipo: str) -> bool:
-        """Se todos os que ouvem o evento o trataram sem publicar nada: outro tinha chegado antes."""
-        return bool(quem_ouve(tipo)) and all(self.tratou.get((o, tipo)) == [] for o in quem_ouve(tipo))
+        """Se quem o ouve o tratou sem publicar nada: outro tinha chegado antes."""
+        ouvintes = quem_ouve(tipo)
+        return bool(ouvintes) and all(self.tratou.get((quem, tipo)) == [] for quem in ouvintes)
 
     def por_tratar(self) -> list[tuple[str, str | None]]:
-        """Os (evento, ouvinte) que faltam; ouvinte None: um resultado que ainda não foi anunciado."""
+        """Os (evento, ouvinte) que faltam; ouvinte None: um resultado por anunciar."""
         return [(tipo, ouvinte) for tipo in self.eventos for ouvinte in quem_ouve(tipo) or (None,)
                 if (ouvinte, tipo) not in self.tratou and (ouvinte or tipo in self.saida)]
 

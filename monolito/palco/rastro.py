@@ -1,4 +1,4 @@
-"""O que aconteceu com um pedido, no monolito: o que os bancos dos quatro donos e o log permitem dizer.
+"""O que aconteceu com um pedido, no monolito: o que os bancos dos donos e o log permitem dizer.
 
 Fica ao lado de microsservicos/rastro.py, com o mesmo desenho. Lá, os passos ficaram nas caixas
 de entrada; aqui, um pedido encerrado só deixa o efeito, e um em dúvida, o que cada um prometeu.
@@ -19,15 +19,16 @@ from comum.leitura import lendo
 from comum.loja import id_valido
 from comum.raias import Raias
 from comum.tela import LARGURA, curto, dizer, reais, visivel
-from decisoes import CONFIRMAR, NOME
-from disco.execucao import viva
 from palco.narracao import RAIAS
 
+LOG = "coordenador.db"
+CORES = {"concluido": "verde", "cancelado": "roxo"}
 DADOS = Path(__file__).resolve().parents[2] / "dados"
 DONOS = {"pedidos": "Pedidos", "estoque": "Estoque", "pagamentos": "Pagamentos", "envio": "Envio"}
 # O que vale neste instante em cada negócio; NULL se nada.
 VALE = {
-    "estoque": "SELECT group_concat(quantidade || ' ' || produto, ', ') FROM reservas WHERE pedido = ?",
+    "estoque": "SELECT group_concat(quantidade || ' ' || produto, ', ') FROM reservas "
+               "WHERE pedido = ?",
     "pagamentos": "SELECT max('cobrado de ' || cliente) FROM cobrancas WHERE pedido = ?",
     "envio": "SELECT max(situacao) FROM envios WHERE pedido = ?",
 }
@@ -48,7 +49,8 @@ class Historia:
     def __init__(self, bancos: dict, pedido: str):
         self.pedido, self.preparadas, self.fatos, self.notas = pedido, [], [], []
         self.registro = bancos["pedidos"].execute(
-            "SELECT cliente, total, estado, motivo FROM pedidos WHERE pedido = ?", (pedido,)).fetchone()
+            "SELECT cliente, total, estado, motivo FROM pedidos WHERE pedido = ?",
+            (pedido,)).fetchone()
         if self.registro:
             cliente, total, estado, _ = self.registro
             self.fatos.append(("pedidos.db", f"pedido de {cliente}, {reais(total)}, {estado}"))
@@ -80,75 +82,88 @@ class Historia:
 
 def perguntar_ao_log(pasta: Path, transacao: str, execucao: str) -> tuple[str, str | None]:
     """(o que o log diz, o que a próxima partida fará); None se o log não a deixa fazer nada."""
-    if not (pasta / NOME).exists():
+    if not (pasta / LOG).exists():
         return "não está nesta pasta", None
     try:
-        with lendo(pasta, [Path(NOME).stem]) as bancos:
+        with lendo(pasta, [Path(LOG).stem]) as bancos:
             log, = bancos.values()
-            if not log.execute("SELECT 1 FROM execucoes WHERE execucao = ?", (execucao,)).fetchone():
-                return f"não conhece a execução {execucao}: não é o log desta transação", None
-            linha = log.execute("SELECT decisao FROM decisoes WHERE transacao = ?", (transacao,)).fetchone()
+            conhece = log.execute("SELECT 1 FROM execucoes WHERE execucao = ?",
+                                  (execucao,)).fetchone()
+            decidiu = log.execute("SELECT 1 FROM decisoes WHERE transacao = ? "
+                                  "AND decisao = 'CONFIRMAR'", (transacao,)).fetchone()
     except (Falha, sqlite3.Error) as erro:
-        return f"não pôde ser lido: {em_portugues(erro, str(pasta / NOME))}", None
-    if linha and linha[0] == CONFIRMAR:
-        return f"tem {CONFIRMAR}", "confirma em quem falta"
+        return f"não pôde ser lido: {em_portugues(erro, str(pasta / LOG))}", None
+    if not conhece:
+        return f"não conhece a execução {execucao}: não é o log desta transação", None
+    if decidiu:
+        return "tem CONFIRMAR", "confirma em quem falta"
     return "conhece a execução, e não tem decisão: aborto presumido", "aborta em quem preparou"
 
 
-def ainda_conduz(pasta: Path, execucao: str) -> bool:
+def mostrar(historia: Historia, pasta: Path, viva, diagrama: Diagrama | None) -> None:
+    """As raias, o que cada banco diz, e o resultado ou o que o pedido espera."""
+    ditos = {(p.transacao, p.execucao): perguntar_ao_log(pasta, p.transacao, p.execucao)
+             for p in historia.preparadas}
+    do_log = [log for log, _ in ditos.values()]
+    raias = Raias(RAIAS)
+    dizer(raias.cabecalho(), "forte")
+    for raia, texto in [*historia.notas, *(("Coordenador", f"o log {log}") for log in do_log)]:
+        dizer(raias.nota(historia.pedido, raia, texto))
+        if diagrama:
+            diagrama.nota(historia.pedido, raia, texto)
+    dizer()
+    for banco, fato in [*historia.fatos, *((LOG, log) for log in do_log)]:
+        dizer_em_colunas(f"  {banco:14} ", fato)
+    estado, motivo = "pedidos.db não o conhece", None
+    if historia.registro:
+        estado, motivo = historia.registro[2:]
+    dizer_em_colunas(f"  {curto(historia.pedido)}: ",
+                     f"{estado}{', em dúvida' if ditos else ''}{f': {motivo}' if motivo else ''}",
+                     "vermelho" if ditos else CORES.get(estado, "vermelho"))
+    for (transacao, execucao), (_, fara) in ditos.items():
+        mostrar_espera(pasta, transacao, execucao, fara, viva)
+
+
+def mostrar_espera(pasta: Path, transacao: str, execucao: str, fara: str | None, viva) -> None:
+    outra = "" if pasta.parent.resolve() == DADOS else f" --dados {shlex.quote(str(pasta.parent))}"
+    if ainda_conduz(pasta, execucao, viva):
+        texto = f"a execução {execucao}, que está viva e ainda conduz a transação {transacao}"
+        comando = None
+    elif fara:
+        texto = f"a recuperação; a próxima partida, com qualquer pedido, {fara}:"
+        comando = f"python monolito/app.py{outra}"
+    else:
+        texto = ("o log certo; sem ele, toda partida a deixa em dúvida, e quem sabe a resposta "
+                 "pode forçá-la, com confirmar ou com abortar:")
+        comando = f"python monolito/app.py --forcar {transacao}=confirmar{outra}"
+    dizer_em_colunas("  espera: ", texto)
+    if comando:
+        dizer(f"      {comando}")
+
+
+def ainda_conduz(pasta: Path, execucao: str, viva) -> bool:
     try:
         return viva(pasta, execucao)
     except Falha:  # uma pasta em que não se pode escrever: é uma cópia
         return False
 
 
-def mostrar(historia: Historia, pasta: Path, diagrama: Diagrama | None) -> None:
-    """As raias, o que cada banco diz, e o resultado ou o que o pedido espera."""
-    ditos = {(p.transacao, p.execucao): perguntar_ao_log(pasta, p.transacao, p.execucao) for p in historia.preparadas}
-    raias = Raias(RAIAS)
-    dizer(raias.cabecalho(), "forte")
-    for raia, texto in [*historia.notas, *(("Coordenador", f"o log {log}") for log, _ in ditos.values())]:
-        dizer(raias.nota(historia.pedido, raia, texto))
-        if diagrama:
-            diagrama.nota(historia.pedido, raia, texto)
-    dizer()
-    for banco, fato in [*historia.fatos, *((NOME, log) for log, _ in ditos.values())]:
-        dizer_em_colunas(f"  {banco:14} ", visivel(fato))
-    estado, motivo = historia.registro[2:] if historia.registro else ("pedidos.db não conhece este pedido", None)
-    duvida = ", em dúvida" if ditos else ""
-    dizer(f"  {curto(historia.pedido)}: {estado}{duvida}{f': {motivo}' if motivo else ''}",
-          "vermelho" if ditos else {"concluido": "verde", "cancelado": "roxo"}.get(estado, "vermelho"))
-    for (transacao, execucao), (_, fara) in ditos.items():
-        mostrar_espera(pasta, transacao, execucao, fara)
+def dizer_em_colunas(comeco: str, texto: str, cor: str | None = None) -> None:
+    for linha in textwrap.wrap(visivel(texto), LARGURA, initial_indent=comeco,
+                               subsequent_indent=" " * len(comeco)):
+        dizer(linha, cor)
 
 
-def mostrar_espera(pasta: Path, transacao: str, execucao: str, fara: str | None) -> None:
-    outra = "" if pasta.parent.resolve() == DADOS else f" --dados {shlex.quote(str(pasta.parent))}"
-    if ainda_conduz(pasta, execucao):
-        dizer_em_colunas("  espera: ", f"a execução {execucao}, que está viva e ainda conduz a transação {transacao}")
-    elif fara:
-        dizer_em_colunas("  espera: ", f"a recuperação; a próxima partida, com qualquer pedido, {fara}:")
-        dizer(f"      python monolito/app.py{outra}")
-    else:
-        dizer_em_colunas("  espera: ", "o log certo; sem ele, toda partida a deixa em dúvida, e quem sabe a resposta "
-                                       "pode forçá-la, com confirmar ou com abortar:")
-        dizer(f"      python monolito/app.py --forcar {transacao}=confirmar{outra}")
+def rastrear(pasta: Path, ids: list[str], arquivo: str | None, viva) -> int:
+    """pasta: a dos bancos do monolito, ou a de uma cópia. arquivo: o do diagrama, ou None.
 
-
-def dizer_em_colunas(comeco: str, texto: str) -> None:
-    for linha in textwrap.wrap(texto, LARGURA, initial_indent=comeco, subsequent_indent=" " * len(comeco)):
-        dizer(linha)
-
-
-def rastrear(pasta: Path, ids: list[str], arquivo: str | None) -> int:
-    """pasta: a dos bancos do monolito, ou a de uma cópia. arquivo: onde escrever o diagrama, se pedido.
-
+    viva(pasta, execucao): se ela com certeza ainda trabalha (a de disco/execucao.py).
     Levanta Falha (código 2) se um id não serve, se ninguém o conhece, ou se faltam bancos.
     """
     for id in ids:
         if not id_valido(id):
-            raise Falha(f"--rastro: {visivel(id[:64])!r} não é um id de pedido: use de 1 a 64 caracteres "
-                        "entre A-Z a-z 0-9 . _ -", 2)
+            raise Falha(f"--rastro: {visivel(id[:64])!r} não é um id de pedido: "
+                        "use de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
     with lendo(pasta, DONOS) as bancos:
         historias = [Historia(bancos, id) for id in dict.fromkeys(ids)]
     for historia in historias:
@@ -158,5 +173,5 @@ def rastrear(pasta: Path, ids: list[str], arquivo: str | None) -> int:
     for historia in historias:
         if historia is not historias[0]:
             dizer()
-        mostrar(historia, pasta, diagrama)
+        mostrar(historia, pasta, viva, diagrama)
     return 0

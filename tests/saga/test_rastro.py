@@ -14,8 +14,9 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,8 @@ import pytest
 from conftest import RAIZ, esperar, vhost_novo
 from maquete import Maquete
 from rastros import conferir_ordem, conferir_que_terminou
-from verbos import (CENARIOS, M, MICROSSERVICOS, MODULOS, SEM_BROKER, SERVICOS, Loja, Programa, cenario,
-                    linhas_largas, loja, pedido, rodar)  # noqa: F401
+from verbos import (CENARIOS, M, MICROSSERVICOS, SEM_BROKER, SERVICOS, Loja, Programa,  # noqa: F401
+                    cenario, linhas_largas, loja, pedido, rodar)
 
 RASTRO = "microsservicos/rastro.py"
 
@@ -48,7 +49,7 @@ def maquete(tmp_path, capsys):
 @pytest.mark.parametrize("nome", [*CENARIOS, "produto-desconhecido"])
 def test_o_rastro_de_um_pedido_e_o_que_a_tela_mostrou_ao_vivo(nome, maquete, capsys):
     capsys.readouterr()
-    maquete.fazer(f"enviar p-1 {nome}" if nome in CENARIOS else "enviar p-1 ana violino 1 01310-100")
+    maquete.fazer(f"enviar p-1 {nome if nome in CENARIOS else 'ana violino 1 01310-100'}")
     maquete.fazer("andar")
     ao_vivo = capsys.readouterr().out.splitlines()
     assert ao_vivo and raias(maquete.pasta, "p-1") == ao_vivo
@@ -62,7 +63,8 @@ def test_no_meio_do_caminho_o_rastro_e_o_que_a_tela_mostrou_ate_ali(maquete, cap
     maquete.fazer("andar")
     assert raias(maquete.pasta, "p-1") == capsys.readouterr().out.splitlines()
     [lugar] = M.rastro.onde_espera(maquete.pasta, "p-1")
-    assert "pagamento.aprovado, na fila «envio»" in lugar and "(pagamentos.db)" in lugar and "(envio.db)" in lugar
+    assert "pagamento.aprovado, na fila «envio»" in lugar
+    assert "(pagamentos.db)" in lugar and "(envio.db)" in lugar
 
 
 def test_compensacao_antes_da_acao_a_acao_atrasada_vem_por_ultimo_e_nada_faz(maquete):
@@ -77,10 +79,12 @@ def test_compensacao_antes_da_acao_a_acao_atrasada_vem_por_ultimo_e_nada_faz(maq
     maquete.filas["pagamentos"].append(atrasada)
     maquete.fazer("andar")
     h = historia(maquete.pasta, "p-1")
-    assert h.eventos == ["pedido.criado", "pedido.cancelamento_solicitado", "envio.recusado", "pagamento.estornado",
-                         "estoque.liberado", "estoque.reservado", "pedido.cancelado"]
+    assert h.eventos == ["pedido.criado", "pedido.cancelamento_solicitado", "envio.recusado",
+                         "pagamento.estornado", "estoque.liberado", "estoque.reservado",
+                         "pedido.cancelado"]
     *_, seta, nota, fim = raias(maquete.pasta, "p-1")
-    assert "estoque.reservado" in seta and "nada a fazer: já tinha respondido" in nota and "pedido.cancelado" in fim
+    assert "estoque.reservado" in seta and "nada a fazer: já tinha respondido" in nota
+    assert "pedido.cancelado" in fim
 
 
 def test_cancelamento_que_ninguem_tratou_ainda_espera_na_fila_de_envio(maquete):
@@ -90,7 +94,8 @@ def test_cancelamento_que_ninguem_tratou_ainda_espera_na_fila_de_envio(maquete):
     maquete.fazer("cancelar p-1")
     maquete.fazer("andar")
     lugares = M.rastro.onde_espera(maquete.pasta, "p-1")
-    assert len(lugares) == 2 and any("pedido.cancelamento_solicitado, na fila «envio»" in lugar for lugar in lugares)
+    assert len(lugares) == 2
+    assert any("pedido.cancelamento_solicitado, na fila «envio»" in lugar for lugar in lugares)
     assert ("pedidos.db", "o cliente pediu o cancelamento") in historia(maquete.pasta, "p-1").fatos
 
 
@@ -101,7 +106,8 @@ def test_cancelamento_tarde_demais_foi_em_vao(maquete):
     maquete.fazer("andar estoque pagamentos envio")
     maquete.fazer("cancelar p-1")
     maquete.fazer("andar")
-    assert historia(maquete.pasta, "p-1").eventos[-2:] == ["pedido.cancelamento_solicitado", "pedido.concluido"]
+    assert historia(maquete.pasta, "p-1").eventos[-2:] == [
+        "pedido.cancelamento_solicitado", "pedido.concluido"]
 
 
 def test_evento_repetido_nao_muda_o_rastro(maquete):
@@ -116,7 +122,7 @@ def test_evento_repetido_nao_muda_o_rastro(maquete):
 
 @pytest.mark.parametrize("semente", range(12))
 def test_em_qualquer_ordem_de_entrega_cada_evento_vem_depois_da_sua_causa(semente, maquete):
-    """Serviços que andam ao acaso, cancelamentos e repetições no meio: o rastro tem tudo, e na ordem das causas."""
+    """Serviços que andam ao acaso, cancelamentos no meio: tudo está lá, na ordem das causas."""
     sorte = random.Random(semente)
     ids = [f"p-{n}" for n in range(6)]
     for n, id in enumerate(ids):
@@ -159,8 +165,9 @@ def loja_parada(dados: Path, *ids: str) -> Path:
 
 
 @pytest.mark.parametrize("argumentos, diz", [
-    (["p-9"], "conhece o pedido p-9"), (["p-1", "p-9"], "conhece o pedido p-9"), (["p 1"], "não é um id de pedido"),
-    (["\x1b[31m"], "não é um id de pedido"), ([], "diga o id de um pedido"), (["--pendentes", "p-1"], "ou --pendentes"),
+    (["p-9"], "conhece o pedido p-9"), (["p-1", "p-9"], "conhece o pedido p-9"),
+    (["p 1"], "não é um id de pedido"), (["\x1b[31m"], "não é um id de pedido"),
+    ([], "diga o id de um pedido"), (["--pendentes", "p-1"], "ou --pendentes"),
     (["--diagrama", "/nao/existe", "p-1"], "não existe"), (["--outra"], "não conheço --outra")])
 def test_uso_errado_e_uma_linha_com_status_2(argumentos, diz, tmp_path, capsys):
     loja_parada(tmp_path, "p-1")
@@ -169,11 +176,16 @@ def test_uso_errado_e_uma_linha_com_status_2(argumentos, diz, tmp_path, capsys):
     fim.limpo()
 
 
+def de_outra_versao(arquivo: Path) -> None:
+    with closing(sqlite3.connect(arquivo)) as banco:
+        banco.execute("PRAGMA user_version=9")
+
+
 @pytest.mark.parametrize("estrago, diz", [
-    (lambda a: a.unlink(), "falta"), (lambda a: a.write_bytes(b"isto nao e um banco" * 99), "não é um banco SQLite"),
-    (lambda a: os.truncate(a, 5000), "corrompido"), (lambda a: a.write_bytes(b""), "ainda está vazio"),
-    (lambda a: subprocess.run([sys.executable, "-c", f"import sqlite3; sqlite3.connect({str(a)!r}).execute('PRAGMA user_version=9')"]),
-     "versão 9")], ids=["falta", "outro", "cortado", "vazio", "versao"])
+    (lambda a: a.unlink(), "falta"),
+    (lambda a: a.write_bytes(b"outra coisa" * 99), "não é um banco"),
+    (lambda a: os.truncate(a, 5000), "corrompido"), (lambda a: a.write_bytes(b""), "está vazio"),
+    (de_outra_versao, "versão 9")], ids=["falta", "outro", "cortado", "vazio", "versao"])
 def test_banco_que_nao_serve_e_uma_linha(estrago, diz, tmp_path, capsys):
     pasta = loja_parada(tmp_path, "p-1")
     estrago(pasta / "pagamentos.db")
@@ -185,7 +197,8 @@ def test_banco_que_nao_serve_e_uma_linha(estrago, diz, tmp_path, capsys):
 def test_ids_repetidos_aparecem_uma_vez_e_um_terminado_nao_pergunta_ao_broker(tmp_path, capsys):
     loja_parada(tmp_path, "p-1", "p-2")
     fim = rodar(RASTRO, "p-2", "p-1", "p-2", "--dados", tmp_path)
-    assert fim.processo.returncode == 0 and [linha for linha in fim.linhas if "concluido" in linha and ": " in linha] == [
+    assert fim.processo.returncode == 0
+    assert [linha for linha in fim.linhas if re.match("  p-.: ", linha)] == [
         "  p-2: concluido", "  p-1: concluido"]
     assert "não responde" not in fim.texto
     assert rodar(RASTRO, "--pendentes", "--dados", tmp_path).linhas == ["nenhum pedido pendente"]
@@ -199,16 +212,18 @@ def test_cabe_em_80_colunas_com_um_uuid_sem_cores_e_diz_que_nao_ha_broker(tmp_pa
     maquete.fazer("andar")
     fim = rodar(RASTRO, "--pendentes", "--dados", tmp_path)
     assert fim.processo.returncode == 0 and "não responde: sem contar as filas" in fim.texto
-    de_comando = [linha for linha in fim.linhas if "--dados" in linha or "sem contar as filas" in linha]
-    assert set(linhas_largas(fim.texto)) <= set(de_comando), "só cabe menos o que a pasta deste teste alonga"
-    assert comandos(fim.texto)[0] == f"python microsservicos/mortas.py pagamentos --mensagem {id}:estoque.reservado --reenviar"
+    de_fora = [linha for linha in fim.linhas if str(tmp_path) in linha or "sem contar" in linha]
+    assert set(linhas_largas(fim.texto)) <= set(de_fora), "só o nome desta pasta alonga uma linha"
+    assert comandos(fim.texto)[0] == ("python microsservicos/mortas.py pagamentos "
+                                      f"--mensagem {id}:estoque.reservado --reenviar")
     fim.limpo()
 
 
 # --- só lê ---
 
 def retrato(pasta: Path) -> dict:
-    return {a.name: (hashlib.sha256(a.read_bytes()).hexdigest(), a.stat().st_mtime_ns) for a in pasta.rglob("*") if a.is_file()}
+    return {a.name: (hashlib.sha256(a.read_bytes()).hexdigest(), a.stat().st_mtime_ns)
+            for a in pasta.iterdir()}
 
 
 def test_sem_servico_nenhum_no_ar_nada_e_escrito_nem_ao_lado(tmp_path, capsys):
@@ -226,7 +241,8 @@ def test_a_copia_com_wal_de_quem_morreu_e_lida_inteira_e_fica_como_estava(tmp_pa
     assert (copia / "pedidos.db-wal").stat().st_size > 0
     antes = retrato(copia)
     fim = rodar(RASTRO, "p-1", "--dados", tmp_path / "copia")
-    assert fim.processo.returncode == 0 and "pedido.criado, na fila «estoque»" in " ".join(fim.texto.split()), fim.texto
+    assert fim.processo.returncode == 0, fim.texto
+    assert "pedido.criado, na fila «estoque»" in em_linha(fim.texto)
     assert retrato(copia) == antes
 
 
@@ -237,7 +253,8 @@ def test_a_copia_numa_pasta_so_de_leitura_e_lida_assim_mesmo(com_wal, tmp_path, 
     else:
         loja_parada(tmp_path / "viva", "p-1")
     copia = tmp_path / "copia" / "microsservicos"
-    shutil.copytree(tmp_path / "viva" / "microsservicos", copia, ignore=shutil.ignore_patterns("*-shm"))
+    shutil.copytree(tmp_path / "viva" / "microsservicos", copia,
+                    ignore=shutil.ignore_patterns("*-shm"))
     for arquivo in copia.iterdir():
         arquivo.chmod(0o444)
     copia.chmod(0o555)
@@ -272,8 +289,8 @@ def em_linha(texto: str) -> str:
     return " ".join(texto.split())
 
 
-def seguir_a_tela(loja: Loja, id: str, prazo: float = 60) -> str:
-    """Roda o que a tela propõe, como está impresso, até o pedido terminar; devolve a última tela."""
+def seguir_a_tela(loja: Loja, id: str, prazo: float = 60) -> None:
+    """Roda o que a tela propõe, como está impresso, até o pedido terminar."""
     ligados: dict[str, Programa] = {}
 
     def terminou() -> bool:
@@ -286,7 +303,8 @@ def seguir_a_tela(loja: Loja, id: str, prazo: float = 60) -> str:
             if "mortas.py" in script:
                 assert rodar(script, *opcoes, url=loja.url).processo.returncode == 0, comando
             else:
-                ligados[comando] = Programa(RAIZ / script, *opcoes, url=loja.url).esperar_dizer(": pronto")
+                ligados[comando] = Programa(RAIZ / script, *opcoes, url=loja.url)
+                ligados[comando].esperar_dizer(": pronto")
         return False
 
     try:
@@ -296,14 +314,14 @@ def seguir_a_tela(loja: Loja, id: str, prazo: float = 60) -> str:
             programa.matar()
     h = historia(loja.pasta, id)
     assert h.eventos[-1] == f"pedido.{h.registro[2]}"
-    return rastrear(loja, id)
 
 
 def test_com_todos_desligados_espera_na_caixa_de_saida_e_a_tela_leva_ate_o_fim(loja):
     loja.enviar(pedido("p-1"))
     tela = em_linha(rastrear(loja, "p-1"))
     assert "espera: pedido.criado, na caixa de saída (pedidos.db), sem a resposta do broker" in tela
-    assert comandos(rastrear(loja, "p-1")) == [f"python microsservicos/servico_pedidos.py --sem-pedido --dados {loja.dados}"]
+    assert comandos(rastrear(loja, "p-1")) == [
+        f"python microsservicos/servico_pedidos.py --sem-pedido --dados {loja.dados}"]
     seguir_a_tela(loja, "p-1")
     assert loja.resultado("p-1") == ("concluido", None)
 
@@ -315,7 +333,8 @@ def test_com_um_servico_desligado_espera_na_fila_dele(loja, fora):
     loja.iniciar(*outros)
     esperar(lambda: loja.profundidade(fora) == 2, que="as duas na fila")
     tela = em_linha(rastrear(loja, "p-1"))
-    assert f"na fila «{fora}»: já saiu da caixa de saída" in tela and "neste broker, estão 2 mensagens" in tela
+    assert f"na fila «{fora}»: já saiu da caixa de saída" in tela
+    assert "nela, neste broker, estão 2 mensagens" in tela
     loja.matar()
     seguir_a_tela(loja, "p-1")
     assert loja.resultado("p-1") == ("cancelado", "CEP fora da área de entrega")
@@ -339,14 +358,15 @@ def test_com_pedidos_desligado_o_resultado_espera_na_fila_dele(loja):
     seguir_a_tela(loja, "p-3")
 
 
-def test_sem_broker_espera_na_caixa_de_saida_e_com_ele_de_volta_a_tela_leva_ate_o_fim(broker_proprio, tmp_path):
+def test_sem_broker_espera_na_caixa_de_saida_ate_ele_voltar(broker_proprio, tmp_path):
     loja = Loja(tmp_path / "dados", broker_proprio.url)
     try:
         loja.iniciar()
         broker_proprio.parar()
         loja.enviar(pedido("p-1"))
         tela = em_linha(rastrear(loja, "p-1"))
-        assert "na caixa de saída (pedidos.db), sem a resposta do broker" in tela and "sem contar as filas" in tela
+        assert "na caixa de saída (pedidos.db), sem a resposta do broker" in tela
+        assert "sem contar as filas" in tela
         loja.matar()
         broker_proprio.iniciar()
         seguir_a_tela(loja, "p-1")
@@ -374,15 +394,19 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def test_morto_entre_o_commit_e_a_publicacao_espera_na_caixa_de_saida_dele(loja):
     loja.enviar(pedido("p-1"))
     loja.iniciar("pedidos")
-    morto = Programa("-c", MORRE_ANTES_DE_PUBLICAR.format(pasta=str(MICROSSERVICOS)), MICROSSERVICOS / "servico_estoque.py",
-                     "--dados", loja.dados, url=loja.url)
+    morto = Programa("-c", MORRE_ANTES_DE_PUBLICAR.format(pasta=str(MICROSSERVICOS)),
+                     MICROSSERVICOS / "servico_estoque.py", "--dados", loja.dados, url=loja.url)
     assert morto.fim() == -signal.SIGKILL, morto.texto
     loja.matar()
     tela = em_linha(rastrear(loja, "p-1"))
     assert "estoque.reservado, na caixa de saída (estoque.db), sem a resposta do broker" in tela
-    assert "estoque.db tratou pedido.criado → estoque.reservado" in tela and "vale agora: 2 livro" in tela
+    assert "estoque.db tratou pedido.criado → estoque.reservado" in tela
+    assert "estoque.db vale agora: 2 livro" in tela
     seguir_a_tela(loja, "p-1")
     assert loja.resultado("p-1") == ("concluido", None)
+
+
+QUEBRADO = "(estoque.db: IntegrityError: quebrado de propósito)"
 
 
 def falhando(loja: Loja, id: str = "p-1") -> None:
@@ -390,7 +414,8 @@ def falhando(loja: Loja, id: str = "p-1") -> None:
     loja.quebrar("estoque", "reservas", id)
     loja.enviar(pedido(id))
     loja.iniciar("pedidos", "estoque")
-    esperar(lambda: loja.consultar("estoque", "SELECT 1 FROM falhas WHERE restam BETWEEN 1 AND 4"), que="a segunda tentativa")
+    esperar(lambda: loja.consultar("estoque", "SELECT 1 FROM falhas WHERE restam BETWEEN 1 AND 4"),
+            que="a segunda tentativa")
     loja.matar()
 
 
@@ -398,8 +423,9 @@ def test_o_que_falha_espera_outra_tentativa_com_o_motivo_e_quando(loja):
     falhando(loja)
     [(restam,)] = loja.consultar("estoque", "SELECT restam FROM falhas")
     tela = em_linha(rastrear(loja, "p-1"))
-    assert "pedido.criado, outra tentativa em estoque (estoque.db: IntegrityError: quebrado de propósito)" in tela
-    assert f"restam {restam}, e com estoque no ar a próxima vem em até {0.2 * 2 ** (5 - restam):.1f} s" in tela
+    assert f"pedido.criado, outra tentativa em estoque {QUEBRADO}" in tela
+    pausa = 0.2 * 2 ** (5 - restam)
+    assert f"restam {restam}, e com estoque no ar a próxima vem em até {pausa:.1f} s" in tela
     loja.consertar("estoque")
     seguir_a_tela(loja, "p-1")
     assert loja.resultado("p-1") == ("concluido", None)
@@ -412,21 +438,27 @@ def test_o_que_esgotou_as_tentativas_esta_nas_mortas_e_o_comando_o_traz_de_volta
     loja.esperar_morta("estoque")
     esperar(lambda: loja.consultar("estoque", "SELECT 1 FROM enterradas"), que="o banco lembrar")
     tela = rastrear(loja, "p-1")
-    assert "pedido.criado, em «estoque.mortas» (estoque.db: IntegrityError: quebrado de propósito); nela, neste " \
-           "broker, está 1 mensagem" in em_linha(tela)
-    assert comandos(tela)[0] == "python microsservicos/mortas.py estoque --mensagem p-1:pedido.criado --reenviar"
+    assert (f"pedido.criado, em «estoque.mortas» {QUEBRADO}; nela, neste broker, está 1 mensagem"
+            in em_linha(tela))
+    assert comandos(tela)[0] == ("python microsservicos/mortas.py estoque "
+                                 "--mensagem p-1:pedido.criado --reenviar")
     loja.consertar("estoque")
     loja.matar()
-    assert "traço" not in seguir_a_tela(loja, "p-1") and loja.resultado("p-1") == ("concluido", None)
+    seguir_a_tela(loja, "p-1")
+    assert loja.resultado("p-1") == ("concluido", None)
 
 
 def test_o_que_volta_das_mortas_e_falha_de_novo_e_outra_vez_uma_tentativa(loja):
     loja.quebrar("estoque", "reservas", "p-1")
     loja.enviar(pedido("p-1"))
     loja.iniciar("pedidos", "estoque")
+    esperar(lambda: loja.consultar("estoque", "SELECT 1 FROM falhas"), que="a falha")
+    loja.escrever("estoque", "UPDATE falhas SET restam = 0")  # sem esperar pelas cinco pausas
     loja.esperar_morta("estoque")
-    assert rodar("microsservicos/mortas.py", "estoque", "--reenviar", url=loja.url).processo.returncode == 0
-    esperar(lambda: loja.consultar("estoque", "SELECT 1 FROM falhas WHERE restam > 0"), que="a nova tentativa")
+    esperar(lambda: not loja.consultar("estoque", "SELECT 1 FROM falhas"), que="o enterro")
+    fim = rodar("microsservicos/mortas.py", "estoque", "--reenviar", url=loja.url)
+    assert fim.processo.returncode == 0, fim.texto
+    esperar(lambda: loja.consultar("estoque", "SELECT 1 FROM falhas"), que="a nova tentativa")
     assert "outra tentativa em estoque" in em_linha(rastrear(loja, "p-1"))
 
 
@@ -458,7 +490,8 @@ def test_mensagem_que_chegou_estragada_a_tela_aponta_as_mortas(loja):
     loja.iniciar("estoque")
     loja.esperar_morta("estoque")
     tela = em_linha(rastrear(loja, "p-1"))
-    assert "neste broker ela está vazia" in tela and "em «estoque.mortas» há 1: python microsservicos/mortas.py estoque" in tela
+    assert "neste broker ela está vazia" in tela
+    assert "em «estoque.mortas» há 1: python microsservicos/mortas.py estoque" in tela
 
 
 def test_perguntado_a_outro_broker_so_diz_o_que_sabe(loja, broker):
@@ -467,6 +500,7 @@ def test_perguntado_a_outro_broker_so_diz_o_que_sabe(loja, broker):
     loja.iniciar("pedidos")
     esperar(lambda: loja.profundidade("estoque") == 1, que="pedido.criado na fila")
     outro = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
-    assert "neste broker ela está vazia: é de outro broker, ou já está em mãos de um serviço" in em_linha(rastrear(loja, "p-1", outro))
+    assert ("neste broker ela está vazia: é de outro broker, ou já está em mãos de um serviço"
+            in em_linha(rastrear(loja, "p-1", outro)))
     assert "nela, neste broker, está 1 mensagem" in em_linha(rastrear(loja, "p-1"))
     assert "neste broker" not in em_linha(rastrear(loja, "p-1", SEM_BROKER))
