@@ -130,7 +130,8 @@ def mostrar_espera(pasta: Path, transacao: str, execucao: str, fara: str | None,
         texto = f"a execução {execucao}, que está viva e ainda conduz a transação {transacao}"
         comando = None
     elif fara:
-        texto = f"a recuperação; a próxima partida, com qualquer pedido, {fara}:"
+        texto = ("a recuperação; a próxima partida, com qualquer pedido e nenhum outro programa "
+                 f"no ar, {fara}:")
         comando = f"python monolito/app.py{outra}"
     else:
         texto = ("o log certo; sem ele, toda partida a deixa em dúvida, e quem sabe a resposta "

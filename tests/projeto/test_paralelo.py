@@ -200,6 +200,18 @@ def test_segundo_que_morre_e_dito_e_reprova_a_rodada(arquivos):
     assert status == 1 and "o segundo processo dos testes acabou com status -9" in texto, texto
 
 
+PASTAS = sorted({arquivo.parent.name for arquivo in (RAIZ / "tests").glob("*/test_*.py")})
+
+
+@pytest.mark.parametrize("pasta", PASTAS)
+def test_cada_pasta_de_testes_se_carrega_sozinha(pasta):
+    fim = subprocess.run([sys.executable, "-m", "pytest", "--co", "-q", "-p", "no:cacheprovider",
+                          f"tests/{pasta}", "-m", "longo or not longo"], cwd=RAIZ,
+                         env={**os.environ, "EXERCICIO": "3"}, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, encoding="utf-8")
+    assert fim.returncode == 0 and " error" not in fim.stdout.splitlines()[-1], fim.stdout[-3000:]
+
+
 # --- o fim antes da hora ---
 
 @pytest.mark.parametrize("sinal", ["SIGINT", "SIGTERM", "SIGHUP"])

@@ -205,18 +205,19 @@ def ancoras(arquivo: Path) -> set[str]:
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda arquivo: str(arquivo.relative_to(RAIZ)))
 def test_todo_elo_leva_a_um_lugar_que_existe(readme):
-    elos = re.findall(r"\]\(([^)\s]+)\)", fora_dos_blocos(texto_de(readme)))
-    for elo in elos:
-        if re.match(r"https?://", elo):
-            continue
+    quebrados = []
+    for elo in re.findall(r"\]\(([^)\s]+)\)", fora_dos_blocos(texto_de(readme))):
         nome, _, ancora = unquote(elo).partition("#")
         alvo = (readme.parent / nome).resolve() if nome else readme
-        assert alvo.exists(), f"{elo}: não há {alvo.relative_to(RAIZ)}"
-        if ancora:
-            assert ancora in ancoras(alvo), f"{elo}: há {sorted(ancoras(alvo))}"
+        if re.match(r"https?://", elo):
+            continue
+        if not alvo.exists() or (ancora and ancora not in ancoras(alvo)):
+            quebrados.append(elo)
     for citado in re.findall(r"`((?:monolito|microsservicos|tests)/[\w/.*-]+)`", texto_de(readme)):
         nos_exercicios = RAIZ.glob(f".gabarito/exercicio-*/{citado}")  # um arquivo que se vai criar
-        assert [*RAIZ.glob(citado), *nos_exercicios], citado
+        if not [*RAIZ.glob(citado), *nos_exercicios]:
+            quebrados.append(citado)
+    assert not quebrados
 
 
 def test_todo_readme_e_alcancado_a_partir_do_primeiro():
@@ -224,10 +225,12 @@ def test_todo_readme_e_alcancado_a_partir_do_primeiro():
     while a_ver:
         readme = a_ver.pop()
         vistos.add(readme)
+        if not readme.exists():
+            continue  # o teste dos elos o acusa
         elos = re.findall(r"\]\(([^)\s#]+)", texto_de(readme))
         alvos = {(readme.parent / elo).resolve() for elo in elos if elo.endswith("README.md")}
         a_ver += alvos - vistos - set(a_ver)
-    assert vistos == set(READMES)
+    assert set(READMES) <= vistos
 
 
 def test_a_casa_impressa_tem_cada_comodo_e_cada_arquivo_da_porta():
