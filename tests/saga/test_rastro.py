@@ -219,6 +219,15 @@ def test_cabe_em_80_colunas_com_um_uuid_sem_cores_e_diz_que_nao_ha_broker(tmp_pa
     fim.limpo()
 
 
+def test_sem_o_pika_tambem_diz_onde_espera(tmp_path, capsys):
+    Maquete(tmp_path / "dados").fazer("enviar p-1 sucesso")
+    (tmp_path / "pika.py").write_text("raise ImportError")
+    fim = rodar(RASTRO, "p-1", "--dados", tmp_path / "dados",
+                ambiente={"PYTHONPATH": str(tmp_path)})
+    assert fim.processo.returncode == 0 and "falta o pacote pika" in fim.linhas[0], fim.texto
+    assert "pedido.criado, na fila «estoque»" in em_linha(fim.texto)
+
+
 # --- só lê ---
 
 def retrato(pasta: Path) -> dict:
