@@ -37,7 +37,8 @@ from rabbitmq.canal import Plateia
 from rabbitmq.dona import identidade
 from palco.desenho import NOMES, RAIAS, desenhar_recebidas
 from palco.processo import Processo
-from rastro import Movimento, onde_espera
+from palco.movimento import Movimento
+from rastro import onde_espera
 from servico import pasta_dos_dados
 from comum.falha import Falha
 from comum.tela import Progresso, Torneira, alertar, dizer, executar
