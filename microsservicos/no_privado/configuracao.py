@@ -47,19 +47,20 @@ def definicoes(usuario: str, senha: str, vhosts: list[str]) -> str:
                        "permissions": [{"vhost": vhost, **tudo} for vhost in vhosts]})
 
 
-def ambiente(servidor: Path, nome: str, epmd_porta: int) -> dict[str, str]:
+def ambiente(servidor: Path, pasta: Path, nome: str, epmd_porta: int) -> dict[str, str]:
     """As variáveis do nó `nome`. (Manual: "Configuration", "Environment Variables"; "Clustering".)
 
-    Os caminhos são relativos, e o nó roda dentro da pasta dele: assim os scripts e o
-    Erlang aguentam espaços, acentos e caminhos longos, em qualquer idioma do sistema
-    (com o caminho completo, "dados é" impede a partida quando LANG=C).
+    pasta: a do nó, onde ele roda. Os caminhos são relativos a ela: assim os scripts e o Erlang
+    aguentam espaços, acentos e caminhos longos, em qualquer idioma do sistema. O dos dados é
+    absoluto porque o RabbitMQ 4.0 não parte sem isso (rabbit_db compara o caminho que lhe deram
+    com o que o Mnesia tornou absoluto).
     """
     so_aqui = "-kernel inet_dist_use_interface {127,0,0,1}"
     variaveis = ambiente_limpo()
     variaveis["PATH"] += os.pathsep + str(servidor.parent)
     return {**variaveis, "HOME": ".", "ERL_EPMD_PORT": str(epmd_porta), "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": nome, "RABBITMQ_DIST_PORT": str(porta_livre()),
-            "RABBITMQ_MNESIA_BASE": "./dados", "RABBITMQ_LOG_BASE": ".", "RABBITMQ_LOGS": "-",
+            "RABBITMQ_MNESIA_BASE": str(pasta / "dados"), "RABBITMQ_LOG_BASE": ".", "RABBITMQ_LOGS": "-",
             "RABBITMQ_CONFIG_FILE": "./rabbitmq.conf", "RABBITMQ_ENABLED_PLUGINS_FILE": "./plugins",
             # Estes três não existem aqui: é assim que os de /etc/rabbitmq ficam de fora.
             "RABBITMQ_CONF_ENV_FILE": "./rabbitmq-env.conf", "RABBITMQ_CONFIG_FILES": "./conf.d",

@@ -151,7 +151,7 @@ class NoPrivado:
             # start_new_session: o Ctrl-C do terminal não chega ao nó; quem o desliga é `parar`.
             # A ficha viaja como uma opção que o Erlang ignora: `vivo` a procura na linha de comando.
             no = subprocess.Popen([servidor, "-loja_ficha", anotado["ficha"]], cwd=self.pasta, umask=0o077,
-                                  env=ambiente(servidor, self.nome, anotado["epmd_porta"]), stdin=subprocess.DEVNULL,
+                                  env=ambiente(servidor, self.pasta, self.nome, anotado["epmd_porta"]), stdin=subprocess.DEVNULL,
                                   stdout=registro, stderr=registro, start_new_session=True)
         self._processos.append(no)
         gravar(self.pasta, "no.json", json.dumps({"pid": no.pid, **anotado}))
