@@ -30,6 +30,7 @@ import servico_pagamentos
 import servico_pedidos
 from comum import veredito
 from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
+from comum.presenca import limpar
 from coreografia import SERVICOS
 from comum.diagrama import Diagrama
 from rabbitmq.canal import Plateia
@@ -192,7 +193,7 @@ def main() -> int:
     try:
         lancador = Lancador(dados, broker.garantir(dados / "rabbitmq"), diagrama)
         if escolha.limpar:
-            bancos.limpar(pasta)
+            limpar(pasta)
             filas.esvaziar_filas()
             dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
         if escolha.estado:

@@ -25,6 +25,7 @@ from rabbitmq.conexao import onde
 from coreografia import MensagemInvalida, entender, o_que_ouve
 from rabbitmq.canal import LOTE, Canal
 from comum.falha import Falha, em_portugues
+from comum.presenca import Presenca
 from comum.tela import Torneira, alertar, curto, dizer, visivel
 from rabbitmq.erros import BrokerFora
 
@@ -48,7 +49,7 @@ class Servico:
             raise ValueError(f"{nome} deve ouvir exatamente o que a coreografia diz")
         self.nome, self.ouve, self.mostrar = nome, ouve, mostrar
         pasta = pasta_dos_dados(dados)
-        self.presenca = bancos.Presenca(pasta)
+        self.presenca = Presenca(pasta)
         self.presenca.entrar()
         self.arquivo = pasta / f"{nome}.db"
         self.banco = bancos.abrir(self.arquivo, tabelas + ";" + caixas.TABELAS)

@@ -24,7 +24,7 @@ import operador
 import pagamentos
 import pedidos
 from palco import quedas
-from comum.banco import Presenca, limpar
+from comum.presenca import Presenca, limpar
 from comum.opcoes import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos
 from coordenador import ESPERA, Coordenador
 from decisoes import LogDeDecisoes

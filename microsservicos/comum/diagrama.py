@@ -1,14 +1,12 @@
 """O diagrama de sequência do que acabou de acontecer, na linguagem Mermaid, que o GitHub desenha.
 
-Este arquivo existe igual nas duas pastas (monolito/ e microsservicos/). Um Diagrama tem os
-mesmos verbos das Raias da tela, e escreve num arquivo o que elas desenham numa linha. Traço
-cheio: o protocolo anda para a frente; tracejado e com ↩: uma compensação.
+Um Diagrama tem os mesmos verbos das Raias da tela, e escreve num arquivo o que elas desenham
+numa linha. Traço cheio: o protocolo anda para a frente; tracejado e com ↩: uma compensação.
 """
 
 from __future__ import annotations
 
 from comum.falha import Falha, em_portugues
-
 from comum.tela import visivel
 
 MAIS_PEDIDOS = 4  # acima disso ninguém lê o desenho, e o GitHub nem o faz
@@ -21,12 +19,14 @@ class Diagrama:
     """Escreve linha a linha, e já no arquivo: uma queda de propósito também deixa o seu diagrama.
 
     caminho: o arquivo (é recomeçado). raias: os participantes, da esquerda para a direita.
-    pedidos: quantos serão desenhados. Levanta Falha (código 2) se são muitos, ou se não dá para escrever.
+    pedidos: quantos serão desenhados. Levanta Falha (código 2) se são muitos, ou se não dá
+    para escrever.
     """
 
     def __init__(self, caminho: str, raias: list[str], pedidos: int):
         if pedidos > MAIS_PEDIDOS:
-            raise Falha(f"--diagrama: cabem até {MAIS_PEDIDOS} pedidos num desenho, e são {pedidos}", 2)
+            raise Falha(f"--diagrama: cabem até {MAIS_PEDIDOS} pedidos num desenho, "
+                        f"e são {pedidos}", 2)
         try:
             self._arquivo = open(caminho, "w", encoding="utf-8", newline="\n")
         except OSError as erro:

@@ -7,6 +7,7 @@ está na linha de comando a mostra.
 from __future__ import annotations
 
 import errno
+import os
 
 
 class Falha(Exception):
@@ -21,31 +22,73 @@ class Falha(Exception):
         self.codigo = codigo
 
 
+CONSELHOS = (  # um trecho do que o SQLite ou o sistema disse, e o que isso quer dizer
+    ("not a database", "não é um banco SQLite: tire o arquivo dali ou recomece com --limpar"),
+    ("malformed", "está corrompido: restaure uma cópia ou recomece com --limpar"),
+    ("was moved", "foi trocado ou apagado com o programa no ar: devolva-o, ou encerre o programa "
+                  "(Ctrl-C) antes de pôr outro"),
+    ("disk I/O", "não pôde ser lido ou gravado: confira o disco"),
+    ("locked", "está travado por outro programa: feche o sqlite3 (ou o outro processo) "
+               "e tente de novo"),
+    ("readonly", "está somente para leitura: dê permissão de escrita ou use --dados OUTRA_PASTA"),
+    ("unable to open", "não pôde ser aberto: confira se existe, e as permissões, "
+                       "ou use --dados OUTRA_PASTA"),
+    ("no such table", "é de outra versão deste projeto: recomece com --limpar"),
+    ("no such column", "é de outra versão deste projeto: recomece com --limpar"),
+    ("Permission denied", "não dá permissão de acesso: mude as permissões "
+                          "ou use --dados OUTRA_PASTA"),
+    ("Read-only file system", "está num disco somente para leitura: use --dados OUTRA_PASTA"),
+    ("Not a directory", "não é uma pasta: use --dados OUTRA_PASTA"),
+    ("File exists", "existe e não é uma pasta: use --dados OUTRA_PASTA"),
+    ("No such file", "não existe"),
+    ("File name too long", "tem um nome longo demais: use --dados OUTRA_PASTA"),
+    ("Too many levels of symbolic links", "é um link que leva a si mesmo: desfaça-o"),
+    ("Is a directory", "é uma pasta, e aqui se esperava um arquivo"),
+)
+
+
 def em_portugues(erro: Exception, onde: str = "") -> Falha:
-    """Traduz os erros do SQLite e do sistema operacional que uma pessoa pode causar."""
+    """Traduz os erros do SQLite e do sistema operacional que uma pessoa pode causar.
+
+    onde: o arquivo de que se fala, se o erro não disser.
+    """
     if isinstance(erro, Falha):
         return erro
-    texto, onde = str(erro), onde or getattr(erro, "filename", None) or "um arquivo da pasta de dados"
-    if "is full" in texto or getattr(erro, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return Falha(f"disco cheio ao gravar {onde}: libere espaço; nada do que já foi dito se perdeu", 1)
-    for trecho, conselho in (
-        ("not a database", "não é um banco SQLite: tire o arquivo dali ou recomece com --limpar"),
-        ("malformed", "está corrompido: restaure uma cópia ou recomece com --limpar"),
-        ("was moved", "foi trocado ou apagado com o programa no ar: devolva-o, ou encerre o programa antes de pôr outro"),
-        ("disk I/O", "não pôde ser lido ou gravado: confira o disco"),
-        ("locked", "está travado por outro programa: feche o sqlite3 (ou o outro processo) e tente de novo"),
-        ("readonly", "está somente para leitura: dê permissão de escrita ou use --dados OUTRA_PASTA"),
-        ("unable to open", "não pôde ser aberto: confira se existe, e as permissões, ou use --dados OUTRA_PASTA"),
-        ("no such table", "é de outra versão deste projeto: recomece com --limpar"),
-        ("no such column", "é de outra versão deste projeto: recomece com --limpar"),
-        ("Permission denied", "não dá permissão de acesso: mude as permissões ou use --dados OUTRA_PASTA"),
-        ("Read-only file system", "está num disco somente para leitura: use --dados OUTRA_PASTA"),
-        ("Not a directory", "não é uma pasta: use --dados OUTRA_PASTA"),
-        ("File exists", "existe e não é uma pasta: use --dados OUTRA_PASTA"),
-        ("No such file", "não existe"),
-        ("File name too long", "tem um nome longo demais: use --dados OUTRA_PASTA"),
-        ("Is a directory", "é uma pasta, e aqui se esperava um arquivo"),
-    ):
+    texto, numero = str(erro), getattr(erro, "errno", None)
+    onde = (getattr(erro, "arquivo", None) or onde or getattr(erro, "filename", None)
+            or "um arquivo da pasta de dados")
+    if "is full" in texto or numero in (errno.ENOSPC, errno.EDQUOT):
+        return Falha(f"disco cheio ao gravar {onde}: libere espaço; "
+                     "nada do que já foi dito se perdeu", 1)
+    if numero in (errno.EMFILE, errno.ENFILE) or _sem_descritores(texto):
+        return Falha(f"{onde} não pôde ser aberto: este processo chegou ao limite de arquivos "
+                     f"abertos{_limite()}; aumente-o (ulimit -n 256) e rode de novo", 2)
+    for trecho, conselho in CONSELHOS:
         if trecho in texto:
             return Falha(f"{onde} {conselho}", 2)
     return Falha(f"{onde}: {texto}", 1)
+
+
+def _sem_descritores(texto: str) -> bool:
+    """O SQLite não diz por que não abriu um arquivo; se outro também não abre, é o limite."""
+    if "unable to open" not in texto and "disk I/O" not in texto:
+        return False
+    # O SQLite nunca usa os três primeiros, e abre até dois arquivos de cada vez.
+    abertos: list[int] = []
+    try:
+        for _ in range(2):
+            abertos.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as erro:
+        return erro.errno in (errno.EMFILE, errno.ENFILE)
+    finally:
+        for um in abertos:
+            os.close(um)
+    return False
+
+
+def _limite() -> str:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return ""
+    return f" ({resource.getrlimit(resource.RLIMIT_NOFILE)[0]})"

@@ -1,8 +1,5 @@
 """A loja: o que é um pedido, quais são os cenários e como se lê um arquivo de pedidos.
 
-Este arquivo existe igual nas duas pastas (monolito/ e microsservicos/): as duas
-arquiteturas atendem a mesma loja. Um teste garante que as cópias não divergem.
-
 Um pedido malformado é recusado aqui, na porta, antes de qualquer gravação. Um
 pedido bem formado que não pode ser atendido é assunto de cada dono dos dados.
 """
@@ -18,10 +15,14 @@ import uuid
 from comum.falha import Falha
 
 CENARIOS = {
-    "sucesso": {"cliente": "ana", "itens": [{"produto": "livro", "quantidade": 2}], "cep": "01310-100"},
-    "sem-estoque": {"cliente": "ana", "itens": [{"produto": "notebook", "quantidade": 3}], "cep": "01310-100"},
-    "pagamento-recusado": {"cliente": "bruno", "itens": [{"produto": "teclado", "quantidade": 1}], "cep": "20040-002"},
-    "envio-recusado": {"cliente": "carla", "itens": [{"produto": "caneca", "quantidade": 1}], "cep": "69900-062"},
+    "sucesso": {
+        "cliente": "ana", "itens": [{"produto": "livro", "quantidade": 2}], "cep": "01310-100"},
+    "sem-estoque": {
+        "cliente": "ana", "itens": [{"produto": "notebook", "quantidade": 3}], "cep": "01310-100"},
+    "pagamento-recusado": {
+        "cliente": "bruno", "itens": [{"produto": "teclado", "quantidade": 1}], "cep": "20040-002"},
+    "envio-recusado": {
+        "cliente": "carla", "itens": [{"produto": "caneca", "quantidade": 1}], "cep": "69900-062"},
 }
 
 # Os motivos de uma recusa, com as mesmas palavras nas duas arquiteturas.
@@ -33,10 +34,15 @@ CEP_FORA_DA_AREA = "CEP fora da área de entrega"
 
 MAIOR_LINHA = 64 * 1024  # bytes; o maior pedido possível ocupa um décimo disso
 MAIS_ALGARISMOS = 30
+ANDARES = 50  # de listas e objetos uns dentro dos outros; um pedido tem três
+MAIS_PEDIDOS = 1_000_000  # cabem na memória de uma máquina comum
+MAIOR_ARQUIVO = 512 * 1024 ** 2  # bytes lidos de --arquivo, que pode ser um cano sem fim
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 MARCA_UTF8 = b"\xef\xbb\xbf"
-NAO_ABRE = {errno.ENOENT: "não existe", errno.EACCES: "sem permissão de leitura", errno.EISDIR: "é uma pasta",
-            errno.ENOTDIR: "o caminho passa por algo que não é uma pasta", errno.ENAMETOOLONG: "nome longo demais"}
+NAO_ABRE = {errno.ENOENT: "não existe", errno.EACCES: "sem permissão de leitura",
+            errno.EISDIR: "é uma pasta", errno.ENAMETOOLONG: "nome longo demais",
+            errno.ENOTDIR: "o caminho passa por algo que não é uma pasta",
+            errno.EMFILE: "este processo chegou ao limite de arquivos abertos (ver ulimit -n)"}
 _CEP = re.compile(r"([0-9]{5})-?([0-9]{3})", re.ASCII)
 
 
@@ -101,13 +107,24 @@ def ler_json(texto: bytes):
     if len(texto) > MAIOR_LINHA:
         raise ValueError(f"maior que {MAIOR_LINHA // 1024} KiB")
     try:
-        return _LEITOR.decode(texto.decode("utf-8"))
+        lido = texto.decode("utf-8")
+        # Cada versão do Python aguenta uma profundidade; a nossa é a mesma em todas.
+        if lido.count("[") + lido.count("{") > ANDARES and _andares(lido) > ANDARES:
+            raise ValueError("JSON aninhado demais")
+        return _LEITOR.decode(lido)
     except UnicodeDecodeError as erro:
         raise ValueError(f"não é UTF-8: byte {erro.start + 1}") from erro
     except json.JSONDecodeError as erro:
         raise ValueError(f"não é JSON: coluna {erro.pos + 1}") from erro
-    except RecursionError as erro:
-        raise ValueError("JSON aninhado demais") from erro
+
+
+def _andares(texto: str) -> int:
+    """A maior profundidade de listas e objetos; os colchetes dentro de textos não contam."""
+    andar = maior = 0
+    for parte in _ABRE_E_FECHA.finditer(texto):
+        andar += {"[": 1, "{": 1, "]": -1, "}": -1}.get(parte[0], 0)
+        maior = max(maior, andar)
+    return maior
 
 
 def _sem_repetir(pares: list) -> dict:
@@ -122,13 +139,16 @@ def _nao_e_numero(nome: str):
 
 
 def _inteiro(algarismos: str) -> int:
-    # Sem este limite, cada versão do Python faz uma coisa: converter por um bom tempo, ou falar inglês.
+    # Sem este limite, cada versão do Python faz uma coisa: converter por um bom tempo, ou falar
+    # inglês.
     if len(algarismos) > MAIS_ALGARISMOS:
         raise ValueError(f"JSON com um número de mais de {MAIS_ALGARISMOS} algarismos")
     return int(algarismos)
 
 
-_LEITOR = json.JSONDecoder(object_pairs_hook=_sem_repetir, parse_constant=_nao_e_numero, parse_int=_inteiro)
+_ABRE_E_FECHA = re.compile(r'"(?:[^"\\]|\\.)*"?|[][{}]', re.S)
+_LEITOR = json.JSONDecoder(object_pairs_hook=_sem_repetir, parse_constant=_nao_e_numero,
+                           parse_int=_inteiro)
 
 
 def ler_arquivo(caminho: str) -> list[dict]:
@@ -138,8 +158,6 @@ def ler_arquivo(caminho: str) -> list[dict]:
     e nenhum pedido é enviado.
     """
     nome = "entrada padrão" if caminho == "-" else caminho
-    if not caminho or (caminho == "-" and sys.stdin is None):
-        raise Falha("não há arquivo de pedidos para ler", 2)
     try:
         entrada = sys.stdin.buffer if caminho == "-" else open(caminho, "rb")
         with entrada:
@@ -152,10 +170,13 @@ def ler_arquivo(caminho: str) -> list[dict]:
 
 
 def _ler_linhas(entrada, nome: str):
-    numero = 0
+    numero = lidos = 0
     # readline com limite: uma linha de gigabytes não enche a memória antes da recusa.
     while linha := entrada.readline(MAIOR_LINHA + 1):
-        numero += 1
+        numero, lidos = numero + 1, lidos + len(linha)
+        if numero > MAIS_PEDIDOS or lidos > MAIOR_ARQUIVO:
+            raise Falha(f"{nome}: no máximo {MAIS_PEDIDOS} linhas e {MAIOR_ARQUIVO >> 20} MiB "
+                        "de cada vez: divida o arquivo", 2)
         if numero == 1:  # o Bloco de Notas do Windows escreve esta marca; ela não é do pedido
             linha = linha[len(MARCA_UTF8):] if linha.startswith(MARCA_UTF8) else linha
         if len(linha) <= MAIOR_LINHA and not linha.strip():

@@ -1,7 +1,5 @@
 """Um arquivo SQLite por dono: abrir, criar uma vez só, recusar o que é de outra versão.
 
-Este arquivo existe igual nas duas pastas (monolito/ e microsservicos/).
-
 Todo banco usa WAL com `synchronous=FULL`: uma transação confirmada já está no
 disco (um fsync cada) e quem lê não espera quem escreve. Ver os manuais do SQLite,
 "Write-Ahead Logging" e "PRAGMA synchronous".
@@ -12,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from comum.falha import Falha, em_portugues
@@ -22,26 +20,75 @@ PAGINA = 2048  # bytes; metade do padrão: cada COMMIT leva ao WAL as páginas q
 ESPERA = 10.0  # segundos que uma escrita espera por outro processo antes de desistir
 
 
-class Banco(sqlite3.Connection):
-    """Uma conexão que sabe qual era o seu arquivo.
+class ArquivoSumiu(sqlite3.OperationalError):
+    """Um dos arquivos do banco foi trocado ou apagado com o programa no ar."""
 
-    Se alguém o troca ou apaga, o SQLite continua a gravar no antigo, que já não tem nome, sem
-    se queixar; na partida seguinte, nada daquilo estaria lá.
+    def __init__(self, arquivo: str):
+        super().__init__("the database file was moved")
+        self.arquivo = arquivo
+
+
+class Banco(sqlite3.Connection):
+    """Uma conexão que sabe quais eram os seus arquivos: o banco, o -wal e o -shm.
+
+    Se alguém troca ou apaga um deles, o SQLite continua a gravar no antigo, que já não tem nome,
+    sem se queixar; na partida seguinte, nada daquilo estaria lá. Enquanto esta conexão está
+    aberta o SQLite não apaga nenhum dos três: quem os apaga é sempre alguém de fora.
     """
 
-    caminho: str | Path = ":memory:"
-    aberto: tuple | None = None
+    caminho = real = ":memory:"  # como foi pedido; e onde o SQLite o abriu, sem atalhos (links)
+    _conjunto: dict[str, tuple | None] = {}
 
-    def lembrar_arquivo(self, caminho: Path) -> None:
-        self.caminho, self.aberto = caminho, _qual(caminho)
+    def lembrar_arquivos(self, caminho: Path | None = None) -> None:
+        """caminho: o que foi pedido; pode ser um link, e o WAL fica ao lado do que ele aponta."""
+        self.caminho = str(caminho or self.caminho)
+        # Só com uma leitura o SQLite abre os três.
+        self.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        self.real = self.execute("PRAGMA database_list").fetchone()[2]
+        if self.real:
+            nomes = (self.caminho, f"{self.real}-wal", f"{self.real}-shm")
+            self._conjunto = {nome: _qual(nome) for nome in nomes}
 
     def conferir_arquivo(self) -> None:
-        """Para chamar antes de cada COMMIT; levanta sqlite3.OperationalError se o arquivo não é mais o mesmo."""
-        if _qual(self.caminho) != self.aberto:
-            raise sqlite3.OperationalError("the database file was moved")
+        """Antes de cada COMMIT, e depois dele, antes de contar a alguém; levanta ArquivoSumiu."""
+        for nome, era in self._conjunto.items():
+            if _qual(nome) != era:
+                raise ArquivoSumiu(nome)
+
+    def refazer_diario(self) -> None:
+        """Se só o -wal ou o -shm sumiram, leva ao banco o que estava neles e os cria de novo.
+
+        Quem só olha para os nomes não vê mais o que foi gravado neles; esta conexão ainda vê.
+        Levanta ArquivoSumiu se não dá: o banco é outro, ou mais alguém o tem aberto.
+        """
+        try:
+            self.conferir_arquivo()
+        except ArquivoSumiu as sumiu:
+            if sumiu.arquivo == self.caminho or not self.sozinho():
+                raise
+
+    def sozinho(self) -> bool:
+        """Se ninguém mais tem este banco aberto agora, nem neste processo.
+
+        Em WAL, toda conexão guarda uma trava compartilhada no arquivo principal até se fechar, e
+        sair do WAL pede a exclusiva (manual do SQLite, "WAL-mode File Format", seção 2.3). A
+        trava é do arquivo, e não de um nome: apagar outros arquivos não engana esta pergunta.
+        """
+        self.execute("PRAGMA busy_timeout=0")
+        try:
+            self.execute("PRAGMA journal_mode=DELETE")
+        except sqlite3.OperationalError as erro:
+            if "locked" in str(erro):
+                return False
+            raise
+        finally:
+            self.execute(f"PRAGMA busy_timeout={int(ESPERA * 1000)}")
+        usar_wal(self)
+        self.lembrar_arquivos()
+        return True
 
 
-def _qual(caminho: str | Path) -> tuple | None:
+def _qual(caminho: str) -> tuple | None:
     try:
         arquivo = os.stat(caminho)
     except FileNotFoundError:
@@ -59,39 +106,54 @@ def abrir(caminho: Path, tabelas: str) -> Banco:
     caminho: o arquivo. tabelas: comandos SQL separados por `;`.
     Levanta Falha (código 2) se o arquivo não é um banco ou é de outra versão.
     """
+    banco = None
     try:
-        caminho.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # pedidos de clientes: só para o dono
-        banco = sqlite3.connect(caminho, timeout=ESPERA, isolation_level=None, check_same_thread=False, factory=Banco)
-        versao = banco.execute("PRAGMA user_version").fetchone()[0]
-        if versao == 0:
-            _recusar_alheio(banco, caminho)
-            banco.execute(f"PRAGMA page_size={PAGINA}")
-            _usar_wal(banco)
-        banco.execute("PRAGMA synchronous=FULL")
-        if versao == 0:
-            _criar(banco, tabelas, caminho)
-        elif versao != VERSAO:
-            raise Falha(f"{caminho} é da versão {versao} do projeto, e este programa é da versão {VERSAO}: "
-                        "use o programa daquela versão, ou recomece com --limpar", 2)
-        banco.lembrar_arquivo(caminho)
-    except (sqlite3.Error, OSError) as erro:
-        raise em_portugues(erro, str(caminho)) from erro
+        # Pedidos de clientes: só para o dono.
+        caminho.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        banco = sqlite3.connect(caminho, timeout=ESPERA, isolation_level=None,
+                                check_same_thread=False, factory=Banco)
+        _preparar(banco, caminho, tabelas)
+    except BaseException as erro:
+        if banco:
+            banco.close()
+        if isinstance(erro, (sqlite3.Error, OSError)):
+            raise em_portugues(erro, str(caminho)) from erro
+        raise
     return banco
+
+
+def _preparar(banco: Banco, caminho: Path, tabelas: str) -> None:
+    versao = banco.execute("PRAGMA user_version").fetchone()[0]
+    if versao not in (0, VERSAO):
+        raise Falha(f"{caminho} é da versão {versao} do projeto, e este programa é da versão "
+                    f"{VERSAO}: use o programa daquela versão, ou recomece com --limpar", 2)
+    if versao == 0:
+        _recusar_alheio(banco, caminho)
+        banco.execute(f"PRAGMA page_size={PAGINA}")
+    # Também num banco que já existe: uma cópia (VACUUM INTO, .backup) volta sem o WAL.
+    if usar_wal(banco) not in ("wal", "memory"):
+        raise Falha(f"{caminho}: este disco não aceita o modo WAL do SQLite: "
+                    "use --dados OUTRA_PASTA", 2)
+    banco.execute("PRAGMA synchronous=FULL")
+    if versao == 0:
+        _criar(banco, tabelas, caminho)
+    banco.lembrar_arquivos(caminho)
 
 
 def _recusar_alheio(banco: sqlite3.Connection, caminho: Path) -> None:
     # Antes de trocar o diário, que já seria mexer no arquivo de outro programa. Uma consulta só:
     # entre duas, outro processo desta loja poderia criar as tabelas.
-    if banco.execute("SELECT count(*) FROM sqlite_master, pragma_user_version WHERE user_version = 0").fetchone()[0]:
+    consulta = "SELECT count(*) FROM sqlite_master, pragma_user_version WHERE user_version = 0"
+    if banco.execute(consulta).fetchone()[0]:
         raise Falha(f"{caminho} é um banco SQLite de outro programa: use --dados OUTRA_PASTA", 2)
 
 
-def _usar_wal(banco: sqlite3.Connection) -> None:
+def usar_wal(banco: sqlite3.Connection) -> str:
+    """Põe o banco em WAL; devolve o modo em que ele ficou (num disco que não o aceita, outro)."""
     prazo = time.monotonic() + ESPERA
     while True:
         try:
-            banco.execute("PRAGMA journal_mode=WAL")
-            return
+            return banco.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         except sqlite3.OperationalError as erro:
             # Trocar o diário não espera pelo timeout: dois processos que criam o
             # mesmo banco ao mesmo tempo se esbarram aqui.
@@ -100,7 +162,7 @@ def _usar_wal(banco: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-def _criar(banco: sqlite3.Connection, tabelas: str, caminho: Path) -> None:
+def _criar(banco: Banco, tabelas: str, caminho: Path) -> None:
     with transacao(banco):
         if banco.execute("PRAGMA user_version").fetchone()[0]:
             return  # outro processo criou enquanto esperávamos a vez
@@ -111,12 +173,24 @@ def _criar(banco: sqlite3.Connection, tabelas: str, caminho: Path) -> None:
         banco.execute(f"PRAGMA user_version={VERSAO}")
 
 
+def criado(caminho: Path) -> bool:
+    """Se o banco já existe, com as suas tabelas; não cria nada. Falha se não dá para ler."""
+    if not caminho.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{caminho.resolve().as_uri()}?mode=ro", uri=True)) as banco:
+            return banco.execute("PRAGMA user_version").fetchone()[0] != 0
+    except sqlite3.Error as erro:
+        raise em_portugues(erro, str(caminho)) from erro
+
+
 @contextmanager
 def transacao(banco: Banco):
     """Tudo o que se escreve dentro do bloco vale junto, ou nada vale.
 
     IMMEDIATE pega o direito de escrever logo no início: duas cópias do mesmo
     programa se esperam em vez de descobrirem o conflito só no fim.
+    Levanta ArquivoSumiu se não há certeza de que a transação ficou num arquivo que tem nome.
     """
     banco.execute("BEGIN IMMEDIATE")
     try:
@@ -127,72 +201,5 @@ def transacao(banco: Banco):
         if banco.in_transaction:
             banco.execute("ROLLBACK")
         raise
-
-
-class Presenca:
-    """Sabe se há algum processo usando uma pasta de dados, mesmo que ele morra sem avisar.
-
-    Cada processo mantém uma transação de leitura aberta num arquivo SQLite sem
-    WAL: isso é uma trava compartilhada que o sistema operacional solta sozinho
-    quando o processo acaba, seja como for. Quem quer a pasta só para si pede a
-    trava exclusiva, que só existe quando não há mais ninguém. (Manual do SQLite,
-    "File Locking And Concurrency".)
-    """
-
-    def __init__(self, pasta: Path, nome: str = ".presenca"):
-        self.caminho = pasta / nome
-        try:
-            pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._arquivo = sqlite3.connect(self.caminho, timeout=ESPERA, isolation_level=None,
-                                            check_same_thread=False)
-            # Só lê: um arquivo vazio já serve de trava, e escrever nele esperaria por quem já entrou.
-            self._arquivo.execute("PRAGMA user_version").fetchone()
-        except (sqlite3.Error, OSError) as erro:
-            raise em_portugues(erro, str(pasta)) from erro
-
-    def entrar(self) -> None:
-        """Marca este processo como presente, até sair() ou até ele morrer."""
-        self._arquivo.execute("BEGIN")
-        self._arquivo.execute("PRAGMA user_version").fetchone()
-
-    def sozinho(self) -> bool:
-        """Pega a pasta só para este processo, se não houver nenhum outro presente. Levanta Falha se não pode escrever nela."""
-        self.sair()
-        self._arquivo.execute("PRAGMA busy_timeout=0")
-        try:
-            self._arquivo.execute("BEGIN EXCLUSIVE")
-            return True
-        except sqlite3.OperationalError as erro:
-            if "readonly" in str(erro):  # os outros são de quem chegou antes, ou de um arquivo que acabou de sumir
-                raise em_portugues(erro, str(self.caminho)) from erro
-            return False
-        finally:
-            self._arquivo.execute(f"PRAGMA busy_timeout={int(ESPERA * 1000)}")
-
-    def sair(self) -> None:
-        if self._arquivo.in_transaction:
-            self._arquivo.execute("ROLLBACK")
-
-    def fechar(self) -> None:
-        self._arquivo.close()
-
-    def apagar(self) -> None:
-        """Fecha e leva o arquivo junto, quando ele só servia a este processo."""
-        self.fechar()
-        with suppress(OSError):  # no Windows, alguém pode estar olhando para ele agora
-            self.caminho.unlink()
-
-
-def limpar(pasta: Path) -> None:
-    """Apaga os bancos da pasta, se ninguém os usa; levanta Falha se alguém usa."""
-    presenca = Presenca(pasta)
-    if not presenca.sozinho():
-        raise Falha(f"há programas usando {pasta}: encerre-os (Ctrl-C em cada terminal) antes de --limpar", 2)
-    try:
-        for padrao in ("*.db", "*.db-wal", "*.db-shm", "*.db-journal"):
-            for arquivo in pasta.glob(padrao):
-                arquivo.unlink()
-    except OSError as erro:
-        raise em_portugues(erro) from erro
-    finally:
-        presenca.sair()
+    # Apagado entre a conferência e o COMMIT: ninguém fica sabendo que deu certo.
+    banco.conferir_arquivo()

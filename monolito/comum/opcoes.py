@@ -1,45 +1,54 @@
-"""As opções que as duas arquiteturas têm em comum na linha de comando.
-
-Este arquivo existe igual nas duas pastas (monolito/ e microsservicos/).
-"""
+"""As opções que as duas arquiteturas têm em comum na linha de comando."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import uuid
 from pathlib import Path
 
-from comum.loja import CENARIOS, id_valido, ler_arquivo, validar
 from comum.falha import Falha
+from comum.loja import CENARIOS, MAIS_PEDIDOS, id_valido, ler_arquivo, validar
 
-# O argparse só fala inglês sem um catálogo compilado; estas são as frases que ele usa.
-FRASES = {
-    "usage: ": "uso: ", "options": "opções", "optional arguments": "opções", "positional arguments": "argumentos",
-    "show this help message and exit": "mostra esta ajuda e sai",
-    "unrecognized arguments: %s": "não conheço %s: veja as opções com --help",
-    "expected one argument": "falta o valor", "expected at least one argument": "falta o valor",
-    "argument %(argument_name)s: %(message)s": "%(argument_name)s: %(message)s",
-    "invalid choice: %(value)r (choose from %(choices)s)": "não existe %(value)r; escolha entre %(choices)s",
-    "invalid %(type)s value: %(value)r": "%(value)r não serve: use um número",
-    "ignored explicit argument %r": "esta opção não tem valor (sobrou %r)",
-    "not allowed with argument %s": "não combina com %s",
-    "the following arguments are required: %s": "falta %s",
-    "%(prog)s: error: %(message)s\n": "%(prog)s: %(message)s\n",
-}
-argparse._ = lambda frase: FRASES.get(frase, frase)
-
-
-MAIS_PEDIDOS = 1_000_000  # cabem na memória de uma máquina comum
+# O argparse só fala inglês; estas são as frases de erro dele, na ordem em que se procura.
+ERROS = [(re.compile(ingles, re.S), portugues) for ingles, portugues in (
+    (r"unrecognized arguments: (.*)", r"não conheço \1: veja as opções com --help"),
+    (r"the following arguments are required: (.*)", r"falta \1"),
+    (r"argument (.+?): expected (?:at least )?one argument", r"\1: falta o valor"),
+    (r"argument (.+?): invalid choice: (.*) \(choose from (.*)\)",
+     r"\1: não existe \2; escolha entre \3"),
+    (r"argument (.+?): ignored explicit argument (.*)",
+     r"\1: esta opção não tem valor (sobrou \2)"),
+    (r"argument (.+?): (.*)", r"\1: \2"),
+)]
+PROPRIO = ("cliente", "produto", "quantidade", "cep")  # um pedido escrito na linha de comando
 # Com uma destas não se faz pedido nenhum (cada programa tem algumas delas).
-SEM_PEDIDO = ("--sem-pedido", "--cancelar", "--estado", "--em-duvida", "--forcar", "--reconhecer")
+SEM_PEDIDO = ("sem_pedido", "cancelar", "criar_banco", "estado", "em_duvida", "rastro",
+              "forcar", "reconhecer")
+
+
+class Ajuda(argparse.RawDescriptionHelpFormatter):
+    """A ajuda do argparse, com a primeira palavra em português."""
+
+    def add_usage(self, usage, actions, groups, prefix=None):
+        super().add_usage(usage, actions, groups, "uso: ")
 
 
 class Opcoes(argparse.ArgumentParser):
     """Um argparse em português: um erro de uso é uma linha só, e sai com status 2."""
 
     def __init__(self, descricao: str):
-        super().__init__(description=descricao, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+        super().__init__(description=descricao, allow_abbrev=False, add_help=False,
+                         formatter_class=Ajuda)
+        # Grupos nossos, porque os que ele cria sozinho têm o título em inglês.
+        self._soltos = self.add_argument_group("argumentos")
+        self._gerais = self.add_argument_group("opções")
+        self.add_argument("-h", "--help", action="help", help="mostra esta ajuda e sai")
+
+    def add_argument(self, *nomes, **opcoes):
+        grupo = self._gerais if nomes[0].startswith("-") else self._soltos
+        return grupo.add_argument(*nomes, **opcoes)
 
     def parse_args(self, *args, **opcoes) -> argparse.Namespace:
         escolha = super().parse_args(*args, **opcoes)
@@ -48,31 +57,41 @@ class Opcoes(argparse.ArgumentParser):
                 self.error(f"--{nome.replace('_', '-')}: falta o valor")
         return escolha
 
-    def error(self, mensagem: str):
-        # Até o Python 3.10, esta palavra não passa pela tradução.
-        raise Falha(f"{self.prog}: {mensagem.removeprefix('argument ')[:300]}", 2)
+    def error(self, message: str):
+        for ingles, portugues in ERROS:
+            if achado := ingles.fullmatch(message):
+                message = achado.expand(portugues)
+                break
+        raise Falha(f"{self.prog}: {message[:300]}", 2)
 
     def dos_dados(self, padrao: str) -> None:
-        self.add_argument("--dados", metavar="DIR", type=pasta, default=Path(__file__).resolve().parents[2] / "dados",
+        self.add_argument("--dados", metavar="DIR", type=pasta,
+                          default=Path(__file__).resolve().parents[2] / "dados",
                           help=f"onde ficam os bancos de dados (padrão: dados/, e nela {padrao}/)")
 
     def dos_pedidos(self) -> None:
         """As maneiras de dizer que pedidos fazer; sem nenhuma, o cenário sucesso."""
         grupo = self.add_argument_group("que pedidos fazer (padrão: o cenário sucesso)")
-        grupo.add_argument("--cenario", metavar="NOME", choices=[*CENARIOS, "todos"], help=", ".join(CENARIOS) + " ou todos")
-        grupo.add_argument("--cliente", metavar="NOME", help="um pedido seu; o que faltar nele vem do cenário sucesso")
-        grupo.add_argument("--produto", metavar="NOME", help="o produto desse pedido")
-        grupo.add_argument("--quantidade", metavar="N", type=inteiro, help="quantas unidades, de 1 a 1000")
-        grupo.add_argument("--cep", metavar="CEP", help="onde entregar: oito dígitos")
-        grupo.add_argument("--pedidos", metavar="N", type=ate(MAIS_PEDIDOS), help="N pedidos iguais ao do cenário sucesso")
-        grupo.add_argument("--arquivo", metavar="F", help="um pedido JSON por linha; - é a entrada padrão")
-        grupo.add_argument("--id", metavar="ID", help="o id do pedido (com vários: ID-1, ID-2...); sem ele, um UUID")
+        opcao = grupo.add_argument
+        opcao("--cenario", metavar="NOME", choices=[*CENARIOS, "todos"],
+              help=", ".join(CENARIOS) + " ou todos")
+        opcao("--cliente", metavar="NOME",
+              help="um pedido seu; o que faltar nele vem do cenário sucesso")
+        opcao("--produto", metavar="NOME", help="o produto desse pedido")
+        opcao("--quantidade", metavar="N", type=inteiro, help="quantas unidades, de 1 a 1000")
+        opcao("--cep", metavar="CEP", help="onde entregar: oito dígitos")
+        opcao("--pedidos", metavar="N", type=ate(MAIS_PEDIDOS),
+              help="N pedidos iguais ao do cenário sucesso")
+        opcao("--arquivo", metavar="F", help="um pedido JSON por linha; - é a entrada padrão")
+        opcao("--id", metavar="ID",
+              help="o id do pedido (com vários: ID-1, ID-2...); sem ele, um UUID")
 
 
 def inteiro(texto: str) -> int:
     """Um inteiro positivo em algarismos comuns; o int() do Python aceita bem mais do que isso."""
     if not (texto.isascii() and texto.isdigit() and len(texto) <= 9 and int(texto) > 0):
-        raise argparse.ArgumentTypeError(f"{texto[:40]!r} não é um número inteiro de 1 a 999999999")
+        raise argparse.ArgumentTypeError(
+            f"{texto[:40]!r} não é um número inteiro de 1 a 999999999")
     return int(texto)
 
 
@@ -94,32 +113,55 @@ def pasta(texto: str) -> Path:
 
 def pedidos_escolhidos(opcoes: argparse.Namespace) -> list[dict]:
     """Os pedidos que a linha de comando descreve, já conferidos; levanta Falha (código 2)."""
-    proprio = {c: getattr(opcoes, c) for c in ("cliente", "produto", "quantidade", "cep") if getattr(opcoes, c) is not None}
-    modos = [f"--{m}" for m in ("cenario", "pedidos", "arquivo") if getattr(opcoes, m) is not None]
-    modos += [f"--{next(iter(proprio))}"] if proprio else []
-    if len(modos) > 1:
-        raise Falha(f"use só um destes: {', '.join(modos)}", 2)
-    sem_pedido = [o for o in SEM_PEDIDO if getattr(opcoes, o[2:].replace("-", "_"), None) not in (None, False)]
-    if sem_pedido:
-        if modos or opcoes.id is not None:
-            raise Falha(f"{[*modos, '--id'][0]} não combina com {sem_pedido[0]}", 2)
+    modo = _modo(opcoes)
+    if modo == "nenhum":
         return []
-    if opcoes.arquivo is not None:
-        if opcoes.id is not None:
-            raise Falha("--id não combina com --arquivo: ponha o campo \"pedido\" em cada linha", 2)
+    if modo == "arquivo":
         return ler_arquivo(opcoes.arquivo)
+    modelos = MODELOS[modo](opcoes)
+    return [validar({**modelo, "pedido": novo_id(opcoes.id, n, len(modelos))})
+            for n, modelo in enumerate(modelos, 1)]
+
+
+def _modo(opcoes: argparse.Namespace) -> str:
+    """Uma das maneiras de dizer que pedidos fazer, ou "nenhum"; Falha se foram ditas duas."""
+    dados = [nome for nome in ("cenario", "pedidos", "arquivo", *PROPRIO)
+             if getattr(opcoes, nome) is not None]
+    modos = list(dict.fromkeys("proprio" if nome in PROPRIO else nome for nome in dados))
+    if len(modos) > 1:
+        usados = [n for n in dados if n not in PROPRIO] + [n for n in dados if n in PROPRIO][:1]
+        raise Falha(f"use só um destes: {', '.join(f'--{nome}' for nome in usados)}", 2)
+    sem_pedido = [n for n in SEM_PEDIDO if getattr(opcoes, n, None) not in (None, False)]
+    if sem_pedido:
+        if dados or opcoes.id is not None:
+            raise Falha(f"--{[*dados, 'id'][0]} não combina com --{_opcao(sem_pedido[0])}", 2)
+        return "nenhum"
+    if modos == ["arquivo"] and opcoes.id is not None:
+        raise Falha('--id não combina com --arquivo: ponha o campo "pedido" em cada linha', 2)
+    return modos[0] if modos else "pedidos"
+
+
+def _opcao(nome: str) -> str:
+    return nome.replace("_", "-")
+
+
+def _do_cenario(opcoes) -> list[dict]:
+    return list(CENARIOS.values()) if opcoes.cenario == "todos" else [CENARIOS[opcoes.cenario]]
+
+
+def _iguais(opcoes) -> list[dict]:
+    return [CENARIOS["sucesso"]] * (opcoes.pedidos or 1)
+
+
+def _proprio(opcoes) -> list[dict]:
+    """Um pedido do cenário sucesso, com o que a linha de comando trocou nele."""
+    dito = {nome: getattr(opcoes, nome) for nome in PROPRIO if getattr(opcoes, nome) is not None}
     sucesso = CENARIOS["sucesso"]
-    if proprio:
-        item = {"produto": sucesso["itens"][0]["produto"], "quantidade": sucesso["itens"][0]["quantidade"]}
-        item.update({c: proprio[c] for c in item if c in proprio})
-        modelos = [{**sucesso, **{c: proprio[c] for c in ("cliente", "cep") if c in proprio}, "itens": [item]}]
-    elif opcoes.cenario == "todos":
-        modelos = list(CENARIOS.values())
-    elif opcoes.cenario:
-        modelos = [CENARIOS[opcoes.cenario]]
-    else:
-        modelos = [sucesso] * (opcoes.pedidos or 1)
-    return [validar({**modelo, "pedido": novo_id(opcoes.id, n, len(modelos))}) for n, modelo in enumerate(modelos, 1)]
+    item = {nome: dito.pop(nome, valor) for nome, valor in sucesso["itens"][0].items()}
+    return [{**sucesso, **dito, "itens": [item]}]
+
+
+MODELOS = {"cenario": _do_cenario, "pedidos": _iguais, "proprio": _proprio}
 
 
 def novo_id(escolhido: str | None, n: int, de: int) -> str:
@@ -132,7 +174,11 @@ def novo_id(escolhido: str | None, n: int, de: int) -> str:
 
 def confirmar_limpeza(pasta: Path, sim: bool) -> None:
     """Antes de --limpar, pergunta a quem está num terminal; `sim` dispensa a pergunta."""
-    if sim or not (sys.stdin and sys.stdin.isatty()):
+    if sim or not sys.stdin.isatty():
         return
-    if input(f"Apagar todos os dados de {pasta} e voltar às linhas iniciais? [s/N] ").strip().lower() not in ("s", "sim"):
+    try:
+        resposta = input(f"Apagar todos os dados de {pasta} e voltar às linhas iniciais? [s/N] ")
+    except EOFError:
+        resposta = ""
+    if resposta.strip().lower() not in ("s", "sim"):
         raise Falha("nada foi apagado", 1)

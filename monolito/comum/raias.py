@@ -26,7 +26,7 @@ class Raias:
         return "".join(linha).rstrip()
 
     def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> str:
-        """A mensagem `rotulo` que sai da raia `de` e chega à raia `para` (traço "═": compensação)."""
+        """A mensagem `rotulo`, da raia `de` à raia `para` (traço "═": compensação)."""
         linha, a, b = self._vazia(pedido), self.colunas[de], self.colunas[para]
         esquerda, direita = min(a, b) + 1, max(a, b)
         vao = direita - esquerda - 1  # uma coluna é da ponta da seta

@@ -1,7 +1,4 @@
-"""O que uma pessoa vê: raias, cores, progresso e mensagens de erro.
-
-Este arquivo existe igual nas duas pastas (monolito/ e microsservicos/): o mesmo
-desenho conta a 2PC e a saga. Um teste garante que as duas cópias não divergem.
+"""O que uma pessoa vê: linhas, cores, progresso e mensagens de erro.
 
 A tela tem 80 colunas. A cor é um enfeite: nada é dito só por ela, e todas se leem em fundo
 claro e em fundo escuro (por isso não há amarelo nem azul). Onde o terminal não conhece
@@ -11,6 +8,7 @@ um caractere, ele vira o parente mais próximo em vez de um erro.
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import signal
 import sqlite3
@@ -22,22 +20,27 @@ from comum.falha import Falha, em_portugues
 
 LARGURA = 80
 CORES = {"verde": "32", "vermelho": "31", "roxo": "35", "fraco": "2", "forte": "1"}
-SEM_UNICODE = {"─": "-", "═": "=", "│": "|", "├": "|", "┤": "|", "╞": "|", "╡": "|", "▶": ">", "◀": "<",
-               "●": "*", "○": "o", "…": "~", "·": "-", "█": "#", "░": ".", "«": '"', "»": '"', "—": "-", "×": "x"}
+SEM_UNICODE = {"─": "-", "═": "=", "│": "|", "├": "|", "┤": "|", "╞": "|", "╡": "|",
+               "▶": ">", "◀": "<", "●": "*", "○": "o", "…": "~", "·": "-", "█": "#", "░": ".",
+               "«": '"', "»": '"', "—": "-", "×": "x"}
 
 
 def executar(principal) -> None:
     """Roda `principal()` e encerra o processo com um status, sem traceback previsível."""
-    preparar_saida()
     try:
+        preparar_saida()
         status = principal() or 0
         sys.stdout.flush()
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:
-        # Quem lia (um `| head`) foi embora: não há mais a quem falar.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Quem lia (um `| head`) foi embora: não há mais a quem falar. Quem promete um veredito
+        # trata disto antes de chegar aqui: para ele, 0 diria que tudo foi visto e conferido.
+        calar()
         status = 0
+    except MemoryError:
+        alertar("faltou memória: menos pedidos de cada vez, ou outra máquina")
+        status = 1
     except (Falha, sqlite3.Error, OSError) as erro:
         erro = em_portugues(erro)
         alertar(str(erro))
@@ -47,21 +50,50 @@ def executar(principal) -> None:
 
 def preparar_saida() -> None:
     """Faz a saída sobreviver a qualquer codificação, e o encerramento ser uma exceção só."""
+    abrir_as_que_faltam()
     codecs.register_error("parente", _parente)
     for saida in (sys.stdout, sys.stderr):
-        if saida is not None and hasattr(saida, "reconfigure"):
+        if hasattr(saida, "reconfigure"):
             saida.reconfigure(errors="parente", line_buffering=True)
     if os.name == "nt":
         os.system("")  # liga as cores ANSI no console do Windows
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Fecharam a janela do terminal. Com nohup, o sinal já chega ignorado, e continua assim.
+    fechou = getattr(signal, "SIGHUP", None)
+    if fechou and signal.getsignal(fechou) == signal.SIG_DFL:
+        signal.signal(fechou, signal.default_int_handler)
+
+
+def abrir_as_que_faltam() -> None:
+    """Um programa iniciado com uma das três saídas fechadas (`>&-`) fala com /dev/null.
+
+    Sem isto, o próximo arquivo que se abrisse tomaria o lugar dela.
+    """
+    for nome, modo in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, nome) is None:
+            while (numero := os.open(os.devnull, os.O_RDWR)) < 3:
+                os.set_inheritable(numero, True)
+            os.close(numero)
+            setattr(sys, nome, open(os.devnull, modo, encoding="utf-8"))
+
+
+def calar() -> None:
+    """Daqui em diante, o que se disser vai para /dev/null."""
+    nada = os.open(os.devnull, os.O_WRONLY)
+    for saida in (sys.stdout, sys.stderr):
+        try:
+            saida.flush()
+        except OSError:
+            os.dup2(nada, saida.fileno())
+    os.close(nada)
 
 
 def _parente(erro: UnicodeEncodeError):
     """Troca o que a codificação não tem pelo caractere mais parecido, um por um."""
-    trecho = erro.object[erro.start:erro.end]
-    troca = [SEM_UNICODE.get(c) or unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()[:1] or "?"
-             for c in trecho]
-    return "".join(troca), erro.end
+    def parecido(c: str) -> str:
+        sem_acento = unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()
+        return SEM_UNICODE.get(c) or sem_acento[:1] or "?"
+    return "".join(map(parecido, erro.object[erro.start:erro.end])), erro.end
 
 
 def tem_cor(saida=None) -> bool:
@@ -80,14 +112,29 @@ def visivel(texto: str) -> str:
 
 def dizer(texto: str = "", cor: str | None = None) -> None:
     """Uma linha na saída, apagando antes a barra de progresso que houver."""
-    Progresso.apagar()
-    print(pintar(texto, cor))
+    _escrever(Progresso.limpeza() + pintar(texto, cor) + "\n", sys.stdout)
 
 
 def alertar(texto: str) -> None:
     """Uma linha na saída de erros: o que houve e o que fazer."""
-    Progresso.apagar()
-    print(pintar(visivel(texto), "vermelho", sys.stderr), file=sys.stderr)
+    _escrever(Progresso.limpeza(), sys.stdout)
+    _escrever(pintar(visivel(texto), "vermelho", sys.stderr) + "\n", sys.stderr)
+
+
+def _escrever(texto: str, saida) -> None:
+    """Levanta BrokenPipeError se quem lia foi embora; com o terminal fechado, cala-se."""
+    try:
+        saida.write(texto)
+        saida.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as erro:
+        calar()
+        if erro.errno == errno.ENOSPC:
+            raise Falha("disco cheio para onde vai a saída deste programa: libere espaço",
+                        1) from erro
+        if erro.errno != errno.EIO:
+            raise
 
 
 def reais(centavos: int) -> str:
@@ -114,18 +161,19 @@ class Progresso:
         if sys.stdout.isatty():
             cheio = 24 * feitos // max(self.total, 1)
             linha = f"{self.texto} {'█' * cheio}{'░' * (24 - cheio)} {feitos}/{self.total} {resto}"
-            sys.stdout.write("\r" + linha[: LARGURA - 1].ljust(LARGURA - 1))
-            sys.stdout.flush()
+            _escrever("\r" + linha[: LARGURA - 1].ljust(LARGURA - 1), sys.stdout)
             Progresso._na_tela = True
         elif 10 * feitos // max(self.total, 1) > self.decimo:
             self.decimo = 10 * feitos // max(self.total, 1)
-            print(f"{self.texto} {feitos}/{self.total} {resto}".rstrip())
+            dizer(f"{self.texto} {feitos}/{self.total} {resto}".rstrip())
 
     @staticmethod
-    def apagar() -> None:
-        if Progresso._na_tela:
-            sys.stdout.write("\r" + " " * (LARGURA - 1) + "\r")
-            Progresso._na_tela = False
+    def limpeza() -> str:
+        """O que se escreve para apagar a barra que houver."""
+        if not Progresso._na_tela:
+            return ""
+        Progresso._na_tela = False
+        return "\r" + " " * (LARGURA - 1) + "\r"
 
 
 class Torneira:
@@ -138,12 +186,13 @@ class Torneira:
         self.por_segundo, self.inicio, self.passaram, self.retidas = por_segundo, 0.0, 0, 0
 
     def passar(self, linhas: list[str]) -> list[str]:
-        """As linhas que podem ir à tela agora; com [], só o resumo do que ficou retido, se já for hora."""
+        """As linhas que podem ir à tela agora; com [], só o resumo do retido, se já for hora."""
         agora = time.monotonic()
         if agora - self.inicio >= 1:
             self.inicio, self.passaram = agora, 0
             if self.retidas:
-                linhas, self.retidas = [f"… mais {self.retidas} eventos, sem uma linha para cada um …", *linhas], 0
+                resumo = f"… mais {self.retidas} eventos, sem uma linha para cada um …"
+                linhas, self.retidas = [resumo, *linhas], 0
         vao = linhas[: max(self.por_segundo - self.passaram, 0)]
         self.passaram += len(vao)
         self.retidas += len(linhas) - len(vao)

@@ -1,9 +1,7 @@
 """O estado final e o veredito, lidos dos bancos de dados e de nenhum outro lugar.
 
-Este arquivo existe igual nas duas pastas (monolito/ e microsservicos/): as duas
-arquiteturas prometem o mesmo, e é a mesma conta que confere.
-
-Só lê as tabelas do negócio. Nenhuma conta usa o que o programa lembra ter feito.
+As duas arquiteturas prometem o mesmo, e é a mesma conta que confere. Só lê as tabelas do
+negócio. Nenhuma conta usa o que o programa lembra ter feito.
 """
 
 from __future__ import annotations
@@ -25,18 +23,23 @@ OLHADAS = 10  # quantas vezes se olha de novo antes de acreditar numa violação
 # Cada consulta devolve as violações de uma promessa: nenhuma linha, promessa cumprida.
 PROMESSAS = {
     "estoque": ("inicial = vendável + concluídos + retido; nada negativo", """
-        WITH usado AS (SELECT produto, sum(i.quantidade) AS quantas FROM itens i JOIN pedidos USING (pedido)
-                        WHERE estado = 'concluido' GROUP BY produto),
-             retido AS (SELECT produto, sum(r.quantidade) AS quantas FROM reservas r JOIN pedidos USING (pedido)
-                         WHERE estado = 'pendente' GROUP BY produto)
+        WITH usado AS (
+            SELECT produto, sum(i.quantidade) AS quantas FROM itens i JOIN pedidos USING (pedido)
+             WHERE estado = 'concluido' GROUP BY produto),
+        retido AS (
+            SELECT produto, sum(r.quantidade) AS quantas FROM reservas r JOIN pedidos USING (pedido)
+             WHERE estado = 'pendente' GROUP BY produto)
         SELECT produto, inicial, quantidade, usado.quantas, retido.quantas
           FROM produtos LEFT JOIN usado USING (produto) LEFT JOIN retido USING (produto)
-         WHERE quantidade < 0 OR inicial <> quantidade + ifnull(usado.quantas, 0) + ifnull(retido.quantas, 0)"""),
+         WHERE quantidade < 0 OR
+               inicial <> quantidade + ifnull(usado.quantas, 0) + ifnull(retido.quantas, 0)"""),
     "dinheiro": ("inicial = saldo + concluídos + retido; nada negativo", """
-        WITH gasto AS (SELECT cliente, sum(total) AS valor FROM pedidos
-                        WHERE estado = 'concluido' GROUP BY cliente),
-             retido AS (SELECT b.cliente, sum(b.total) AS valor FROM cobrancas b JOIN pedidos USING (pedido)
-                         WHERE estado = 'pendente' GROUP BY b.cliente)
+        WITH gasto AS (
+            SELECT cliente, sum(total) AS valor FROM pedidos
+             WHERE estado = 'concluido' GROUP BY cliente),
+        retido AS (
+            SELECT b.cliente, sum(b.total) AS valor FROM cobrancas b JOIN pedidos USING (pedido)
+             WHERE estado = 'pendente' GROUP BY b.cliente)
         SELECT cliente, inicial, saldo, gasto.valor, retido.valor
           FROM clientes LEFT JOIN gasto USING (cliente) LEFT JOIN retido USING (cliente)
          WHERE saldo < 0 OR inicial <> saldo + ifnull(gasto.valor, 0) + ifnull(retido.valor, 0)"""),
@@ -48,14 +51,17 @@ PROMESSAS = {
           LEFT JOIN reservas r USING (pedido, produto)
          WHERE estado = 'concluido' AND r.quantidade IS NOT itens.quantidade
         UNION ALL
-        SELECT pedido, 'reserva sem pedido concluido' FROM reservas r LEFT JOIN pedidos USING (pedido)
+        SELECT pedido, 'reserva sem pedido concluido' FROM reservas r
+          LEFT JOIN pedidos USING (pedido)
           LEFT JOIN itens i USING (pedido, produto)
          WHERE estado IS NOT 'pendente' AND (estado IS NOT 'concluido' OR i.produto IS NULL)
         UNION ALL
-        SELECT pedido, 'concluido sem cobrança igual' FROM pedidos d LEFT JOIN cobrancas b USING (pedido)
+        SELECT pedido, 'concluido sem cobrança igual' FROM pedidos d
+          LEFT JOIN cobrancas b USING (pedido)
          WHERE estado = 'concluido' AND (b.total IS NOT d.total OR b.cliente IS NOT d.cliente)
         UNION ALL
-        SELECT pedido, 'cobrança sem pedido concluido' FROM cobrancas LEFT JOIN pedidos USING (pedido)
+        SELECT pedido, 'cobrança sem pedido concluido' FROM cobrancas
+          LEFT JOIN pedidos USING (pedido)
          WHERE estado IS NULL OR estado = 'cancelado'
         UNION ALL
         SELECT pedido, 'envio sem pedido' FROM envios LEFT JOIN pedidos USING (pedido)
@@ -63,15 +69,19 @@ PROMESSAS = {
 }
 
 
-def abrir_leitura(pasta: Path) -> sqlite3.Connection:
-    """Uma conexão que só lê, com os bancos dos quatro donos lado a lado. Quem abre, fecha."""
+def abrir_leitura(pasta: Path, donos: tuple[str, ...] = DONOS) -> sqlite3.Connection:
+    """Uma conexão que só lê, com os bancos dos donos lado a lado (DONO_db). Quem abre, fecha.
+
+    Levanta Falha (código 2) se algum não existe ou não pode ser lido.
+    """
+    bancos = sqlite3.connect(":memory:", isolation_level=None, uri=True)
     try:
-        bancos = sqlite3.connect(":memory:", isolation_level=None, uri=True)
-        for dono in DONOS:
+        for dono in donos:
             arquivo = (pasta / f"{dono}.db").resolve()
             bancos.execute(f"ATTACH ? AS {dono}_db", (f"{arquivo.as_uri()}?mode=ro",))
         return bancos
     except sqlite3.Error as erro:
+        bancos.close()
         raise em_portugues(erro, str(arquivo)) from erro
 
 
@@ -116,10 +126,12 @@ def violacoes(pasta: Path) -> dict[str, list]:
 def _olhar(pasta: Path) -> dict[str, list]:
     with closing(abrir_leitura(pasta)) as bancos:
         bancos.execute("BEGIN")
-        # As quatro fotos, uma logo depois da outra, e os pedidos antes: o resultado é gravado por último.
+        # As quatro fotos, uma logo depois da outra, e os pedidos antes: o resultado é gravado por
+        # último.
         for dono in DONOS:
             bancos.execute(f"SELECT count(*) FROM {dono}_db.sqlite_master").fetchone()
-        return {nome: bancos.execute(consulta).fetchall() for nome, (_, consulta) in PROMESSAS.items()}
+        return {nome: bancos.execute(consulta).fetchall()
+                for nome, (_, consulta) in PROMESSAS.items()}
 
 
 def veredito(pasta: Path, pedidos: list[str], em_duvida: int) -> bool:
@@ -143,18 +155,24 @@ def veredito(pasta: Path, pedidos: list[str], em_duvida: int) -> bool:
 
 
 def mostrar_finais(pasta: Path, pedidos: list[str]) -> list[tuple]:
-    """A tabela de como terminou cada um dos `pedidos` (muitos: quantos de cada jeito); devolve as linhas dela."""
+    """Mostra como terminou cada um dos `pedidos` (se são muitos, quantos de cada jeito).
+
+    Devolve [(pedido, cliente, total em centavos, estado, motivo)].
+    """
     with closing(abrir_leitura(pasta)) as bancos:
         bancos.execute("CREATE TEMP TABLE desta_execucao (pedido TEXT PRIMARY KEY)")
-        bancos.executemany("INSERT OR IGNORE INTO desta_execucao VALUES (?)", ((p,) for p in pedidos))
+        bancos.executemany("INSERT OR IGNORE INTO desta_execucao VALUES (?)",
+                           ((p,) for p in pedidos))
         finais = bancos.execute("SELECT pedido, cliente, total, estado, motivo FROM pedidos "
-                                "JOIN desta_execucao USING (pedido) ORDER BY pedidos.rowid").fetchall()
+                                "JOIN desta_execucao USING (pedido) "
+                                "ORDER BY pedidos.rowid").fetchall()
     if len(finais) > 12:
         for (como, motivo), quantos in sorted(Counter((f[3], f[4] or "") for f in finais).items()):
             dizer(f"  {quantos:6}  {como}{': ' + motivo if motivo else ''}")
         return finais
     for pedido, cliente, total, como, motivo in finais:
-        linha = f"  {curto(pedido):12} {curto(cliente, 10):10} {reais(total):>13}  {como}{': ' + motivo if motivo else ''}"
+        linha = f"  {curto(pedido):12} {curto(cliente, 10):10} {reais(total):>13}  {como}"
+        linha += f": {motivo}" if motivo else ""
         if len(linha) > LARGURA:
             linha = linha.replace(f": {motivo}", f":\n      {motivo}")
         dizer(linha, {"concluido": "verde", "cancelado": "roxo"}.get(como, "vermelho"))
@@ -162,8 +180,10 @@ def mostrar_finais(pasta: Path, pedidos: list[str]) -> list[tuple]:
 
 
 def _linha(nome: str, promessa: str, violacoes: list) -> None:
-    dizer(f"  {nome:12} {'FALHOU' if violacoes else 'vale  '}  {promessa}", "vermelho" if violacoes else "verde")
+    como, cor = ("FALHOU", "vermelho") if violacoes else ("vale  ", "verde")
+    dizer(f"  {nome:12} {como}  {promessa}", cor)
     for linha in violacoes[:5]:
-        dizer(f"      {linha if isinstance(linha, str) else ' | '.join(map(str, linha))}", "vermelho")
+        texto = linha if isinstance(linha, str) else " | ".join(map(str, linha))
+        dizer(f"      {texto}", "vermelho")
     if len(violacoes) > 5:
         dizer(f"      … e mais {len(violacoes) - 5}", "vermelho")

@@ -13,7 +13,7 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
-from comum.banco import Presenca
+from comum.presenca import Presenca
 from comum.falha import Falha
 
 TENTATIVAS = 10

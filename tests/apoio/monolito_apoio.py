@@ -82,7 +82,7 @@ def no_filho(funcao, *argumentos) -> Filho:
 
 def abrir(pasta: Path, recuperar: bool = True, espera: float = 0.0, narrar=None):
     """Uma partida do monolito, como a de app.py; devolve o coordenador."""
-    presenca = M.banco.Presenca(pasta)
+    presenca = M.presenca.Presenca(pasta)
     presenca.entrar()
     participantes = [M.participante.Participante(negocio, pasta) for negocio in M.app.NEGOCIOS]
     log = M.decisoes.LogDeDecisoes(pasta)
