@@ -27,6 +27,7 @@ from rabbitmq.canal import LOTE, Canal
 from comum.falha import Falha, em_portugues
 from comum.presenca import Presenca
 from comum.tela import Torneira, alertar, curto, dizer, visivel
+from palco.prontidao import avisar_pronto
 from rabbitmq.erros import BrokerFora
 
 OCIOSO = 0.1  # segundos entre duas olhadas na caixa de saída, quando nada chega da fila
@@ -71,6 +72,7 @@ class Servico:
                 ja_esteve = True
                 if not (self.banco_falhou or self.bloqueado):  # senão, conectar de novo ainda não resolveu nada
                     dizer(f"{self.nome}: pronto, ouvindo a fila «{self.nome}» em {onde()}")
+                    avisar_pronto()
                     pausa, self.ja_disse = PRIMEIRA_PAUSA, None
                 self.atender(canal)
             except (Falha, sqlite3.DatabaseError) as erro:
@@ -229,12 +231,21 @@ def opcoes_de_servico(descricao: str):
     opcoes = Opcoes(descricao)
     opcoes.dos_dados("microsservicos")
     opcoes.add_argument("--sem-eventos", action="store_true", help="não mostra uma linha por evento")
+    opcoes.add_argument("--criar-banco", action="store_true",
+                        help="cria o banco deste serviço, se ainda não existe, e sai")
     return opcoes
+
+
+def criar_banco(nome: str, tabelas: str, dados: Path) -> int:
+    bancos.abrir(pasta_dos_dados(dados) / f"{nome}.db", tabelas + ";" + caixas.TABELAS).close()
+    return 0
 
 
 def ouvir(nome: str, tabelas: str, ouve: dict, descricao: str) -> int:
     """O `main` de um serviço que só ouve."""
     opcoes = opcoes_de_servico(descricao).parse_args()
+    if opcoes.criar_banco:
+        return criar_banco(nome, tabelas, opcoes.dados)
     try:
         Servico(nome, tabelas, ouve, opcoes.dados, not opcoes.sem_eventos).rodar()
     except KeyboardInterrupt:
