@@ -23,8 +23,9 @@ import sqlite3
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from rabbitmq.conexao import conectar, endereco_local
-from no_privado.no import PRAZO_PARADA, PRAZO_PARTIDA, NoPrivado
+from no_privado.instalacao import endereco_de_casa
+from no_privado.no import PRAZO_PARADA, PRAZO_PARTIDA, NoPrivado, OutraVersao  # noqa: F401
+from rabbitmq.conexao import conectar, enderecos_sem_tls
 from comum.falha import Falha, em_portugues
 from comum.tela import dizer
 from rabbitmq.erros import BrokerFora
@@ -34,33 +35,52 @@ from rabbitmq.erros import BrokerFora
 ESPERA_DE_QUEM_SAI = 0.5
 
 
-def garantir(pasta: Path) -> NoCompartilhado | None:
-    """Usa o RabbitMQ que responde; se nenhum responde e o endereço é desta máquina, liga um nó privado em `pasta`.
+def garantir(pasta: Path, recomecar: bool = False) -> NoCompartilhado | None:
+    """Usa o RabbitMQ que responde; se nenhum, e o endereço é desta máquina, liga um em `pasta`.
 
-    Devolve o nó privado, ou None se o broker é de outro. Levanta Falha (código 2).
+    recomecar: se os dados que há ali são de outra versão do RabbitMQ, apaga-os.
+    Devolve o nó privado, ou None se o broker é de outro. Levanta Falha (código 2), e
+    OutraVersao se os dados são de outra versão.
     """
     try:
         conectar("orquestracao").close()
-        # Quem responde pode ser o nó privado de outro orquestracao.py: aí ele passa a ser nosso também.
+        # Quem responde pode ser o nó de outro orquestracao.py: aí ele passa a ser nosso também.
         return ligar_no_privado(pasta) if pasta.exists() else None
     except BrokerFora as fora:
         if not endereco_local():
-            raise Falha(f"{fora}: suba-o, ou tire RABBITMQ_URL para usar um nó privado nesta máquina", 2) from None
+            raise Falha(f"{fora}: suba-o, ou tire RABBITMQ_URL para usar um nó privado nesta "
+                        "máquina", 2) from None
     dizer(f"nenhum RabbitMQ responde: inicio um nó privado em {pasta}")
-    no = ligar_no_privado(pasta)
+    no = ligar_no_privado(pasta, recomecar)
     if no and no.pagina_url:
         dizer(f"página de administração: {no.pagina_url} (usuário guest, senha guest)")
     return no
 
 
-def ligar_no_privado(pasta: Path) -> NoCompartilhado | None:
-    """O nó privado no endereço de RABBITMQ_URL; None se ele não é desta máquina, ou se ali responde outro broker."""
-    local = endereco_local()
-    return usar_no_privado(pasta, *local) if local else None
+def ligar_no_privado(pasta: Path, recomecar: bool = False) -> NoCompartilhado | None:
+    """O nó privado no endereço de RABBITMQ_URL.
+
+    None se ele não é desta máquina, ou se ali responde outro broker.
+    """
+    if local := endereco_local():
+        maquina, *resto = local
+        return usar_no_privado(pasta, *resto, maquina=maquina, recomecar=recomecar)
+    return None
 
 
-def usar_no_privado(pasta, porta: int, usuario: str = "guest", senha: str = "guest", vhost: str = "/",
-                    **opcoes) -> NoCompartilhado | None:
+def endereco_local() -> tuple | None:
+    """O primeiro endereço de RABBITMQ_URL em que um nó privado pode responder, ou None.
+
+    Como (127.0.0.1 ou ::1, porta, usuário, senha, vhost).
+    """
+    for maquina, *resto in enderecos_sem_tls():
+        if de_casa := endereco_de_casa(maquina):
+            return de_casa, *resto
+    return None
+
+
+def usar_no_privado(pasta, porta: int, usuario: str = "guest", senha: str = "guest",
+                    vhost: str = "/", **opcoes) -> NoCompartilhado | None:
     """Entra no nó privado de `pasta` e `porta`, ligando-o se preciso; devolve-o já respondendo.
 
     Devolve None se quem responde AMQP nessa porta é um broker que não é desta pasta:

@@ -1,6 +1,6 @@
 """O que um nó privado precisa saber ao partir: configuração, definições e ambiente.
 
-Quem o liga e desliga é `no_privado.py`; aqui só se escreve. (Manual do RabbitMQ: "Configuration",
+Quem o liga e desliga é `no.py`; aqui só se escreve. (Manual do RabbitMQ: "Configuration",
 "Networking", "Schema Definition Export and Import".)
 """
 
@@ -19,10 +19,16 @@ MAIOR_MENSAGEM = 1024 * 1024  # bytes; as da loja têm no máximo 64 KiB
 
 
 def configuracao(porta: int, pagina_porta: int | None, vizinhos: list[str], extra: dict) -> str:
-    """O rabbitmq.conf. porta, pagina_porta: em 127.0.0.1. vizinhos: os nós de um cluster. extra: {chave: valor}."""
-    linhas = {"listeners.tcp.loja": f"127.0.0.1:{porta}", "load_definitions": "./definicoes.json",
+    """O rabbitmq.conf.
+
+    porta: em 127.0.0.1 e, se a máquina o tem e ela está livre, em ::1. pagina_porta: em 127.0.0.1.
+    vizinhos: os nós de um cluster. extra: {chave: valor}.
+    """
+    linhas = {"listeners.tcp.ipv4": f"127.0.0.1:{porta}", "load_definitions": "./definicoes.json",
               # Um serviço recebe até 400 mensagens antes de tratar a primeira: que caibam na memória.
               "max_message_size": MAIOR_MENSAGEM}
+    if porta_livre(porta, "::1"):
+        linhas["listeners.tcp.ipv6"] = f"::1:{porta}"
     if pagina_porta:
         linhas.update({"management.tcp.ip": "127.0.0.1", "management.tcp.port": pagina_porta})
     if vizinhos:  # manual: "Cluster Formation", "Config File Peer Discovery Backend"

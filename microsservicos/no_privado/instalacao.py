@@ -1,6 +1,6 @@
 """O RabbitMQ instalado nesta máquina: onde está, como instalar, como falar com o sistema.
 
-O que um nó privado precisa antes de existir. Quem o liga e desliga é `no_privado.py`.
+O que um nó privado precisa antes de existir. Quem o liga e desliga é `no.py`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,22 @@ def tem_pagina(servidor: Path) -> bool:
     """Se o plugin da página de administração veio com este RabbitMQ."""
     plugins = servidor.resolve().parent.parent / "plugins"
     return any(plugins.glob("rabbitmq_management-*"))
+
+
+def versao_instalada(servidor: Path) -> str | None:
+    """A versão deste RabbitMQ, como "3.10.8", pelo nome do seu programa principal; ou None."""
+    achados = (servidor.resolve().parent.parent / "plugins").glob("rabbit-*")
+    return next((achado.name.removeprefix("rabbit-").removesuffix(".ez") for achado in achados),
+                None)
+
+
+def endereco_de_casa(maquina: str) -> str | None:
+    """Em qual dos endereços de um nó privado, 127.0.0.1 ou ::1, se acha `maquina`; ou None."""
+    try:
+        achados = {info[4][0] for info in socket.getaddrinfo(maquina, None)}
+    except (OSError, UnicodeError):
+        return None
+    return min(achados) if achados and achados <= {"127.0.0.1", "::1"} else None
 
 
 def localizar_epmd() -> str | None:
@@ -146,12 +162,12 @@ def responde(maquina: str, porta: int, prazo: float = 2.0) -> bool:
     return inicio[:3] == b"\x01\x00\x00" and inicio[7:11] == b"\x00\x0a\x00\x0a"
 
 
-def porta_livre(preferida: int = 0) -> int | None:
-    """A porta `preferida` se está livre em 127.0.0.1, ou None; com 0, uma porta livre qualquer."""
-    with socket.socket() as prova:
+def porta_livre(preferida: int = 0, maquina: str = "127.0.0.1") -> int | None:
+    """A porta `preferida` se está livre em `maquina`, ou None; com 0, uma porta livre qualquer."""
+    with socket.socket(socket.AF_INET6 if ":" in maquina else socket.AF_INET) as prova:
         prova.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a que acabou de fechar também serve
         try:
-            prova.bind(("127.0.0.1", preferida))
+            prova.bind((maquina, preferida))
         except (OSError, OverflowError):
             return None
         return prova.getsockname()[1]

@@ -2,11 +2,12 @@
 
 Roda o `rabbitmq-server` instalado, como o usuário atual, sem tocar no RabbitMQ do
 sistema: pasta, nome, cookie, epmd e configuração são próprios, e nada escuta além
-de 127.0.0.1. Na pasta do nó ficam:
+do loopback. Na pasta do nó ficam:
 
     rabbitmq.conf, plugins, definicoes.json   a configuração, refeita a cada partida
     dados/                                    filas e mensagens: o que sobrevive
     no.log                                    tudo o que o nó disse
+    versao                                    a do RabbitMQ que escreveu os dados
     no.json                                   quem é o nó vivo (pid, portas), para quem vier depois
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import time
@@ -22,38 +24,57 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from no_privado.instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, comando_do_processo, ligar_epmd, localizar_rabbitmq,
-                        porta_livre, responde, tem_pagina)
-from no_privado.configuracao import ambiente, configuracao, definicoes, gravar
 from comum.falha import Falha, em_portugues
+from no_privado.configuracao import ambiente, configuracao, definicoes, gravar
+from no_privado.instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, comando_do_processo,
+                                   ligar_epmd, localizar_rabbitmq, porta_livre, responde,
+                                   tem_pagina, versao_instalada)
 
 PRAZO_PARTIDA = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
 PRAZO_PARADA = 30.0   # segundos até trocar o pedido gentil por SIGKILL; medido: 1, e 6 com a página
 PASSO = 0.05          # segundos entre duas perguntas "já?"
 
 
+class NaoFicouDePe(Falha):
+    """O nó partiu e acabou antes de responder."""
+
+
+class OutraVersao(Falha):
+    """O nó não ficou de pé, e os dados dele são de outra versão do RabbitMQ. pasta: a do nó."""
+
+    def __init__(self, no: NoPrivado, escreveu: str, instalada: str):
+        super().__init__(f"os dados do nó privado são do RabbitMQ {escreveu}, e o {instalada}, agora "
+                         f"instalado, não parte com eles (o motivo está em {no.registro})", 2)
+        self.pasta = no.pasta
+
+
 class NoPrivado:
     """Um nó do RabbitMQ e os arquivos dele, em `pasta/loja-PORTA/`.
 
-    pasta: onde guardar tudo (é criada). porta: a do AMQP, em 127.0.0.1.
+    pasta: onde guardar tudo (é criada). porta: a do AMQP, em 127.0.0.1 e em ::1.
     usuario, senha, vhost, vhosts: criados ou atualizados a cada partida, com todas as permissões.
-    nome: o nome Erlang do nó (padrão: loja-PORTA@localhost). pagina: ligar a página de administração.
+    nome: o nome Erlang do nó (padrão: loja-PORTA@localhost). pagina: ligar a página de
+    administração. maquina: em qual dos dois endereços se pergunta por ele.
+    recomecar: se os dados são de outra versão do RabbitMQ, apagá-los em vez de desistir.
     cookie, epmd_porta, vizinhos: para um cluster; o segredo comum, o epmd comum (que não é
     ligado nem desligado aqui) e os nomes de todos os nós.
     configuracao_extra: mais linhas de rabbitmq.conf, como {chave: valor}.
     """
 
-    def __init__(self, pasta, porta: int, usuario: str = "guest", senha: str = "guest", vhost: str = "/",
-                 nome: str | None = None, *, pagina: bool = True, vhosts=(), cookie: str | None = None,
-                 epmd_porta: int | None = None, vizinhos=(), configuracao_extra: dict | None = None):
-        self.porta, self.usuario, self.senha, self.vhost = porta, usuario, senha, vhost
+    def __init__(self, pasta, porta: int, usuario: str = "guest", senha: str = "guest",
+                 vhost: str = "/", nome: str | None = None, *, maquina: str = "127.0.0.1",
+                 pagina: bool = True, recomecar: bool = False, vhosts=(),
+                 cookie: str | None = None, epmd_porta: int | None = None, vizinhos=(),
+                 configuracao_extra: dict | None = None):
+        self.maquina, self.porta, self.vhost = maquina, porta, vhost
+        self.usuario, self.senha = usuario, senha
         self.nome = nome or f"loja-{porta}@localhost"
         self.pasta = Path(pasta).absolute() / self.nome.split("@")[0]
         self.registro = self.pasta / "no.log"
         self.vhosts, self.vizinhos = list(dict.fromkeys([vhost, *vhosts])), list(vizinhos)
         self._quer_pagina, self._cookie, self._epmd_comum = pagina, cookie, epmd_porta
-        self._configuracao_extra = configuracao_extra or {}
-        self._processos: list[subprocess.Popen] = []  # os filhos que este objeto ligou e precisa colher
+        self._recomecar, self._configuracao_extra = recomecar, configuracao_extra or {}
+        self._processos: list[subprocess.Popen] = []  # os filhos que este objeto precisa colher
 
     @classmethod
     def adotar(cls, pasta, porta: int, *args, **opcoes) -> NoPrivado | None:
@@ -69,8 +90,10 @@ class NoPrivado:
     @property
     def url(self) -> str:
         """O endereço para RABBITMQ_URL ou pika.URLParameters."""
-        usuario, senha, vhost = (quote(parte, safe="") for parte in (self.usuario, self.senha, self.vhost))
-        return f"amqp://{usuario}:{senha}@127.0.0.1:{self.porta}/{vhost}"
+        usuario, senha, vhost = (quote(parte, safe="")
+                                 for parte in (self.usuario, self.senha, self.vhost))
+        maquina = f"[{self.maquina}]" if ":" in self.maquina else self.maquina
+        return f"amqp://{usuario}:{senha}@{maquina}:{self.porta}/{vhost}"
 
     @property
     def pid(self) -> int | None:
@@ -93,7 +116,7 @@ class NoPrivado:
 
     def responde(self) -> bool:
         """Se alguém responde AMQP na porta dele (até 2 segundos). Um nó suspenso vive e não responde."""
-        return responde("127.0.0.1", self.porta)
+        return responde(self.maquina, self.porta)
 
     # --- ligar ---
 
@@ -102,41 +125,70 @@ class NoPrivado:
 
         prazo: segundos. Levanta Falha (uma linha) se não der, e não deixa nada ligado.
         """
-        if self.vivo():
-            try:
-                return self.aguardar(prazo)
-            except Falha:
-                if self.vivo():
-                    raise  # mudo, mas vivo: não é nosso direito matá-lo; se estava morrendo, liga-se outro
+        if not self._ja_ligado(prazo):
+            self._ligar(self._servidor(), prazo)
+        return self
+
+    def aguardar(self, prazo: float = PRAZO_PARTIDA) -> NoPrivado:
+        """Espera até `prazo` segundos que o nó vivo responda.
+
+        Levanta Falha se ele não responde, e NaoFicouDePe se morre antes.
+        """
+        limite = time.monotonic() + prazo
+        while not self.responde():
+            if not self.vivo():
+                raise NaoFicouDePe(f"o RabbitMQ não ficou de pé; o motivo está em {self.registro}", 2)
+            if time.monotonic() > limite:
+                raise Falha(f"o RabbitMQ (processo {self.pid}) não respondeu em {prazo:.0f} s; "
+                            f"ver {self.registro}", 2)
+            time.sleep(PASSO)
+        return self
+
+    def _ja_ligado(self, prazo: float) -> bool:
+        """Se ele já estava vivo, e agora responde. Levanta Falha se está vivo e mudo."""
+        if not self.vivo():
+            return False
+        try:
+            self.aguardar(prazo)
+        except Falha:
+            if self.vivo():
+                raise  # mudo, mas vivo: não é nosso direito matá-lo
+            return False  # estava morrendo
+        return True
+
+    def _servidor(self) -> Path:
+        """O programa que se vai ligar; Falha se não há como."""
         if os.name == "nt":
             raise Falha(WINDOWS_USA_SERVICO, 2)
         servidor = localizar_rabbitmq()
         if servidor is None:
             raise Falha(COMO_INSTALAR, 2)
-        if porta_livre(self.porta) is None:
-            raise Falha(f"a porta {self.porta} está ocupada por outro programa (ou é proibida): libere-a,"
-                        f" ou escolha outra em RABBITMQ_URL", 2)
+        if porta_livre(self.porta, self.maquina) is None:
+            raise Falha(f"a porta {self.porta} de {self.maquina} está ocupada por outro programa "
+                        "(ou é proibida): libere-a, ou escolha outra em RABBITMQ_URL", 2)
+        return servidor
+
+    def _ligar(self, servidor: Path, prazo: float) -> None:
+        escreveu, instalada = self._versao_dos_dados(), versao_instalada(servidor)
         try:
             self._encerrar_epmd()  # o que um nó morto com SIGKILL tenha deixado
             self._lancar(servidor)
-            return self.aguardar(prazo)
+            self.aguardar(prazo)
+            gravar(self.pasta, "versao", instalada or "")
+        except NaoFicouDePe:
+            self.matar()
+            if not escreveu or escreveu == instalada:
+                raise
+            if not self._recomecar:
+                raise OutraVersao(self, escreveu, instalada) from None
+            self._apagar_dados()
+            self._ligar(servidor, prazo)
         except OSError as erro:
             self.matar()
             raise em_portugues(erro, str(self.pasta)) from erro
         except BaseException:  # um Ctrl-C no meio da partida também não pode deixar um nó solto
             self.matar()
             raise
-
-    def aguardar(self, prazo: float = PRAZO_PARTIDA) -> NoPrivado:
-        """Espera até `prazo` segundos que o nó vivo responda; Falha se ele morre antes, ou não responde."""
-        limite = time.monotonic() + prazo
-        while not self.responde():
-            if not self.vivo():
-                raise Falha(f"o RabbitMQ não ficou de pé; o motivo está em {self.registro}", 2)
-            if time.monotonic() > limite:
-                raise Falha(f"o RabbitMQ (processo {self.pid}) não respondeu em {prazo:.0f} s; ver {self.registro}", 2)
-            time.sleep(PASSO)
-        return self
 
     def _lancar(self, servidor: Path) -> None:
         # O Erlang recusa um cookie que outros possam ler; senhas e mensagens também são só do dono.
@@ -150,18 +202,32 @@ class NoPrivado:
         with open(self.registro, "ab") as registro:
             # start_new_session: o Ctrl-C do terminal não chega ao nó; quem o desliga é `parar`.
             # A ficha viaja como uma opção que o Erlang ignora: `vivo` a procura na linha de comando.
-            no = subprocess.Popen([servidor, "-loja_ficha", anotado["ficha"]], cwd=self.pasta, umask=0o077,
-                                  env=ambiente(servidor, self.pasta, self.nome, anotado["epmd_porta"]), stdin=subprocess.DEVNULL,
-                                  stdout=registro, stderr=registro, start_new_session=True)
+            no = subprocess.Popen([servidor, "-loja_ficha", anotado["ficha"]], cwd=self.pasta,
+                                  umask=0o077,
+                                  env=ambiente(servidor, self.pasta, self.nome,
+                                               anotado["epmd_porta"]),
+                                  stdin=subprocess.DEVNULL, stdout=registro, stderr=registro,
+                                  start_new_session=True)
         self._processos.append(no)
         gravar(self.pasta, "no.json", json.dumps({"pid": no.pid, **anotado}))
 
     def _configurar(self, pagina_porta: int | None) -> None:
-        gravar(self.pasta, "rabbitmq.conf", configuracao(self.porta, pagina_porta, self.vizinhos, self._configuracao_extra))
+        gravar(self.pasta, "rabbitmq.conf", configuracao(self.porta, pagina_porta, self.vizinhos,
+                                                         self._configuracao_extra))
         gravar(self.pasta, "plugins", "[rabbitmq_management].\n" if pagina_porta else "[].\n")
         gravar(self.pasta, "definicoes.json", definicoes(self.usuario, self.senha, self.vhosts))
         if self._cookie or not (self.pasta / ".erlang.cookie").exists():
             gravar(self.pasta, ".erlang.cookie", self._cookie or secrets.token_hex(16))
+
+    def _versao_dos_dados(self) -> str | None:
+        try:
+            return (self.pasta / "versao").read_text(encoding="utf-8").strip() or None
+        except (OSError, ValueError):
+            return None
+
+    def _apagar_dados(self) -> None:
+        (self.pasta / "versao").unlink()
+        shutil.rmtree(self.pasta / "dados", ignore_errors=True)
 
     # --- desligar ---
 
