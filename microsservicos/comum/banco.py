@@ -114,11 +114,11 @@ def abrir(caminho: Path, tabelas: str) -> Banco:
                                 check_same_thread=False, factory=Banco)
         _preparar(banco, caminho, tabelas)
     except BaseException as erro:
+        if isinstance(erro, (sqlite3.Error, OSError)):
+            erro = em_portugues(erro, str(caminho))  # antes de fechar: a causa ainda está à vista
         if banco:
             banco.close()
-        if isinstance(erro, (sqlite3.Error, OSError)):
-            raise em_portugues(erro, str(caminho)) from erro
-        raise
+        raise erro
     return banco
 
 

@@ -81,8 +81,9 @@ def abrir_leitura(pasta: Path, donos: tuple[str, ...] = DONOS) -> sqlite3.Connec
             bancos.execute(f"ATTACH ? AS {dono}_db", (f"{arquivo.as_uri()}?mode=ro",))
         return bancos
     except sqlite3.Error as erro:
+        falha = em_portugues(erro, str(arquivo))  # antes de fechar: a causa ainda está à vista
         bancos.close()
-        raise em_portugues(erro, str(arquivo)) from erro
+        raise falha from erro
 
 
 def estado(pasta: Path) -> dict:
@@ -99,7 +100,7 @@ def estado(pasta: Path) -> dict:
 
 
 def imprimir_estado(pasta: Path) -> None:
-    print(json.dumps(estado(pasta), sort_keys=True, indent=2, ensure_ascii=False))
+    dizer(json.dumps(estado(pasta), sort_keys=True, indent=2, ensure_ascii=False))
 
 
 def pendentes(pasta: Path) -> list[str]:

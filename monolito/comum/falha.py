@@ -9,6 +9,11 @@ from __future__ import annotations
 import errno
 import os
 
+try:
+    import resource  # já: sem descritores livres, nem um import se faz
+except ImportError:  # Windows
+    resource = None
+
 
 class Falha(Exception):
     """Algo que a pessoa pode entender e resolver; vira uma linha, nunca um traceback.
@@ -87,8 +92,4 @@ def _sem_descritores(texto: str) -> bool:
 
 
 def _limite() -> str:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return ""
-    return f" ({resource.getrlimit(resource.RLIMIT_NOFILE)[0]})"
+    return f" ({resource.getrlimit(resource.RLIMIT_NOFILE)[0]})" if resource else ""

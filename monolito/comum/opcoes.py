@@ -10,6 +10,7 @@ from pathlib import Path
 
 from comum.falha import Falha
 from comum.loja import CENARIOS, MAIS_PEDIDOS, id_valido, ler_arquivo, validar
+from comum.tela import dizer
 
 # O argparse só fala inglês; estas são as frases de erro dele, na ordem em que se procura.
 ERROS = [(re.compile(ingles, re.S), portugues) for ingles, portugues in (
@@ -63,6 +64,9 @@ class Opcoes(argparse.ArgumentParser):
                 message = achado.expand(portugues)
                 break
         raise Falha(f"{self.prog}: {message[:300]}", 2)
+
+    def print_help(self, file=None):
+        dizer(self.format_help().rstrip())
 
     def dos_dados(self, padrao: str) -> None:
         self.add_argument("--dados", metavar="DIR", type=pasta,

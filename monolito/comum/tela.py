@@ -30,13 +30,11 @@ def executar(principal) -> None:
     try:
         preparar_saida()
         status = principal() or 0
-        sys.stdout.flush()
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:
         # Quem lia (um `| head`) foi embora: não há mais a quem falar. Quem promete um veredito
         # trata disto antes de chegar aqui: para ele, 0 diria que tudo foi visto e conferido.
-        calar()
         status = 0
     except MemoryError:
         alertar("faltou memória: menos pedidos de cada vez, ou outra máquina")
@@ -69,22 +67,19 @@ def abrir_as_que_faltam() -> None:
 
     Sem isto, o próximo arquivo que se abrisse tomaria o lugar dela.
     """
-    for nome, modo in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    while (numero := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(numero, True)
+    os.close(numero)
+    for numero, nome in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, nome) is None:
-            while (numero := os.open(os.devnull, os.O_RDWR)) < 3:
-                os.set_inheritable(numero, True)
-            os.close(numero)
-            setattr(sys, nome, open(os.devnull, modo, encoding="utf-8"))
+            modo = "w" if numero else "r"
+            setattr(sys, nome, open(numero, modo, encoding="utf-8", closefd=False))
 
 
-def calar() -> None:
-    """Daqui em diante, o que se disser vai para /dev/null."""
+def calar(saida) -> None:
+    """Daqui em diante, o que se disser nesta saída vai para /dev/null."""
     nada = os.open(os.devnull, os.O_WRONLY)
-    for saida in (sys.stdout, sys.stderr):
-        try:
-            saida.flush()
-        except OSError:
-            os.dup2(nada, saida.fileno())
+    os.dup2(nada, saida.fileno())
     os.close(nada)
 
 
@@ -117,7 +112,8 @@ def dizer(texto: str = "", cor: str | None = None) -> None:
 
 def alertar(texto: str) -> None:
     """Uma linha na saída de erros: o que houve e o que fazer."""
-    _escrever(Progresso.limpeza(), sys.stdout)
+    if barra := Progresso.limpeza():
+        _escrever(barra, sys.stdout)
     _escrever(pintar(visivel(texto), "vermelho", sys.stderr) + "\n", sys.stderr)
 
 
@@ -126,10 +122,8 @@ def _escrever(texto: str, saida) -> None:
     try:
         saida.write(texto)
         saida.flush()
-    except BrokenPipeError:
-        raise
     except OSError as erro:
-        calar()
+        calar(saida)
         if erro.errno == errno.ENOSPC:
             raise Falha("disco cheio para onde vai a saída deste programa: libere espaço",
                         1) from erro
