@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 MICROSSERVICOS = Path(__file__).resolve().parent / "microsservicos"
@@ -24,7 +25,7 @@ from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
 from comum.presenca import limpar
-from comum.tela import calar, dizer, executar
+from comum.tela import dizer, executar
 from no_privado import compartilhado as broker
 from palco import espera
 from palco.desenho import NOMES
@@ -135,12 +136,9 @@ def concluir(lancador: Lancador, paciencia: int) -> int:
 
 def interromper(interrupcao: BaseException, escolha, pasta: Path, ids: list[str]) -> int:
     """Ctrl-C, ou quem lia a tela foi embora: 0 de quem só ouvia, 130 de quem devia um veredito."""
-    if isinstance(interrupcao, BrokenPipeError):
-        calar()
-    if not escolha.ate_concluir:
-        return 0
-    espera.dizer_o_que_faltou(pasta, ids)
-    return 130
+    if escolha.ate_concluir and not isinstance(interrupcao, BrokenPipeError):
+        espera.dizer_o_que_faltou(pasta, ids)
+    return 130 if escolha.ate_concluir else 0
 
 
 def encerrar_uma_vez_so() -> None:
@@ -159,22 +157,18 @@ def encerrar_uma_vez_so() -> None:
 def encerrar(lancador: Lancador | None, no) -> None:
     """Para o que foi iniciado, haja ou não uma tela a quem dizer."""
     no = lancador.no if lancador else no  # o nó pode ter morrido e voltado
-    dizer_se_der("encerrando os serviços e o nó privado do RabbitMQ (alguns segundos)…" if no else "")
     try:
+        with suppress(BrokenPipeError):
+            if no:
+                dizer("encerrando os serviços e o nó privado do RabbitMQ (alguns segundos)…")
         if lancador:
             lancador.parar()
     finally:
         if no:
             no.largar()
-    dizer_se_der("tudo encerrado" if lancador or no else "")
-
-
-def dizer_se_der(texto: str) -> None:
-    try:
-        if texto:
-            dizer(texto)
-    except BrokenPipeError:
-        calar()
+    if lancador or no:
+        with suppress(BrokenPipeError):
+            dizer("tudo encerrado")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class Lancador:
         self.processos = {nome: Processo(nome, dados, self.linhas,
                                          self.entrada if nome == PORTA else None)
                           for nome in SERVICOS}
+        self.de_pe: list[Processo] = []  # os que já ficaram prontos uma vez
         self.espectador = Espectador(diagrama)
 
     def iniciar(self) -> None:
@@ -48,12 +49,17 @@ class Lancador:
         for processo in self.processos.values():
             processo.iniciar()
             try:
-                processo.esperar_pronto(self.espectador.guardar)
+                processo.esperar_pronto(self.enquanto_se_espera)
             finally:
                 self.mostrar_linhas()
+            self.de_pe.append(processo)
         if len(self.ids) <= POUCOS:
             dizer()
             dizer(RAIAS.cabecalho(), "forte")
+
+    def enquanto_se_espera(self) -> None:
+        self.espectador.guardar()
+        self.vigiar()
 
     def assistir(self, espera: float) -> None:
         """Mostra os eventos dos próximos instantes (até `espera` segundos) e vigia os processos."""
@@ -63,7 +69,7 @@ class Lancador:
     def vigiar(self) -> None:
         """Mostra o que os serviços disseram e reinicia quem morreu, serviço ou nó privado."""
         self.mostrar_linhas()
-        for processo in self.processos.values():
+        for processo in self.de_pe:
             if aviso := processo.manter():
                 alertar(aviso)
         if self.no and not self.no.vivo():
