@@ -25,7 +25,7 @@ from pathlib import Path
 
 from no_privado.instalacao import endereco_de_casa
 from no_privado.no import PRAZO_PARADA, PRAZO_PARTIDA, NoPrivado, OutraVersao  # noqa: F401
-from rabbitmq.conexao import conectar, enderecos_sem_tls
+from rabbitmq.conexao import conectar, enderecos
 from comum.falha import Falha, em_portugues
 from comum.tela import dizer
 from rabbitmq.erros import BrokerFora
@@ -73,9 +73,10 @@ def endereco_local() -> tuple | None:
 
     Como (127.0.0.1 ou ::1, porta, usuário, senha, vhost).
     """
-    for maquina, *resto in enderecos_sem_tls():
-        if de_casa := endereco_de_casa(maquina):
-            return de_casa, *resto
+    for e in enderecos():
+        if e.ssl_options is None and (de_casa := endereco_de_casa(e.host)):
+            quem = e.credentials
+            return de_casa, e.port, quem.username, quem.password, e.virtual_host
     return None
 
 

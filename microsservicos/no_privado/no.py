@@ -2,33 +2,25 @@
 
 Roda o `rabbitmq-server` instalado, como o usuário atual, sem tocar no RabbitMQ do
 sistema: pasta, nome, cookie, epmd e configuração são próprios, e nada escuta além
-do loopback. Na pasta do nó ficam:
-
-    rabbitmq.conf, plugins, definicoes.json   a configuração, refeita a cada partida
-    dados/                                    filas e mensagens: o que sobrevive
-    no.log                                    tudo o que o nó disse
-    versao                                    a do RabbitMQ que escreveu os dados
-    no.json                                   quem é o nó vivo (pid, portas), para quem vier depois
+do loopback. O que fica na pasta dele: ver pasta.py.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
 from comum.falha import Falha, em_portugues
-from no_privado.configuracao import ambiente, configuracao, definicoes, gravar
+from no_privado.configuracao import ambiente, gravar
 from no_privado.instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, comando_do_processo,
                                    ligar_epmd, localizar_rabbitmq, porta_livre, responde,
                                    tem_pagina, versao_instalada)
+from no_privado.pasta import PastaDoNo
 
 PRAZO_PARTIDA = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
 PRAZO_PARADA = 30.0   # segundos até trocar o pedido gentil por SIGKILL; medido: 1, e 6 com a página
@@ -48,32 +40,15 @@ class OutraVersao(Falha):
         self.pasta = no.pasta
 
 
-class NoPrivado:
-    """Um nó do RabbitMQ e os arquivos dele, em `pasta/loja-PORTA/`.
+class NoPrivado(PastaDoNo):
+    """Liga e desliga o nó que mora numa PastaDoNo, e aceita os argumentos dela.
 
-    pasta: onde guardar tudo (é criada). porta: a do AMQP, em 127.0.0.1 e em ::1.
-    usuario, senha, vhost, vhosts: criados ou atualizados a cada partida, com todas as permissões.
-    nome: o nome Erlang do nó (padrão: loja-PORTA@localhost). pagina: ligar a página de
-    administração. maquina: em qual dos dois endereços se pergunta por ele.
     recomecar: se os dados são de outra versão do RabbitMQ, apagá-los em vez de desistir.
-    cookie, epmd_porta, vizinhos: para um cluster; o segredo comum, o epmd comum (que não é
-    ligado nem desligado aqui) e os nomes de todos os nós.
-    configuracao_extra: mais linhas de rabbitmq.conf, como {chave: valor}.
     """
 
-    def __init__(self, pasta, porta: int, usuario: str = "guest", senha: str = "guest",
-                 vhost: str = "/", nome: str | None = None, *, maquina: str = "127.0.0.1",
-                 pagina: bool = True, recomecar: bool = False, vhosts=(),
-                 cookie: str | None = None, epmd_porta: int | None = None, vizinhos=(),
-                 configuracao_extra: dict | None = None):
-        self.maquina, self.porta, self.vhost = maquina, porta, vhost
-        self.usuario, self.senha = usuario, senha
-        self.nome = nome or f"loja-{porta}@localhost"
-        self.pasta = Path(pasta).absolute() / self.nome.split("@")[0]
-        self.registro = self.pasta / "no.log"
-        self.vhosts, self.vizinhos = list(dict.fromkeys([vhost, *vhosts])), list(vizinhos)
-        self._quer_pagina, self._cookie, self._epmd_comum = pagina, cookie, epmd_porta
-        self._recomecar, self._configuracao_extra = recomecar, configuracao_extra or {}
+    def __init__(self, *args, recomecar: bool = False, **opcoes):
+        super().__init__(*args, **opcoes)
+        self._recomecar = recomecar
         self._processos: list[subprocess.Popen] = []  # os filhos que este objeto precisa colher
 
     @classmethod
@@ -88,27 +63,19 @@ class NoPrivado:
     # --- quem é o nó ---
 
     @property
-    def url(self) -> str:
-        """O endereço para RABBITMQ_URL ou pika.URLParameters."""
-        usuario, senha, vhost = (quote(parte, safe="")
-                                 for parte in (self.usuario, self.senha, self.vhost))
-        maquina = f"[{self.maquina}]" if ":" in self.maquina else self.maquina
-        return f"amqp://{usuario}:{senha}@{maquina}:{self.porta}/{vhost}"
-
-    @property
     def pid(self) -> int | None:
         """O processo da máquina virtual Erlang, ou None se o nó não está vivo."""
-        return self._anotado()["pid"] if self.vivo() else None
+        return self.anotado()["pid"] if self.vivo() else None
 
     @property
     def pagina_url(self) -> str | None:
         """O endereço da página de administração, ou None se não há."""
-        porta = self._anotado().get("pagina_porta")
+        porta = self.anotado().get("pagina_porta")
         return f"http://127.0.0.1:{porta}/" if porta and self.vivo() else None
 
     def vivo(self) -> bool:
         """Se o processo do nó existe, ligado por quem for. A ficha afasta um pid reaproveitado."""
-        anotado = self._anotado()
+        anotado = self.anotado()
         for processo in self._processos:
             if processo.pid == anotado.get("pid"):
                 return processo.poll() is None
@@ -169,7 +136,7 @@ class NoPrivado:
         return servidor
 
     def _ligar(self, servidor: Path, prazo: float) -> None:
-        escreveu, instalada = self._versao_dos_dados(), versao_instalada(servidor)
+        escreveu, instalada = self.versao_dos_dados(), versao_instalada(servidor)
         try:
             self._encerrar_epmd()  # o que um nó morto com SIGKILL tenha deixado
             self._lancar(servidor)
@@ -181,7 +148,7 @@ class NoPrivado:
                 raise
             if not self._recomecar:
                 raise OutraVersao(self, escreveu, instalada) from None
-            self._apagar_dados()
+            self.apagar_dados()
             self._ligar(servidor, prazo)
         except OSError as erro:
             self.matar()
@@ -191,13 +158,11 @@ class NoPrivado:
             raise
 
     def _lancar(self, servidor: Path) -> None:
-        # O Erlang recusa um cookie que outros possam ler; senhas e mensagens também são só do dono.
-        self.pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.pasta.chmod(0o700)
+        self.criar()
         pagina_porta = None
         if self._quer_pagina and tem_pagina(servidor):
             pagina_porta = porta_livre(self.porta + 10000) or porta_livre()
-        self._configurar(pagina_porta)
+        self.configurar(pagina_porta)
         anotado = {"ficha": secrets.token_hex(8), "pagina_porta": pagina_porta, **self._ligar_epmd()}
         with open(self.registro, "ab") as registro:
             # start_new_session: o Ctrl-C do terminal não chega ao nó; quem o desliga é `parar`.
@@ -209,25 +174,7 @@ class NoPrivado:
                                   stdin=subprocess.DEVNULL, stdout=registro, stderr=registro,
                                   start_new_session=True)
         self._processos.append(no)
-        gravar(self.pasta, "no.json", json.dumps({"pid": no.pid, **anotado}))
-
-    def _configurar(self, pagina_porta: int | None) -> None:
-        gravar(self.pasta, "rabbitmq.conf", configuracao(self.porta, pagina_porta, self.vizinhos,
-                                                         self._configuracao_extra))
-        gravar(self.pasta, "plugins", "[rabbitmq_management].\n" if pagina_porta else "[].\n")
-        gravar(self.pasta, "definicoes.json", definicoes(self.usuario, self.senha, self.vhosts))
-        if self._cookie or not (self.pasta / ".erlang.cookie").exists():
-            gravar(self.pasta, ".erlang.cookie", self._cookie or secrets.token_hex(16))
-
-    def _versao_dos_dados(self) -> str | None:
-        try:
-            return (self.pasta / "versao").read_text(encoding="utf-8").strip() or None
-        except (OSError, ValueError):
-            return None
-
-    def _apagar_dados(self) -> None:
-        (self.pasta / "versao").unlink()
-        shutil.rmtree(self.pasta / "dados", ignore_errors=True)
+        self.anotar({"pid": no.pid, **anotado})
 
     # --- desligar ---
 
@@ -277,16 +224,8 @@ class NoPrivado:
         return {"epmd_porta": porta, "epmd_pid": epmd.pid}
 
     def _encerrar_epmd(self) -> None:
-        anotado = self._anotado()
+        anotado = self.anotado()
         pid = anotado.get("epmd_pid")
         if pid and f"epmd -port {anotado['epmd_porta']} " in comando_do_processo(pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-
-    # --- arquivos ---
-
-    def _anotado(self) -> dict:
-        try:
-            return json.loads((self.pasta / "no.json").read_bytes())
-        except (OSError, ValueError):
-            return {}

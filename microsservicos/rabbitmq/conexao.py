@@ -83,10 +83,13 @@ def onde() -> str:
     return ", ".join(f"{e.host}:{e.port}{'' if e.virtual_host == '/' else '/' + e.virtual_host}" for e in enderecos())
 
 
-def enderecos_sem_tls() -> list[tuple]:
-    """(máquina, porta, usuário, senha, vhost) de cada endereço de RABBITMQ_URL que não usa TLS."""
-    return [(e.host, e.port, e.credentials.username, e.credentials.password, e.virtual_host)
-            for e in enderecos() if e.ssl_options is None]
+def endereco_local() -> tuple | None:
+    """(porta, usuário, senha, vhost) do primeiro endereço que é desta máquina, sem TLS; ou None."""
+    for endereco in enderecos():
+        if endereco.host in ("localhost", "127.0.0.1", "::1") and endereco.ssl_options is None:
+            quem = endereco.credentials
+            return endereco.port, quem.username, quem.password, endereco.virtual_host
+    return None
 
 
 def conectar(quem: str) -> pika.BlockingConnection:

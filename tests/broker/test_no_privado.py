@@ -81,7 +81,7 @@ def test_em_pasta_com_espacos_e_acentos_nada_escuta_fora_e_nada_fica(no_novo, tm
     processos = processos_do_no(no)
     abertas = escutas(processos)
     portas = {porta for _, porta in abertas}  # AMQP, página, epmd e a distribuição do Erlang
-    assert {no.porta, no.porta + 10000, no._anotado()["epmd_porta"]} < portas and len(portas) == 4
+    assert {no.porta, no.porta + 10000, no.anotado()["epmd_porta"]} < portas and len(portas) == 4
     assert [(maquina, porta) for maquina, porta in abertas if maquina not in LOCAL] == []
     assert sum("epmd" in comando.split()[0] for comando in processos.values()) == 1
     for arquivo in (".erlang.cookie", "rabbitmq.conf", "definicoes.json", "no.json"):
