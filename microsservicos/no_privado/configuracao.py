@@ -13,7 +13,7 @@ import os
 import secrets
 from pathlib import Path
 
-from no_privado.instalacao import ambiente_limpo, porta_livre
+from no_privado.instalacao import ambiente_limpo, numeros, porta_livre, versao_instalada
 
 MAIOR_MENSAGEM = 1024 * 1024  # bytes; as da loja têm no máximo 64 KiB
 
@@ -57,16 +57,19 @@ def ambiente(servidor: Path, pasta: Path, nome: str, epmd_porta: int) -> dict[st
     """As variáveis do nó `nome`. (Manual: "Configuration", "Environment Variables"; "Clustering".)
 
     pasta: a do nó, onde ele roda. Os caminhos são relativos a ela: assim os scripts e o Erlang
-    aguentam espaços, acentos e caminhos longos, em qualquer idioma do sistema. O dos dados é
-    absoluto porque o RabbitMQ 4.0 não parte sem isso (rabbit_db compara o caminho que lhe deram
-    com o que o Mnesia tornou absoluto).
+    aguentam espaços, acentos e caminhos longos, em qualquer idioma do sistema. O dos dados não
+    pode ser: o RabbitMQ 4.0 não parte (rabbit_db compara o caminho que lhe deram com o que o
+    Mnesia tornou absoluto). Até o 3.10 é o contrário: as filas quorum guardam o caminho que lhes
+    deram, e com um absoluto não voltam se a pasta muda de lugar.
     """
+    antigo = numeros(versao_instalada(servidor) or "4") < (3, 11)
+    dados = "./dados" if antigo else str(pasta / "dados")
     so_aqui = "-kernel inet_dist_use_interface {127,0,0,1}"
     variaveis = ambiente_limpo()
     variaveis["PATH"] += os.pathsep + str(servidor.parent)
     return {**variaveis, "HOME": ".", "ERL_EPMD_PORT": str(epmd_porta), "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": nome, "RABBITMQ_DIST_PORT": str(porta_livre()),
-            "RABBITMQ_MNESIA_BASE": str(pasta / "dados"), "RABBITMQ_LOG_BASE": ".", "RABBITMQ_LOGS": "-",
+            "RABBITMQ_MNESIA_BASE": dados, "RABBITMQ_LOG_BASE": ".", "RABBITMQ_LOGS": "-",
             "RABBITMQ_CONFIG_FILE": "./rabbitmq.conf", "RABBITMQ_ENABLED_PLUGINS_FILE": "./plugins",
             # Estes três não existem aqui: é assim que os de /etc/rabbitmq ficam de fora.
             "RABBITMQ_CONF_ENV_FILE": "./rabbitmq-env.conf", "RABBITMQ_CONFIG_FILES": "./conf.d",

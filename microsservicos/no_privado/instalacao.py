@@ -6,6 +6,7 @@ O que um nó privado precisa antes de existir. Quem o liga e desliga é `no.py`.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -52,6 +53,11 @@ def versao_instalada(servidor: Path) -> str | None:
     achados = (servidor.resolve().parent.parent / "plugins").glob("rabbit-*")
     return next((achado.name.removeprefix("rabbit-").removesuffix(".ez") for achado in achados),
                 None)
+
+
+def numeros(versao: str) -> tuple[int, ...]:
+    """"4.0.5" -> (4, 0, 5), para comparar duas versões."""
+    return tuple(int(numero) for numero in re.findall(r"[0-9]+", versao)[:3])
 
 
 def endereco_de_casa(maquina: str) -> str | None:

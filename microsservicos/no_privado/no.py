@@ -18,8 +18,8 @@ from pathlib import Path
 from comum.falha import Falha, em_portugues
 from no_privado.configuracao import ambiente, gravar
 from no_privado.instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, comando_do_processo,
-                                   ligar_epmd, localizar_rabbitmq, porta_livre, responde,
-                                   tem_pagina, versao_instalada)
+                                   ligar_epmd, localizar_rabbitmq, numeros, porta_livre,
+                                   responde, tem_pagina, versao_instalada)
 from no_privado.pasta import PastaDoNo
 
 PRAZO_PARTIDA = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
@@ -28,15 +28,15 @@ PASSO = 0.05          # segundos entre duas perguntas "já?"
 
 
 class NaoFicouDePe(Falha):
-    """O nó partiu e acabou antes de responder."""
+    """O nó partiu, e acabou antes de responder ou não respondeu a tempo."""
 
 
 class OutraVersao(Falha):
-    """O nó não ficou de pé, e os dados dele são de outra versão do RabbitMQ. pasta: a do nó."""
+    """Os dados do nó são de outra versão do RabbitMQ, e a instalada não os lê. pasta: a do nó."""
 
-    def __init__(self, no: NoPrivado, escreveu: str, instalada: str):
-        super().__init__(f"os dados do nó privado são do RabbitMQ {escreveu}, e o {instalada}, agora "
-                         f"instalado, não parte com eles (o motivo está em {no.registro})", 2)
+    def __init__(self, no: NoPrivado, escreveu: str, instalada: str, por_que: str):
+        super().__init__(f"os dados do nó privado são do RabbitMQ {escreveu}, e o {instalada}, "
+                         f"agora instalado, {por_que}", 2)
         self.pasta = no.pasta
 
 
@@ -99,15 +99,15 @@ class NoPrivado(PastaDoNo):
     def aguardar(self, prazo: float = PRAZO_PARTIDA) -> NoPrivado:
         """Espera até `prazo` segundos que o nó vivo responda.
 
-        Levanta Falha se ele não responde, e NaoFicouDePe se morre antes.
+        Levanta NaoFicouDePe se ele não responde, ou morre antes.
         """
         limite = time.monotonic() + prazo
         while not self.responde():
             if not self.vivo():
                 raise NaoFicouDePe(f"o RabbitMQ não ficou de pé; o motivo está em {self.registro}", 2)
             if time.monotonic() > limite:
-                raise Falha(f"o RabbitMQ (processo {self.pid}) não respondeu em {prazo:.0f} s; "
-                            f"ver {self.registro}", 2)
+                raise NaoFicouDePe(f"o RabbitMQ (processo {self.pid}) não respondeu em "
+                                   f"{prazo:.0f} s; ver {self.registro}", 2)
             time.sleep(PASSO)
         return self
 
@@ -136,25 +136,31 @@ class NoPrivado(PastaDoNo):
         return servidor
 
     def _ligar(self, servidor: Path, prazo: float) -> None:
+        try:
+            self._partir(servidor, prazo)
+        except OutraVersao:
+            if not self._recomecar:
+                raise
+            self.apagar_dados()
+            self._partir(servidor, prazo)
+
+    def _partir(self, servidor: Path, prazo: float) -> None:
         escreveu, instalada = self.versao_dos_dados(), versao_instalada(servidor)
+        if escreveu and instalada and numeros(instalada) < numeros(escreveu):
+            # Nem tentar: o 3.10 parte com os dados do 4.3, e não vê nenhuma das filas que há neles.
+            raise OutraVersao(self, escreveu, instalada, "é mais antigo, e não sabe lê-los")
         try:
             self._encerrar_epmd()  # o que um nó morto com SIGKILL tenha deixado
             self._lancar(servidor)
             self.aguardar(prazo)
             gravar(self.pasta, "versao", instalada or "")
-        except NaoFicouDePe:
+        except BaseException as erro:  # um Ctrl-C no meio também não pode deixar um nó solto
             self.matar()
-            if not escreveu or escreveu == instalada:
-                raise
-            if not self._recomecar:
-                raise OutraVersao(self, escreveu, instalada) from None
-            self.apagar_dados()
-            self._ligar(servidor, prazo)
-        except OSError as erro:
-            self.matar()
-            raise em_portugues(erro, str(self.pasta)) from erro
-        except BaseException:  # um Ctrl-C no meio da partida também não pode deixar um nó solto
-            self.matar()
+            if isinstance(erro, NaoFicouDePe) and escreveu and instalada != escreveu:
+                raise OutraVersao(self, escreveu, instalada or "", "não parte com eles "
+                                  f"(o motivo está em {self.registro})") from None
+            if isinstance(erro, OSError):
+                raise em_portugues(erro, str(self.pasta)) from erro
             raise
 
     def _lancar(self, servidor: Path) -> None:
