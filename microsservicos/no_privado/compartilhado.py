@@ -14,12 +14,15 @@ processo, não. O SQLite as oferece em qualquer sistema: num banco vazio, sem WA
     quem sai              pede BEGIN EXCLUSIVE            EXCLUSIVE  só se ninguém mais lê
 
 Dois lançadores que partem juntos disputam RESERVED: um liga, o outro espera e encontra
-o nó pronto. Quem chega enquanto o último está desligando espera o SHARED.
+o nó pronto. Quem chega enquanto o último está desligando espera o SHARED. E se o último foi
+morto com SIGKILL, quem desliga é vigia.py, que pede EXCLUSIVE de vez em quando.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -138,9 +141,13 @@ class NoCompartilhado(NoPrivado):
         if self._presenca is None:
             return False
         self.sair()
+        return self.desligar_se_ninguem_usa(ESPERA_DE_QUEM_SAI)
+
+    def desligar_se_ninguem_usa(self, espera: float) -> bool:
+        """Devolve se desligou. espera: segundos pelos que estão saindo agora."""
         with ExitStack() as fim:
             try:
-                vez = fim.enter_context(closing(self._abrir(ESPERA_DE_QUEM_SAI)))
+                vez = fim.enter_context(closing(self._abrir(espera)))
                 vez.execute("BEGIN EXCLUSIVE")
             except sqlite3.OperationalError as erro:
                 if "locked" in str(erro):
@@ -148,6 +155,13 @@ class NoCompartilhado(NoPrivado):
                 # Apagaram a pasta com o nó ligado: ninguém mais o acharia para desligar.
             self.parar()
             return True
+
+    def _lancar(self, servidor: Path) -> None:
+        super()._lancar(servidor)
+        self._processos.append(subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("vigia.py")), str(self.pasta.parent),
+             str(self.porta)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, cwd="/", start_new_session=True))
 
     def sair(self) -> None:
         """Tira a presença sem desligar nada."""
