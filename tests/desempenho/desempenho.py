@@ -19,6 +19,9 @@ import time
 from functools import partial
 from pathlib import Path
 
+TESTES = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTES), str(TESTES / "apoio")]
+
 import medidas_2pc as duas_fases
 import medidas_saga as saga
 from conftest import carregar

@@ -75,7 +75,7 @@ class Loja:
             for i in range(quantos):
                 arquivo.write(json.dumps({"pedido": f"{prefixo}-{i:030}", "cliente": "ana", "cep": "01310-100",
                                           "itens": [{"produto": "livro", "quantidade": 2}]}) + "\n")
-        registrar = ("import sys; sys.path.insert(0, sys.argv[1]); import banco, caixas, loja, servico_pedidos as s; "
+        registrar = ("import sys; sys.path.insert(0, sys.argv[1]); import caixas, servico_pedidos as s; from comum import banco, loja; "
                      "from pathlib import Path; b = banco.abrir(Path(sys.argv[2]), s.TABELAS + ';' + caixas.TABELAS); "
                      "s.entrar_na_saga(b, s.receber, loja.ler_arquivo(sys.argv[3]))")
         with rodar_python("-c", registrar, RAIZ / "microsservicos", self.pasta / "microsservicos" / "pedidos.db", linhas) as p:
@@ -254,7 +254,7 @@ def latencias(loja: Loja, url: str, quantos: int) -> list[float]:
 class Enviador:
     """Registra pedidos na porta de entrada à medida que chegam, sem abrir um processo para cada um."""
 
-    PROGRAMA = ("import sys; sys.path.insert(0, sys.argv[1]); import banco, caixas, loja, servico_pedidos as s\n"
+    PROGRAMA = ("import sys; sys.path.insert(0, sys.argv[1]); import caixas, servico_pedidos as s; from comum import banco, loja\n"
                 "from pathlib import Path\n"
                 "s.PRECOS.update({f'p-{i}': 5000 for i in range(64)})\n"
                 "b = banco.abrir(Path(sys.argv[2]), s.TABELAS + ';' + caixas.TABELAS)\n"
