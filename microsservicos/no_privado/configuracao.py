@@ -25,7 +25,7 @@ def configuracao(porta: int, pagina_porta: int | None, vizinhos: list[str], extr
     vizinhos: os nós de um cluster. extra: {chave: valor}.
     """
     linhas = {"listeners.tcp.ipv4": f"127.0.0.1:{porta}", "load_definitions": "./definicoes.json",
-              # Um serviço recebe até 400 mensagens antes de tratar a primeira: que caibam na memória.
+              # Um serviço recebe até 400 mensagens antes de tratar a primeira: têm de caber.
               "max_message_size": MAIOR_MENSAGEM}
     if porta_livre(porta, "::1"):
         linhas["listeners.tcp.ipv6"] = f"::1:{porta}"
@@ -67,7 +67,8 @@ def ambiente(servidor: Path, pasta: Path, nome: str, epmd_porta: int) -> dict[st
     so_aqui = "-kernel inet_dist_use_interface {127,0,0,1}"
     variaveis = ambiente_limpo()
     variaveis["PATH"] += os.pathsep + str(servidor.parent)
-    return {**variaveis, "HOME": ".", "ERL_EPMD_PORT": str(epmd_porta), "ERL_EPMD_ADDRESS": "127.0.0.1",
+    return {**variaveis, "HOME": ".",
+            "ERL_EPMD_PORT": str(epmd_porta), "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": nome, "RABBITMQ_DIST_PORT": str(porta_livre()),
             "RABBITMQ_MNESIA_BASE": dados, "RABBITMQ_LOG_BASE": ".", "RABBITMQ_LOGS": "-",
             "RABBITMQ_CONFIG_FILE": "./rabbitmq.conf", "RABBITMQ_ENABLED_PLUGINS_FILE": "./plugins",
@@ -75,7 +76,7 @@ def ambiente(servidor: Path, pasta: Path, nome: str, epmd_porta: int) -> dict[st
             "RABBITMQ_CONF_ENV_FILE": "./rabbitmq-env.conf", "RABBITMQ_CONFIG_FILES": "./conf.d",
             "RABBITMQ_ADVANCED_CONFIG_FILE": "./advanced.config",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": so_aqui, "RABBITMQ_CTL_ERL_ARGS": so_aqui,
-            # O script se torna a máquina virtual em vez de vigiá-la: um processo só, com o pid que temos.
+            # O script se torna a máquina virtual em vez de vigiá-la: um processo só, o que temos.
             "RUNNING_UNDER_SYSTEMD": "true"}
 
 
@@ -83,6 +84,7 @@ def gravar(pasta: Path, nome: str, texto: str) -> None:
     """Troca o arquivo inteiro de uma vez, legível só pelo dono."""
     novo = pasta / f"{nome}.novo"
     novo.unlink(missing_ok=True)
-    with open(os.open(novo, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as arquivo:
+    so_do_dono = os.open(novo, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(so_do_dono, "w", encoding="utf-8") as arquivo:
         arquivo.write(texto)
     os.replace(novo, pasta / nome)

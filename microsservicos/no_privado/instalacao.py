@@ -25,7 +25,8 @@ Se o broker está em outra máquina, diga onde: RABBITMQ_URL=amqp://usuario:senh
 
 WINDOWS_USA_SERVICO = (
     "no Windows o RabbitMQ roda como serviço, e ele está parado: num terminal de administrador,"
-    " `net start RabbitMQ` (ou `choco install rabbitmq`, se não estiver instalado); depois rode de novo")
+    " `net start RabbitMQ` (ou `choco install rabbitmq`, se não estiver instalado); depois rode"
+    " de novo")
 
 # O primeiro é o script de verdade do Debian, do Ubuntu e do Fedora. O que eles põem no
 # PATH (/usr/sbin/rabbitmq-server) só aceita os usuários root e rabbitmq, e liga o nó do sistema.
@@ -80,16 +81,17 @@ def localizar_epmd() -> str | None:
         return achado
     try:
         pergunta = ["erl", "-noshell", "-eval", 'io:put_chars(os:getenv("BINDIR")), halt().']
-        bindir = subprocess.run(pergunta, env=ambiente, capture_output=True, text=True, timeout=20).stdout
+        bindir = subprocess.run(pergunta, env=ambiente, capture_output=True, text=True,
+                                timeout=20).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
     return shutil.which("epmd", path=bindir.strip() or os.devnull)
 
 
 def ligar_epmd(pasta: Path) -> tuple[subprocess.Popen, int]:
-    """Um epmd só nosso, em primeiro plano e numa porta livre de 127.0.0.1; devolve (processo, porta).
+    """Um epmd só nosso, em primeiro plano e numa porta livre de 127.0.0.1.
 
-    Levanta Falha se o epmd não está instalado ou não responde em 10 segundos.
+    Devolve (processo, porta). Levanta Falha se o epmd não está instalado ou não responde em 10 segundos.
     """
     programa = localizar_epmd()
     if programa is None:
@@ -98,15 +100,16 @@ def ligar_epmd(pasta: Path) -> tuple[subprocess.Popen, int]:
     while time.monotonic() < limite:
         porta = porta_livre()
         epmd = subprocess.Popen([programa, "-port", str(porta), "-address", "127.0.0.1"], cwd=pasta,
-                                env=ambiente_limpo(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL, start_new_session=True)
+                                env=ambiente_limpo(), stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                start_new_session=True)
         pronto = False
         try:
             while not pronto and epmd.poll() is None and time.monotonic() < limite:
                 with suppress(OSError), socket.create_connection(("127.0.0.1", porta), timeout=1):
                     pronto = True
                 time.sleep(0.02)
-        finally:  # um Ctrl-C aqui não o deixa solto; se morreu sozinho, a porta não estava tão livre
+        finally:  # um Ctrl-C aqui não o deixa solto; se morreu sozinho, a porta não estava livre
             if not pronto:
                 epmd.kill()
                 epmd.wait()
@@ -137,7 +140,8 @@ def comando_do_processo(pid: int) -> str:
     """
     pasta = Path(f"/proc/{pid}")
     if not Path("/proc/self/cmdline").exists():
-        return subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
+        return subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)],
+                              capture_output=True, text=True).stdout
     for _ in range(50):
         try:
             comando = (pasta / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
@@ -171,7 +175,8 @@ def responde(maquina: str, porta: int, prazo: float = 2.0) -> bool:
 def porta_livre(preferida: int = 0, maquina: str = "127.0.0.1") -> int | None:
     """A porta `preferida` se está livre em `maquina`, ou None; com 0, uma porta livre qualquer."""
     with socket.socket(socket.AF_INET6 if ":" in maquina else socket.AF_INET) as prova:
-        prova.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a que acabou de fechar também serve
+        # A que acabou de fechar também serve.
+        prova.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             prova.bind((maquina, preferida))
         except (OSError, OverflowError):

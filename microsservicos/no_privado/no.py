@@ -82,7 +82,7 @@ class NoPrivado(PastaDoNo):
         return bool(anotado) and anotado["ficha"] in comando_do_processo(anotado["pid"])
 
     def responde(self) -> bool:
-        """Se alguém responde AMQP na porta dele (até 2 segundos). Um nó suspenso vive e não responde."""
+        """Se alguém responde AMQP na porta dele (até 2 s). Um nó suspenso vive e não responde."""
         return responde(self.maquina, self.porta)
 
     # --- ligar ---
@@ -104,7 +104,8 @@ class NoPrivado(PastaDoNo):
         limite = time.monotonic() + prazo
         while not self.responde():
             if not self.vivo():
-                raise NaoFicouDePe(f"o RabbitMQ não ficou de pé; o motivo está em {self.registro}", 2)
+                raise NaoFicouDePe("o RabbitMQ não ficou de pé; o motivo está em "
+                                   f"{self.registro}", 2)
             if time.monotonic() > limite:
                 raise NaoFicouDePe(f"o RabbitMQ (processo {self.pid}) não respondeu em "
                                    f"{prazo:.0f} s; ver {self.registro}", 2)
@@ -169,10 +170,11 @@ class NoPrivado(PastaDoNo):
         if self._quer_pagina and tem_pagina(servidor):
             pagina_porta = porta_livre(self.porta + 10000) or porta_livre()
         self.configurar(pagina_porta)
-        anotado = {"ficha": secrets.token_hex(8), "pagina_porta": pagina_porta, **self._ligar_epmd()}
+        anotado = {"ficha": secrets.token_hex(8), "pagina_porta": pagina_porta,
+                   **self._ligar_epmd()}
         with open(self.registro, "ab") as registro:
             # start_new_session: o Ctrl-C do terminal não chega ao nó; quem o desliga é `parar`.
-            # A ficha viaja como uma opção que o Erlang ignora: `vivo` a procura na linha de comando.
+            # A ficha viaja como uma opção que o Erlang ignora: é lá que `vivo` a procura.
             no = subprocess.Popen([servidor, "-loja_ficha", anotado["ficha"]], cwd=self.pasta,
                                   umask=0o077,
                                   env=ambiente(servidor, self.pasta, self.nome,
@@ -185,7 +187,7 @@ class NoPrivado(PastaDoNo):
     # --- desligar ---
 
     def parar(self, prazo: float = PRAZO_PARADA) -> None:
-        """Desliga com calma (SIGTERM) e espera o fim; depois de `prazo` segundos, à força. Pode repetir."""
+        """Desliga com calma (SIGTERM); depois de `prazo` segundos, à força. Pode repetir."""
         self.continuar()  # um processo suspenso não ouve o pedido
         self._sinalizar(signal.SIGTERM)
         self._esperar_o_fim(prazo)
@@ -213,7 +215,7 @@ class NoPrivado(PastaDoNo):
     def _sinalizar(self, sinal: int) -> None:
         if pid := self.pid:
             with suppress(ProcessLookupError):
-                os.killpg(pid, sinal)  # o grupo inteiro: o script, se ainda não virou a máquina virtual
+                os.killpg(pid, sinal)  # o grupo: o script, se ainda não virou a máquina virtual
 
     def _esperar_o_fim(self, prazo: float) -> None:
         limite = time.monotonic() + prazo

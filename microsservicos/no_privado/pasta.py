@@ -53,7 +53,7 @@ class PastaDoNo:
         return f"amqp://{usuario}:{senha}@{maquina}:{self.porta}/{vhost}"
 
     def criar(self) -> None:
-        """O Erlang recusa um cookie que outros possam ler; senhas e mensagens também são só do dono."""
+        """Só para o dono: o Erlang recusa um cookie que outros possam ler, e há senhas aqui."""
         self.pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.pasta.chmod(0o700)
 

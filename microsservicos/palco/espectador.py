@@ -34,7 +34,7 @@ class Espectador:
             pass
 
     def guardar(self) -> None:
-        """Recebe o que já chegou, para mostrar depois; um broker não espera muito por quem se cala."""
+        """Recebe o que já chegou, para mostrar depois; o broker não espera por quem se cala."""
         if self.plateia:
             self.guardadas += self._receber(0)
 

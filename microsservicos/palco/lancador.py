@@ -1,4 +1,4 @@
-"""O que uma pessoa faria com um terminal por serviço: iniciar cada um, na ordem, e ficar de olho."""
+"""O que uma pessoa faria com um terminal por serviço: iniciar cada um, e ficar de olho."""
 
 from __future__ import annotations
 

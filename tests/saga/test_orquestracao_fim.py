@@ -12,12 +12,16 @@ from contextlib import closing, suppress
 import pytest
 
 from conftest import RAIZ, carregar, esperar, processos_do_no
-from test_orquestracao import ORQUESTRACAO, concluir, dados, estado, ouvindo, orquestrar  # noqa: F401
+from test_orquestracao import (ORQUESTRACAO, concluir, dados, estado, orquestrar,  # noqa: F401
+                               ouvindo)
 from verbos import (M, SERVICOS, Loja, Programa, cenario, existe, filhos,
                     processos_dos_dados)
 
 # Um emulador de terminal: quem o mata fecha a janela, e o sistema manda SIGHUP a quem está nela.
 JANELA = "import pty, sys; pty.spawn(sys.argv[1:])"
+
+
+PENDENTE = "INSERT INTO pedidos VALUES ('p', 'ana', 1, 'pendente', NULL)"
 
 
 def na_janela(url, *comando) -> Programa:
@@ -249,13 +253,14 @@ def test_dados_de_outra_versao_sem_nada_a_perder_podem_ser_apagados(de_versao_fu
 
 
 @pytest.mark.parametrize("que, escrita", [
-    ("1 pedidos pendentes", ("pedidos", "INSERT INTO pedidos VALUES ('p', 'ana', 1, 'pendente', NULL)")),
+    ("1 pedidos pendentes", ("pedidos", PENDENTE)),
     ("1 eventos na caixa de saída de estoque", (
-        "estoque", "INSERT INTO caixa_saida (tipo, pedido, corpo) VALUES ('estoque.liberado', 'p', '{}')")),
+        "estoque", "INSERT INTO caixa_saida (tipo, pedido, corpo) "
+                   "VALUES ('estoque.liberado', 'p', '{}')")),
     ("1 falhas guardadas em envio", (
         "envio", "INSERT INTO falhas (mensagem, corpo, propriedades, restam, motivo) "
                  "VALUES ('m', '{}', '{}', 1, 'x')"))])
-def test_dados_de_outra_versao_de_que_algo_depende_nao_se_apagam(de_versao_futura, dados, que, escrita):
+def test_dados_de_outra_versao_de_que_algo_depende_ficam(de_versao_futura, dados, que, escrita):
     url, no = de_versao_futura
     loja = Loja(dados, url)
     loja.escrever(*escrita)
@@ -266,7 +271,7 @@ def test_dados_de_outra_versao_de_que_algo_depende_nao_se_apagam(de_versao_futur
 
 def test_limpar_apaga_tambem_os_dados_de_outra_versao(de_versao_futura, dados):
     url, no = de_versao_futura
-    Loja(dados, url).escrever("pedidos", "INSERT INTO pedidos VALUES ('p', 'ana', 1, 'pendente', NULL)")
+    Loja(dados, url).escrever("pedidos", PENDENTE)
     concluir(url, dados, "--limpar", "--sim", "--id", "p-1")
     assert list(estado(dados)["pedidos"]) == ["p-1"]
     assert no.versao_dos_dados() != "99.1.0"
