@@ -8,7 +8,6 @@ Com ele desligado, tudo funciona igual.
 
 from __future__ import annotations
 
-import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -25,11 +24,11 @@ from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
 from comum.presenca import limpar
-from comum.tela import dizer, executar
+from comum.tela import alertar, dizer, executar
 from no_privado import compartilhado as broker
 from palco import espera
 from palco.desenho import NOMES
-from palco.lancador import POUCOS, Lancador
+from palco.lancador import POUCOS, Lancador, encerrar_uma_vez_so
 from rabbitmq import filas
 
 
@@ -126,7 +125,7 @@ def concluir(lancador: Lancador, paciencia: int) -> int:
     if lancador.esperar_finais(paciencia):
         lancador.ver_o_resto()
     else:
-        espera.explicar(lancador.pasta, lancador.ids, paciencia)
+        explicar_espera(lancador.pasta, lancador.ids, paciencia)
     pendentes = set(veredito.pendentes(lancador.pasta))
     if alheios := pendentes.difference(lancador.ids):
         dizer(f"de outra execução, ainda a caminho: {len(alheios)} pedidos")
@@ -134,24 +133,28 @@ def concluir(lancador: Lancador, paciencia: int) -> int:
     return 0 if veredito.veredito(lancador.pasta, lancador.ids, em_duvida) else 1
 
 
+def explicar_espera(pasta: Path, ids: list[str], paciencia: int) -> None:
+    """Diz quais pedidos não terminaram, onde cada um espera, e o que há nas filas."""
+    from rastro import onde_espera  # só aqui: na partida, o tempo é dos serviços
+    pendentes = set(ids).intersection(veredito.pendentes(pasta))
+    alertar(f"nada se moveu por {paciencia} s; {len(pendentes)} pedidos pendentes:")
+    try:
+        profundidades = filas.profundidades()
+        cheias = ", ".join(f"{nome} {n}" for nome, n in profundidades.items() if n)
+        nas_filas = f"filas: {cheias or 'vazias'}"
+    except Falha as falha:
+        profundidades, nas_filas = None, str(falha)
+    for pedido in sorted(pendentes)[:20]:
+        lugares = onde_espera(pasta, pedido, profundidades)
+        alertar(f"  {pedido}: {'; '.join(lugares) or 'nada à espera'}")
+    alertar(nas_filas)
+
+
 def interromper(interrupcao: BaseException, escolha, pasta: Path, ids: list[str]) -> int:
     """Ctrl-C, ou quem lia a tela foi embora: 0 de quem só ouvia, 130 de quem devia um veredito."""
     if escolha.ate_concluir and not isinstance(interrupcao, BrokenPipeError):
         espera.dizer_o_que_faltou(pasta, ids)
     return 130 if escolha.ate_concluir else 0
-
-
-def encerrar_uma_vez_so() -> None:
-    """O primeiro Ctrl-C (ou SIGTERM, ou a janela fechada) interrompe; outro não corta a limpeza."""
-    sinais = [s for nome in ("SIGINT", "SIGTERM", "SIGHUP") if (s := getattr(signal, nome, None))
-              and signal.getsignal(s) is signal.default_int_handler]
-
-    def ao_chegar(sinal, quadro):
-        for s in sinais:
-            signal.signal(s, signal.SIG_IGN)
-        raise KeyboardInterrupt
-    for sinal in sinais:
-        signal.signal(sinal, ao_chegar)
 
 
 def encerrar(lancador: Lancador | None, no) -> None:

@@ -136,6 +136,12 @@ class NoCompartilhado(NoPrivado):
         except sqlite3.Error as erro:
             raise em_portugues(erro, str(self.pasta / "presenca.db")) from erro
 
+    def reviver(self) -> bool:
+        """Depois que o nó morreu: o mesmo que entrar() e garantir(), e o mesmo que eles devolvem."""
+        self.sair()  # senão, no fim, acharíamos que ainda há outro programa usando o nó
+        self.entrar()
+        return self.garantir()
+
     def largar(self) -> bool:
         """Sai; se era o último, desliga o nó. Devolve se desligou. Pode repetir."""
         if self._presenca is None:
@@ -156,8 +162,8 @@ class NoCompartilhado(NoPrivado):
             self.parar()
             return True
 
-    def _lancar(self, servidor: Path) -> None:
-        super()._lancar(servidor)
+    def lancar(self, servidor: Path) -> None:
+        super().lancar(servidor)
         self._processos.append(subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("vigia.py")), str(self.pasta.parent),
              str(self.porta)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

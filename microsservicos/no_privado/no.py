@@ -152,7 +152,7 @@ class NoPrivado(PastaDoNo):
             raise OutraVersao(self, escreveu, instalada, "é mais antigo, e não sabe lê-los")
         try:
             self._encerrar_epmd()  # o que um nó morto com SIGKILL tenha deixado
-            self._lancar(servidor)
+            self.lancar(servidor)
             self.aguardar(prazo)
             gravar(self.pasta, "versao", instalada or "")
         except BaseException as erro:  # um Ctrl-C no meio também não pode deixar um nó solto
@@ -164,7 +164,7 @@ class NoPrivado(PastaDoNo):
                 raise em_portugues(erro, str(self.pasta)) from erro
             raise
 
-    def _lancar(self, servidor: Path) -> None:
+    def lancar(self, servidor: Path) -> None:
         self.criar()
         pagina_porta = None
         if self._quer_pagina and tem_pagina(servidor):

@@ -41,24 +41,6 @@ def conferir_que_ninguem_usa(pasta: Path) -> None:
         presenca.fechar()
 
 
-def explicar(pasta: Path, ids: list[str], paciencia: int) -> None:
-    """Diz quais pedidos não terminaram, onde cada um espera, e o que há nas filas."""
-    from rabbitmq import filas  # só aqui: na partida, o tempo é dos serviços
-    from rastro import onde_espera
-    pendentes = set(ids).intersection(veredito.pendentes(pasta))
-    alertar(f"nada se moveu por {paciencia} s; {len(pendentes)} pedidos pendentes:")
-    try:
-        profundidades = filas.profundidades()
-        nas_filas = ", ".join(f"{nome} {n}" for nome, n in profundidades.items() if n)
-        nas_filas = f"filas: {nas_filas or 'vazias'}"
-    except Falha as falha:
-        profundidades, nas_filas = None, str(falha)
-    for pedido in sorted(pendentes)[:20]:
-        lugares = onde_espera(pasta, pedido, profundidades)
-        alertar(f"  {pedido}: {'; '.join(lugares) or 'nada à espera'}")
-    alertar(nas_filas)
-
-
 def dizer_o_que_faltou(pasta: Path, ids: list[str]) -> None:
     """Depois de um Ctrl-C antes do veredito."""
     registrados, pendentes = estados(pasta, ids)

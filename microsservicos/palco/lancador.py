@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import signal
 import tempfile
 import time
 from contextlib import closing
@@ -14,7 +15,6 @@ from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.tela import Progresso, alertar, dizer
 from coreografia import SERVICOS, quem_publica
-from no_privado.compartilhado import NoCompartilhado, ligar_no_privado
 from palco.desenho import RAIAS
 from palco.espectador import Espectador
 from palco.movimento import Movimento
@@ -27,13 +27,13 @@ PORTA = quem_publica("pedido.criado")  # o serviço que recebe os pedidos do cli
 class Lancador:
     """Os processos, a plateia e a espera.
 
-    dados: a pasta de --dados. no: o nó privado, ou None se o broker é de outro.
+    dados: a pasta de --dados. no: o NoCompartilhado, ou None se o broker é de outro.
     pedidos: os que a porta de entrada recebe ao ser iniciada. ids: os que se quer ver terminar.
     """
 
-    def __init__(self, dados: Path, no: NoCompartilhado | None, pedidos: list[dict],
-                 ids: list[str], diagrama: Diagrama | None = None):
-        self.dados, self.pasta, self.no, self.ids = dados, dados / "microsservicos", no, ids
+    def __init__(self, dados: Path, no, pedidos: list[dict], ids: list[str],
+                 diagrama: Diagrama | None = None):
+        self.pasta, self.no, self.ids = dados / "microsservicos", no, ids
         self.linhas: queue.Queue = queue.Queue()
         self.entrada = em_arquivo(pedidos) if pedidos else None
         self.processos = {nome: Processo(nome, dados, self.linhas,
@@ -77,9 +77,9 @@ class Lancador:
 
     def reviver_no(self) -> None:
         alertar("o nó privado do RabbitMQ morreu: inicio de novo")
-        self.no.sair()  # senão, no fim, acharíamos que ainda há outro programa usando o nó
         try:
-            self.no = ligar_no_privado(self.dados / "rabbitmq")
+            if not self.no.reviver():
+                self.no = None  # nessa porta já responde um broker que não é nosso
         except Falha as falha:
             alertar(f"{falha}; tento de novo")
 
@@ -152,3 +152,16 @@ def em_arquivo(pedidos: list[dict]):
         arquivo.write(json.dumps(pedido, ensure_ascii=False).encode() + b"\n")
     arquivo.flush()
     return arquivo
+
+
+def encerrar_uma_vez_so() -> None:
+    """O primeiro Ctrl-C (ou SIGTERM, ou a janela fechada) interrompe; outro não corta a limpeza."""
+    sinais = [s for nome in ("SIGINT", "SIGTERM", "SIGHUP") if (s := getattr(signal, nome, None))
+              and signal.getsignal(s) is signal.default_int_handler]
+
+    def ao_chegar(sinal, quadro):
+        for s in sinais:
+            signal.signal(s, signal.SIG_IGN)
+        raise KeyboardInterrupt
+    for sinal in sinais:
+        signal.signal(sinal, ao_chegar)
