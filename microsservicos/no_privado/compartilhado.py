@@ -137,7 +137,7 @@ class NoCompartilhado(NoPrivado):
             raise em_portugues(erro, str(self.pasta / "presenca.db")) from erro
 
     def reviver(self) -> bool:
-        """Depois que o nó morreu: o mesmo que entrar() e garantir(), e o mesmo que eles devolvem."""
+        """Depois que o nó morreu: entra e garante de novo; devolve o mesmo que garantir()."""
         self.sair()  # senão, no fim, acharíamos que ainda há outro programa usando o nó
         self.entrar()
         return self.garantir()

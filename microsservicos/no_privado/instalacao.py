@@ -91,7 +91,7 @@ def localizar_epmd() -> str | None:
 def ligar_epmd(pasta: Path) -> tuple[subprocess.Popen, int]:
     """Um epmd só nosso, em primeiro plano e numa porta livre de 127.0.0.1.
 
-    Devolve (processo, porta). Levanta Falha se o epmd não está instalado ou não responde em 10 segundos.
+    Devolve (processo, porta). Levanta Falha se o epmd não está instalado ou não responde em 10 s.
     """
     programa = localizar_epmd()
     if programa is None:
