@@ -10,7 +10,6 @@ import base64
 import hashlib
 import json
 import os
-import secrets
 from pathlib import Path
 
 from no_privado.instalacao import ambiente_limpo, numeros, porta_livre, versao_instalada
@@ -44,7 +43,7 @@ def definicoes(usuario: str, senha: str, vhosts: list[str]) -> str:
     Ao contrário de `default_pass`, aceitam qualquer caractere, e a senha vai só como resumo
     (manual: "Credentials and Passwords", "Computing Password Hash").
     """
-    sal = secrets.token_bytes(4)
+    sal = os.urandom(4)
     resumo = base64.b64encode(sal + hashlib.sha256(sal + senha.encode()).digest()).decode()
     quem = {"name": usuario, "password_hash": resumo, "tags": "administrator",
             "hashing_algorithm": "rabbit_password_hashing_sha256"}

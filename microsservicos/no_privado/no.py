@@ -8,7 +8,6 @@ do loopback. O que fica na pasta dele: ver pasta.py.
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import time
@@ -170,7 +169,7 @@ class NoPrivado(PastaDoNo):
         if self._quer_pagina and tem_pagina(servidor):
             pagina_porta = porta_livre(self.porta + 10000) or porta_livre()
         self.configurar(pagina_porta)
-        anotado = {"ficha": secrets.token_hex(8), "pagina_porta": pagina_porta,
+        anotado = {"ficha": os.urandom(8).hex(), "pagina_porta": pagina_porta,
                    **self._ligar_epmd()}
         with open(self.registro, "ab") as registro:
             # start_new_session: o Ctrl-C do terminal não chega ao nó; quem o desliga é `parar`.

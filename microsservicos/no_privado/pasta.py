@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 import shutil
 from pathlib import Path
 from urllib.parse import quote
@@ -64,7 +64,7 @@ class PastaDoNo:
         gravar(self.pasta, "plugins", "[rabbitmq_management].\n" if pagina_porta else "[].\n")
         gravar(self.pasta, "definicoes.json", definicoes(self.usuario, self.senha, self.vhosts))
         if self._cookie or not (self.pasta / ".erlang.cookie").exists():
-            gravar(self.pasta, ".erlang.cookie", self._cookie or secrets.token_hex(16))
+            gravar(self.pasta, ".erlang.cookie", self._cookie or os.urandom(16).hex())
 
     def versao_dos_dados(self) -> str | None:
         """A do RabbitMQ que os escreveu, como "3.10.8"; None se não há dados, ou não se sabe."""
