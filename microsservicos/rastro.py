@@ -37,9 +37,10 @@ CORES = {"concluido": "verde", "cancelado": "roxo"}
 
 
 class Espera(NamedTuple):
-    """Onde um evento está parado, e os comandos que o fazem andar."""
+    """Onde um evento está parado; os comandos que o fazem andar, e o que dizer antes deles."""
 
     texto: str
+    como: str
     comandos: list[str]
 
 
@@ -63,9 +64,9 @@ def esperas(historia: Historia, dados: Path, filas: dict[str, int] | None) -> li
         elif tipo in historia.saida:
             dono = quem_publica(tipo)
             achadas.append(Espera(f"{tipo}, na caixa de saída ({dono}.db), sem a resposta do "
-                                  "broker; com ele no ar:", [ligar(dono, dados)]))
+                                  "broker", "com ele no ar", [ligar(dono, dados)]))
         else:
-            achadas.append(Espera(_na_fila(tipo, ouvinte, filas), [ligar(ouvinte, dados)]))
+            achadas.append(Espera(_na_fila(tipo, ouvinte, filas), "", [ligar(ouvinte, dados)]))
     return achadas
 
 
@@ -87,15 +88,15 @@ def _na_falha(historia: Historia, tipo: str, ouvinte: str, dados: Path, filas) -
                 f"--mensagem {historia.pedido}:{tipo} --reenviar")
     if restam > 0:
         return Espera(f"{tipo}, outra tentativa em {ouvinte} {falhou}; restam {restam}, e com "
-                      f"{ouvinte} no ar a próxima vem em até {pausa(restam):.1f} s; "
-                      "consertada a causa:", [tratar])
+                      f"{ouvinte} no ar a próxima vem em até {pausa(restam):.1f} s",
+                      "consertada a causa", [tratar])
     if restam == 0:
-        return Espera(f"{tipo}, a caminho de «{mortas}» {falhou}, sem a resposta do broker; "
-                      "um o leva até lá e, consertada a causa, o outro o traz de volta:",
+        return Espera(f"{tipo}, a caminho de «{mortas}» {falhou}, sem a resposta do broker",
+                      "um o leva até lá e, consertada a causa, o outro o traz de volta",
                       [tratar, reenviar])
     quantas = _quantas(filas, mortas, f"já voltou à fila «{ouvinte}»")
-    return Espera(f"{tipo}, em «{mortas}» {falhou}{quantas}; consertada a causa, "
-                  "um o traz de volta, o outro o trata:", [reenviar, tratar])
+    return Espera(f"{tipo}, em «{mortas}» {falhou}{quantas}",
+                  "consertada a causa, um o traz de volta, o outro o trata", [reenviar, tratar])
 
 
 def _quantas(filas: dict[str, int] | None, fila: str, se_nenhuma: str) -> str:
@@ -145,7 +146,8 @@ def mostrar(historia: Historia, dados: Path, filas: dict[str, int] | None, diagr
           CORES.get(estado, "vermelho"))
     paradas = esperas(historia, dados, filas)
     for espera in paradas:
-        dizer(em_colunas("  espera: ", espera.texto))
+        como = f"; {espera.como}:" if espera.como else ""
+        dizer(em_colunas("  espera: ", espera.texto + como))
         for comando in espera.comandos:
             dizer(em_linhas(comando))
     if estado == "pendente" and not paradas:

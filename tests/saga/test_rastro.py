@@ -329,6 +329,8 @@ def test_com_todos_desligados_espera_na_caixa_de_saida_e_a_tela_leva_ate_o_fim(l
     loja.enviar(pedido("p-1"))
     tela = em_linha(rastrear(loja, "p-1"))
     assert "espera: pedido.criado, na caixa de saída (pedidos.db), sem a resposta do broker" in tela
+    assert M.rastro.onde_espera(loja.pasta, "p-1") == [
+        "pedido.criado, na caixa de saída (pedidos.db), sem a resposta do broker"]
     assert comandos(rastrear(loja, "p-1")) == [
         f"python microsservicos/servico_pedidos.py --sem-pedido --dados {loja.dados}"]
     seguir_a_tela(loja, "p-1")
