@@ -20,7 +20,6 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-from caixas import TENTATIVAS
 from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.leitura import lendo
@@ -28,10 +27,10 @@ from comum.loja import id_valido
 from comum.opcoes import Opcoes
 from comum.tela import alertar, curto, dizer, executar, visivel
 from coreografia import SERVICOS, quem_publica
+from falhas import Falhas
 from palco.desenho import NOMES, RAIAS, contar, em_colunas, em_linhas
 from palco.historia import Historia
 
-PRIMEIRA_PAUSA = 0.2  # segundos
 DADOS = Path(__file__).resolve().parents[1] / "dados"
 CORES = {"concluido": "verde", "cancelado": "roxo"}
 
@@ -88,7 +87,7 @@ def _na_falha(historia: Historia, tipo: str, ouvinte: str, dados: Path, filas) -
                 f"--mensagem {historia.pedido}:{tipo} --reenviar")
     if restam > 0:
         return Espera(f"{tipo}, outra tentativa em {ouvinte} {falhou}; restam {restam}, e com "
-                      f"{ouvinte} no ar a próxima vem em até {pausa(restam):.1f} s",
+                      f"{ouvinte} no ar a próxima vem em até {Falhas.pausa(restam):.1f} s",
                       "consertada a causa", [tratar])
     if restam == 0:
         return Espera(f"{tipo}, a caminho de «{mortas}» {falhou}, sem a resposta do broker",
@@ -102,15 +101,12 @@ def _na_falha(historia: Historia, tipo: str, ouvinte: str, dados: Path, filas) -
 def _quantas(filas: dict[str, int] | None, fila: str, se_nenhuma: str) -> str:
     if filas is None:
         return ""
-    if not (quantas := filas.get(fila, 0)):
+    if fila not in filas:
+        return "; neste broker ela não existe: é de outro broker"
+    if not (quantas := filas[fila]):
         return f"; neste broker ela está vazia: é de outro broker, ou {se_nenhuma}"
     estao = f"estão {quantas} mensagens" if quantas > 1 else "está 1 mensagem"
     return f"; nela, neste broker, {estao}"
-
-
-def pausa(restam: int) -> float:
-    """O máximo que se espera, em segundos, pela próxima de `restam` tentativas."""
-    return PRIMEIRA_PAUSA * 2 ** (TENTATIVAS - restam)
 
 
 def ligar(servico: str, dados: Path) -> str:
@@ -120,11 +116,12 @@ def ligar(servico: str, dados: Path) -> str:
     return f"python microsservicos/servico_{servico}.py{sem_pedido}{outra}"
 
 
-def perguntar_ao_broker() -> dict[str, int] | None:
+def perguntar_ao_broker(bancos: dict) -> dict[str, int] | None:
     """Quantas mensagens há em cada fila; None, com uma linha que diz por quê, se não se sabe."""
     try:
         from rabbitmq import filas
-        return filas.profundidades()
+        loja = bancos["pedidos"].execute("PRAGMA application_id").fetchone()[0]
+        return filas.profundidades(f"{loja:08x}" if loja else None)
     except SystemExit:  # falta o pika, e isso já foi dito
         return None
     except Falha as falha:
@@ -184,7 +181,7 @@ def rastrear(bancos: dict, escolha) -> int:
     for id in ids:
         historia = Historia(bancos, id)
         if not perguntei and historia.por_tratar():
-            filas, perguntei = perguntar_ao_broker(), True
+            filas, perguntei = perguntar_ao_broker(bancos), True
         if id != ids[0]:
             dizer()
         dizer(RAIAS.cabecalho(), "forte")

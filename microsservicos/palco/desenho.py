@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import textwrap
 
-from coreografia import COMPENSACOES, EVENTOS, SERVICOS, MensagemInvalida, quem_ouve, quem_publica
 from comum.diagrama import Diagrama
 from comum.loja import ler_json
 from comum.raias import Raias
 from comum.tela import LARGURA, pintar, visivel
+from coreografia import COMPENSACOES, EVENTOS, SERVICOS, quem_ouve, quem_publica
+from rabbitmq.mensagem import MensagemInvalida
 
 NOMES = [servico.capitalize() for servico in SERVICOS]
 RAIAS = Raias(NOMES)
