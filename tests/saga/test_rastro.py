@@ -19,8 +19,10 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pika
 import pytest
 
+from bloqueante import conectar
 from conftest import RAIZ, esperar, vhost_novo
 from maquete import Maquete
 from rastros import conferir_ordem, conferir_que_terminou
@@ -506,13 +508,14 @@ def test_mensagem_que_chegou_estragada_a_tela_aponta_as_mortas(loja):
 
 
 def test_perguntado_a_outro_broker_so_diz_o_que_sabe(loja, broker, tmp_path):
-    """Os mesmos dados e outros brokers: a fila de lá não é onde o pedido espera, e nada se cria lá."""
+    """Os mesmos dados, outros brokers: a fila de lá não é onde ele espera, e nada se cria lá."""
     loja.enviar(pedido("p-1"))
     loja.iniciar("pedidos")
     esperar(lambda: loja.profundidade("estoque") == 1, que="pedido.criado na fila")
     vazio, de_outra = (f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
                        for _ in range(2))
-    assert "neste broker ela não existe: é de outro broker" in em_linha(rastrear(loja, "p-1", vazio))
+    tela = em_linha(rastrear(loja, "p-1", vazio))
+    assert "neste broker ela não existe: é de outro broker" in tela
     assert not ha_filas(vazio), "quem só olha deixou filas num vhost que não é dele"
     outra = Loja(tmp_path / "outra", de_outra).iniciar("pedidos")
     outra.fechar()
@@ -528,11 +531,11 @@ def test_perguntado_a_outro_broker_so_diz_o_que_sabe(loja, broker, tmp_path):
 
 
 def ha_filas(url: str) -> bool:
-    conexao = M.conexao.pika.BlockingConnection(M.conexao.pika.URLParameters(url))
+    conexao = conectar(url)
     try:
         conexao.channel().queue_declare("estoque", passive=True)
         return True
-    except M.conexao.pika.exceptions.ChannelClosedByBroker:
+    except pika.exceptions.ChannelClosedByBroker:
         return False
     finally:
         conexao.close()
