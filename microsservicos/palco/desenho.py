@@ -23,7 +23,7 @@ NA_MENSAGEM = "(o motivo está na mensagem)"
 def passos(tipo: str, dados: dict) -> list[tuple]:
     """Um evento em raias, [(de, para, texto, traço)]: uma seta por ouvinte.
 
-    Se ninguém ouve, ou se alguém recusa, uma nota: `para` é None.
+    Se ninguém o ouve, uma nota (para None).
     """
     de, ouvintes, _ = EVENTOS[tipo]
     if not ouvintes:
@@ -38,9 +38,9 @@ def passos(tipo: str, dados: dict) -> list[tuple]:
 
 def desenhar(tipo: str, pedido: str, dados: dict) -> list[str]:
     """As linhas de um evento na tela."""
-    linhas = [RAIAS.seta(pedido, de, para, texto, traco) if para else RAIAS.nota(pedido, de, texto)
-              for de, para, texto, traco in passos(tipo, dados)]
-    return [pintar(linha, _cor(tipo)) for linha in linhas]
+    return [pintar(RAIAS.seta(pedido, de, para, texto, traco) if para else
+                   RAIAS.nota(pedido, de, texto), _cor(tipo))
+            for de, para, texto, traco in passos(tipo, dados)]
 
 
 def anotar(diagrama: Diagrama, tipo: str, pedido: str, dados: dict) -> None:

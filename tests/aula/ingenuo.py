@@ -80,8 +80,8 @@ def maltratar(comando: list, reservas) -> None:
         processo.wait()
     processo = subprocess.Popen(comando, stdout=subprocess.DEVNULL)
     ultimas, desde = reservas(), time.monotonic()
-    # Acabou quando há um segundo ninguém reserva nada.
-    while processo.poll() is None and time.monotonic() - desde < 1:
+    # Acabou quando há três segundos ninguém reserva nada: o que estava com o morto já voltou à fila.
+    while processo.poll() is None and time.monotonic() - desde < 3:
         if reservas() != ultimas:
             ultimas, desde = reservas(), time.monotonic()
         time.sleep(0.02)
