@@ -80,7 +80,7 @@ def maltratar(comando: list, reservas) -> None:
         processo.wait()
     processo = subprocess.Popen(comando, stdout=subprocess.DEVNULL)
     ultimas, desde = reservas(), time.monotonic()
-    # Acabou quando há três segundos ninguém reserva nada: o que estava com o morto já voltou à fila.
+    # Há três segundos ninguém reserva nada: o que estava com o morto já voltou à fila.
     while processo.poll() is None and time.monotonic() - desde < 3:
         if reservas() != ultimas:
             ultimas, desde = reservas(), time.monotonic()
