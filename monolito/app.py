@@ -100,7 +100,8 @@ def opcoes_de_quebrar(grupo) -> None:
     grupo.add_argument("--sem-recuperar", action="store_true",
                        help="não roda a recuperação na partida")
     grupo.add_argument("--forcar", metavar="TRANSACAO=DECISAO",
-                       help="sem o log, uma pessoa decide: confirmar ou abortar (decisão heurística)")
+                       help="sem o log, uma pessoa decide: confirmar ou abortar "
+                            "(decisão heurística)")
     grupo.add_argument("--reconhecer", metavar="TRANSACAO",
                        help="deixa de avisar que a decisão forçada divergiu do log")
 
@@ -112,7 +113,7 @@ def segundos(texto: str) -> float:
 
 
 def abrir_log(pasta: Path, participantes: list[Participante]) -> LogDeDecisoes:
-    """Sem o log não há como decidir nada: o que está em dúvida continua, e é dito. Levanta Falha."""
+    """Sem o log nada se decide: o que está em dúvida continua, e é dito. Levanta Falha."""
     try:
         return LogDeDecisoes(pasta)
     except Falha:
@@ -234,8 +235,9 @@ class Turno:
     def resumir(self) -> None:
         if self.progresso:
             self.progresso.mostrar(len(self.feitos), self._ritmo())
+            por_pedido = self.coordenador.forcadas() / max(len(self.feitos), 1)
             dizer(f"{len(self.feitos)} pedidos, {self._ritmo()}, "
-                  f"{self.coordenador.forcadas() / max(len(self.feitos), 1):.2f} gravações forçadas por pedido")
+                  f"{por_pedido:.2f} gravações forçadas por pedido")
 
 
 if __name__ == "__main__":
