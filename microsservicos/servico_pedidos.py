@@ -21,7 +21,8 @@ import caixas
 from comum.banco import transacao
 from comum.opcoes import pedidos_escolhidos
 from comum.loja import PRODUTO_DESCONHECIDO, id_valido
-from servico import Servico, opcoes_de_servico
+from palco.linha_de_comando import atender, opcoes_de_servico
+from servico import Servico
 from comum.falha import Falha
 from comum.tela import dizer, executar
 
@@ -100,7 +101,9 @@ def entrar_na_saga(banco, funcao, entradas):
     """Roda `funcao` para cada entrada e deixa os eventos na caixa de saída, numa transação só."""
     with transacao(banco):
         for entrada in entradas:
-            caixas.publicar(banco, "pedidos", funcao(banco, entrada))
+            novos = caixas.publicar(banco, "pedidos", funcao(banco, entrada))
+            if funcao is solicitar_cancelamento:  # de um pedido novo já lembra a tabela pedidos
+                caixas.lembrar(banco, novos)
 
 
 def main():
@@ -113,15 +116,13 @@ def main():
     if escolha.cancelar is not None and not id_valido(escolha.cancelar):
         raise Falha("--cancelar: o id de um pedido tem de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
     servico = Servico("pedidos", TABELAS, OUVE, escolha.dados, not escolha.sem_eventos)
+    if escolha.criar_banco:
+        return 0
     if escolha.cancelar:
         entrar_na_saga(servico.banco, solicitar_cancelamento, [escolha.cancelar])
     entrar_na_saga(servico.banco, receber, novos)
     mostrar_pedidos(servico.banco, [p["pedido"] for p in novos] + [escolha.cancelar] * bool(escolha.cancelar))
-    try:
-        servico.rodar()
-    except KeyboardInterrupt:
-        dizer("pedidos: encerrado")
-    return 0
+    return atender(servico)
 
 
 def mostrar_pedidos(banco, ids):
