@@ -39,8 +39,7 @@ from palco.rastro import rastrear
 from participante import ForaDoAr, Participante
 from recuperacao import em_duvida, recuperar
 
-# A ordem da votação.
-NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]
+NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]  # nesta ordem
 POUCOS = 4  # até tantos pedidos, o protocolo é desenhado; acima disso, uma barra de progresso
 
 
@@ -67,9 +66,7 @@ def main() -> int:
             return 0
         if opcoes.em_duvida or opcoes.forcar or opcoes.reconhecer:
             return operar(opcoes, pasta, participantes)
-        log = abrir_log(pasta, participantes)
-        abertos.callback(log.arquivo.fechar)
-        return atender(opcoes, pasta, participantes, log, novos)
+        return atender(opcoes, pasta, participantes, novos, abertos)
 
 
 def ler_opcoes() -> argparse.Namespace:
@@ -147,9 +144,13 @@ def operar(opcoes: argparse.Namespace, pasta: Path, participantes: list[Particip
 
 
 def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Participante],
-            log: LogDeDecisoes, novos: list[dict]) -> int:
+            novos: list[dict], abertos: ExitStack) -> int:
     """Recupera, conduz os pedidos, e termina com o veredito; devolve o status de saída."""
+    log = abrir_log(pasta, participantes)
+    abertos.callback(log.arquivo.fechar)
     diagrama = Diagrama(opcoes.diagrama, RAIAS, len(novos)) if opcoes.diagrama else None
+    if diagrama:
+        abertos.callback(diagrama.fechar)
     narrador = Narrador(len(novos) <= POUCOS, diagrama)
     quedas.armar(opcoes.cair_em)
     narrar = narrador.narrar if narrador.raias or narrador.diagrama else None
