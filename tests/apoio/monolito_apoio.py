@@ -81,7 +81,7 @@ def _como_no_pai(ordem: list[str]) -> None:
     M.app.NEGOCIOS = [negocios[nome] for nome in ordem]
 
 
-_bercarios: dict[int, Connection] = {}
+_bercarios: dict[int, tuple] = {}
 
 
 def _bercario() -> Connection:
@@ -89,10 +89,11 @@ def _bercario() -> Connection:
     if os.getpid() not in _bercarios:
         nosso, dele = socket.socketpair()
         with dele:
-            subprocess.Popen([sys.executable, Path(__file__).with_name("bercario.py"), str(dele.fileno()), *sys.path],
-                             pass_fds=[dele.fileno()])
-        _bercarios[os.getpid()] = Connection(nosso.detach())
-    return _bercarios[os.getpid()]
+            processo = subprocess.Popen(
+                [sys.executable, Path(__file__).with_name("bercario.py"), str(dele.fileno()), *sys.path],
+                pass_fds=[dele.fileno()])
+        _bercarios[os.getpid()] = Connection(nosso.detach()), processo
+    return _bercarios[os.getpid()][0]
 
 
 def no_filho(funcao, *argumentos) -> Filho:
