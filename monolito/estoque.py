@@ -32,9 +32,8 @@ def travar(pedido):
 def reservar(banco, pedido):
     """Fase 1: há todos os itens, ou nenhum serve."""
     for item in pedido["itens"]:
-        ha = banco.execute("SELECT 1 FROM produtos "
-                           "WHERE produto = :produto AND quantidade >= :quantidade", item)
-        if not ha.fetchone():
+        if not banco.execute("SELECT 1 FROM produtos WHERE produto = :produto "
+                             "AND quantidade >= :quantidade", item).fetchone():
             raise Recusa(ESTOQUE_INSUFICIENTE)
     return pedido
 

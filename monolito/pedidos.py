@@ -52,7 +52,7 @@ def cancelar(banco, pedido, motivo):
 
 
 def anotar_recusa(banco, pedido, motivo):
-    """Fase 2 de um pedido que não foi preparado aqui: guarda que existiu, e o motivo."""
+    """Fase 2 de um pedido que não foi preparado aqui: guarda que existiu, e o motivo da recusa."""
     if not banco.execute("SELECT 1 FROM pedidos WHERE pedido = ?", (pedido["pedido"],)).fetchone():
         gravar(banco, pedido, preco(pedido) or 0, "cancelado", motivo)
 
