@@ -160,13 +160,14 @@ def test_so_um_comodo_conhece_o_pika():
 def nomes_privados(arquivo: Path) -> list[str]:
     """Os atributos que começam por _ e não são do próprio arquivo."""
     modulo = arvore(arquivo)
-    daqui = {no.name for no in ast.walk(modulo) if isinstance(no, ast.ClassDef)} | {"self", "cls"}
-    achados = []
+    classes = {no.name for no in ast.walk(modulo) if isinstance(no, ast.ClassDef)}
+    atributos = [no for no in ast.walk(modulo)
+                 if isinstance(no, ast.Attribute) and re.match(r"_(?!_)", no.attr)]
+    e_nosso = lambda no: isinstance(no.value, ast.Name) and no.value.id in {"self", *classes}
+    daqui = {no.attr for no in atributos if e_nosso(no)}
+    achados = [ast.unparse(no) for no in atributos if no.attr not in daqui]
     for no in ast.walk(modulo):
-        if isinstance(no, ast.Attribute) and re.match(r"_(?!_)", no.attr):
-            if not (isinstance(no.value, ast.Name) and no.value.id in daqui):
-                achados.append(ast.unparse(no))
-        elif isinstance(no, ast.ImportFrom) and no.module != "__future__":
+        if isinstance(no, ast.ImportFrom) and no.module != "__future__":
             achados += [nome.name for nome in no.names if nome.name.startswith("_")]
     return sorted(set(achados) - {"os._exit"})  # este é público: está no manual
 
