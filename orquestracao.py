@@ -30,6 +30,7 @@ from palco import espera
 from palco.desenho import NOMES
 from palco.lancador import POUCOS, Lancador, encerrar_uma_vez_so
 from rabbitmq import filas
+from rabbitmq.dona import identidade
 
 
 def opcoes():
@@ -50,6 +51,8 @@ def opcoes():
           help="mostra o estado final em JSON e sai; não precisa de broker")
     opcao("--limpar", action="store_true",
           help="antes de tudo, volta às linhas iniciais e esvazia as filas")
+    opcao("--tomar-vhost", action="store_true",
+          help="com --limpar: se o vhost é de outra loja, passa a ser desta")
     opcao("--sim", action="store_true", help="com --limpar: não pergunta")
     return opcoes
 
@@ -73,7 +76,7 @@ def main() -> int:
     try:
         no = garantir_broker(dados, escolha.limpar)
         if escolha.limpar:
-            voltar_ao_inicio(pasta)
+            voltar_ao_inicio(pasta, escolha.tomar_vhost)
         if escolha.estado:
             return mostrar_estado(dados)
         lancador = Lancador(dados, no, pedidos, ids, diagrama)
@@ -101,9 +104,11 @@ def garantir_broker(dados: Path, recomecar: bool):
         raise Falha(f"{outra}. {espera.o_que_fazer_do_broker(pasta, outra.pasta)}", 2) from None
 
 
-def voltar_ao_inicio(pasta: Path) -> None:
+def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
+    if not tomar_vhost:
+        filas.preparar(identidade(pasta))  # de outra loja, é recusado antes de apagar qualquer coisa
     limpar(pasta)
-    filas.esvaziar_filas()
+    filas.esvaziar_filas(identidade(pasta), tomar_vhost)
     dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
 
 
@@ -139,7 +144,7 @@ def explicar_espera(pasta: Path, ids: list[str], paciencia: int) -> None:
     pendentes = set(ids).intersection(veredito.pendentes(pasta))
     alertar(f"nada se moveu por {paciencia} s; {len(pendentes)} pedidos pendentes:")
     try:
-        profundidades = filas.profundidades()
+        profundidades = filas.profundidades(identidade(pasta))
         cheias = ", ".join(f"{nome} {n}" for nome, n in profundidades.items() if n)
         nas_filas = f"filas: {cheias or 'vazias'}"
     except Falha as falha:

@@ -18,30 +18,28 @@ import json
 import sqlite3
 from typing import Callable, Iterable
 
-from coreografia import Evento, quem_publica
+from comum.banco import transacao
+from comum.loja import MAIOR_LINHA, id_valido
+from coreografia import EVENTOS, Evento, quem_publica
 
 TABELAS = """
 CREATE TABLE caixa_entrada (mensagem TEXT PRIMARY KEY, publicou TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE caixa_saida (
-    -- AUTOINCREMENT: um número já usado não volta. Sem ele, apagar "até o 10" depois de
-    -- esvaziada a tabela apagaria eventos novos que ainda não saíram.
+    -- AUTOINCREMENT: um número já usado não volta. Sem ele, uma cópia do serviço que apaga
+    -- tarde "o 10" apagaria um evento novo, que ainda não saiu.
     ordem INTEGER PRIMARY KEY AUTOINCREMENT, tipo TEXT NOT NULL, pedido TEXT NOT NULL,
-    corpo TEXT NOT NULL, causa TEXT);
-
--- O que falhou: tentativas que restam (0: vai para a fila de mensagens mortas).
-CREATE TABLE falhas (
-    ordem INTEGER PRIMARY KEY AUTOINCREMENT, mensagem TEXT UNIQUE, corpo BLOB NOT NULL,
-    propriedades TEXT NOT NULL, restam INTEGER NOT NULL, motivo TEXT NOT NULL)
+    corpo TEXT NOT NULL, causa TEXT)
 """
-MAIOR_ENTERRO = 8 * 1024 * 1024  # bytes de mensagens mortas publicadas de uma vez
-TENTATIVAS = 5  # quantas vezes se tenta de novo um evento em que o serviço falhou
+
+MAIOR_CAUSA = 255  # caracteres do id de uma mensagem
 
 # A função de negócio: recebe o banco e o evento, devolve [(tipo, dados), ...] a publicar.
 Funcao = Callable[[sqlite3.Connection, Evento], "list[tuple[str, dict]]"]
 
 
-def tratar(banco: sqlite3.Connection, servico: str, funcao: Funcao, evento: Evento) -> list[Evento] | None:
+def tratar(banco: sqlite3.Connection, servico: str, funcao: Funcao,
+           evento: Evento) -> list[Evento] | None:
     """Trata um evento na transação aberta por quem chama; None se ele já tinha sido tratado.
 
     Se a função falha, nada do que ela fez fica (nem a caixa de entrada: senão a
@@ -49,7 +47,9 @@ def tratar(banco: sqlite3.Connection, servico: str, funcao: Funcao, evento: Even
     """
     banco.execute("SAVEPOINT evento")
     try:
-        if banco.execute("INSERT OR IGNORE INTO caixa_entrada VALUES (?, '')", (evento.mensagem,)).rowcount == 0:
+        nova = banco.execute("INSERT OR IGNORE INTO caixa_entrada VALUES (?, '')",
+                             (evento.mensagem,)).rowcount
+        if not nova:
             novos = None
         else:
             novos = publicar(banco, servico, funcao(banco, evento), evento.mensagem)
@@ -67,7 +67,7 @@ def tratar(banco: sqlite3.Connection, servico: str, funcao: Funcao, evento: Even
 
 def publicar(banco: sqlite3.Connection, servico: str, eventos: Iterable[tuple[str, dict]],
              causa: str | None = None) -> list[Evento]:
-    """Põe eventos na caixa de saída, na transação de quem chama; saem de lá quando o broker responder.
+    """Põe eventos na caixa de saída, na transação de quem chama, até o broker responder.
 
     Levanta ValueError se a coreografia diz que o evento é de outro serviço.
     """
@@ -80,56 +80,52 @@ def publicar(banco: sqlite3.Connection, servico: str, eventos: Iterable[tuple[st
     return novos
 
 
-def a_publicar(banco: sqlite3.Connection, limite: int) -> list[tuple]:
-    """Os eventos que o broker ainda não respondeu ter guardado: (ordem, tipo, pedido, corpo, causa)."""
-    return banco.execute("SELECT ordem, tipo, pedido, corpo, causa FROM caixa_saida ORDER BY ordem LIMIT ?",
-                         (limite,)).fetchall()
+def a_publicar(banco: sqlite3.Connection, limite: int, menos: Iterable[str] = ()) -> list[tuple]:
+    """Os que o broker ainda não respondeu ter guardado: (ordem, tipo, pedido, corpo, causa).
 
-
-def publicados(banco: sqlite3.Connection, ate: int) -> None:
-    """O broker respondeu por tudo até `ate`: sai da caixa.
-
-    Esta escrita dispensa o fsync: se ela se perder numa queda de energia, os eventos
-    são publicados de novo, e a caixa de entrada de quem os ouve os reconhece.
+    menos: os tipos que agora não adianta publicar.
     """
+    return banco.execute("SELECT ordem, tipo, pedido, corpo, causa FROM caixa_saida "
+                         "WHERE tipo NOT IN (SELECT value FROM json_each(?)) ORDER BY ordem LIMIT ?",
+                         (json.dumps(list(menos)), limite)).fetchall()
+
+
+def estranhos(servico: str, eventos: list[tuple]) -> list[tuple]:
+    """Destes, os que o serviço não pode publicar: [(ordem, corpo, propriedades, motivo)].
+
+    Quem os deixou na caixa foi outra versão deste programa, ou alguém com o sqlite3.
+    """
+    achados = []
+    for ordem, tipo, pedido, corpo, causa in eventos:
+        if tipo not in EVENTOS or quem_publica(tipo) != servico:
+            motivo = f"esta versão de {servico} não publica {tipo!r:.80}"
+        elif not (id_valido(pedido) and isinstance(corpo, str) and len(corpo) <= MAIOR_LINHA):
+            motivo = "não tem a forma de um evento"
+        elif causa is not None and not (isinstance(causa, str) and len(causa) <= MAIOR_CAUSA):
+            motivo = "a causa não é o id de uma mensagem"
+        else:
+            continue
+        achados.append((ordem, corpo, {"type": tipo, "correlation_id": pedido, "headers": {
+            "causa": causa}}, f"estava na caixa de saída de {servico}: {motivo}"))
+    return achados
+
+
+def publicados(banco: sqlite3.Connection, ordens: list[int]) -> None:
+    """O broker guardou estes: saem da caixa.
+
+    Esta escrita dispensa o fsync: se ela se perder numa queda de energia, os eventos são
+    publicados de novo, e a caixa de entrada de quem os ouve os reconhece.
+    """
+    if not ordens:
+        return
     banco.execute("PRAGMA synchronous=NORMAL")
     try:
-        banco.execute("DELETE FROM caixa_saida WHERE ordem <= ?", (ate,))
+        with transacao(banco):
+            retirar(banco, ordens)
     finally:
         banco.execute("PRAGMA synchronous=FULL")
 
 
-def guardar_falha(banco, mensagem: str | None, corpo: bytes, propriedades: dict, motivo: str, restam: int) -> None:
-    """Guarda uma mensagem que não deu certo, para tentar de novo (restam > 0) ou para as mortas (0)."""
-    banco.execute("INSERT INTO falhas (mensagem, corpo, propriedades, restam, motivo) VALUES (?, ?, ?, ?, ?) "
-                  "ON CONFLICT (mensagem) DO NOTHING",
-                  (mensagem, corpo, json.dumps(propriedades, default=str), restam, motivo))
-
-
-
-def a_enterrar(banco: sqlite3.Connection, limite: int) -> list[tuple]:
-    """As falhas sem mais tentativas, que vão para a fila de mensagens mortas: (ordem, corpo, propriedades, motivo).
-
-    Até `limite`, e menos se os corpos são grandes: o lote inteiro fica na memória.
-    """
-    lote, tamanho = [], 0
-    for falha in banco.execute("SELECT ordem, corpo, propriedades, motivo FROM falhas WHERE restam = 0 "
-                               "ORDER BY ordem LIMIT ?", (limite,)):
-        lote.append(falha)
-        tamanho += len(falha[1])
-        if tamanho > MAIOR_ENTERRO:
-            break
-    return lote
-
-
-def enterradas(banco: sqlite3.Connection, mortas: list[tuple]) -> None:
-    """O broker guardou na fila de mensagens mortas estas, as que a_enterrar() devolveu.
-
-    Só estas: outra cópia do serviço pode ter acabado de esgotar as tentativas de uma
-    mais antiga, e apagar "até a última" a perderia.
-    """
-    banco.execute(f"DELETE FROM falhas WHERE ordem IN ({', '.join('?' * len(mortas))})", [m[0] for m in mortas])
-
-
-def ler_propriedades(texto: str) -> dict:
-    return json.loads(texto)
+def retirar(banco: sqlite3.Connection, ordens: list[int]) -> None:
+    """Estes e só estes: entre eles pode haver algum que o broker recusou."""
+    banco.executemany("DELETE FROM caixa_saida WHERE ordem = ?", [(ordem,) for ordem in ordens])

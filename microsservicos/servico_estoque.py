@@ -18,7 +18,7 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 from comum.loja import ESTOQUE_INSUFICIENTE
-from servico import ouvir
+from palco.linha_de_comando import ouvir
 from comum.tela import executar
 
 TABELAS = """

@@ -21,7 +21,8 @@ import caixas
 from comum.banco import transacao
 from comum.opcoes import pedidos_escolhidos
 from comum.loja import PRODUTO_DESCONHECIDO, id_valido
-from servico import Servico, criar_banco, opcoes_de_servico
+from palco.linha_de_comando import atender, opcoes_de_servico
+from servico import Servico
 from comum.falha import Falha
 from comum.tela import dizer, executar
 
@@ -110,22 +111,16 @@ def main():
     opcoes.add_argument("--cancelar", metavar="ID", help="pede o cancelamento do pedido ID e fica ouvindo")
     escolha = opcoes.parse_args()
     novos = pedidos_escolhidos(escolha)
-    if escolha.criar_banco:
-        return criar_banco("pedidos", TABELAS, escolha.dados)
     if escolha.cancelar is not None and not id_valido(escolha.cancelar):
         raise Falha("--cancelar: o id de um pedido tem de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
     servico = Servico("pedidos", TABELAS, OUVE, escolha.dados, not escolha.sem_eventos)
+    if escolha.criar_banco:
+        return 0
     if escolha.cancelar:
         entrar_na_saga(servico.banco, solicitar_cancelamento, [escolha.cancelar])
     entrar_na_saga(servico.banco, receber, novos)
-    if not escolha.sem_eventos:
-        mostrar_pedidos(servico.banco, [p["pedido"] for p in novos]
-                        + [escolha.cancelar] * bool(escolha.cancelar))
-    try:
-        servico.rodar()
-    except KeyboardInterrupt:
-        dizer("pedidos: encerrado")
-    return 0
+    mostrar_pedidos(servico.banco, [p["pedido"] for p in novos] + [escolha.cancelar] * bool(escolha.cancelar))
+    return atender(servico)
 
 
 def mostrar_pedidos(banco, ids):

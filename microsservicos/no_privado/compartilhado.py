@@ -28,7 +28,7 @@ from pathlib import Path
 
 from no_privado.instalacao import endereco_de_casa
 from no_privado.no import PRAZO_PARADA, PRAZO_PARTIDA, NoPrivado, OutraVersao  # noqa: F401
-from rabbitmq.conexao import conectar, enderecos
+from rabbitmq.conexao import Conexao, enderecos
 from comum.falha import Falha, em_portugues
 from comum.tela import dizer
 from rabbitmq.erros import BrokerFora
@@ -46,7 +46,7 @@ def garantir(pasta: Path, recomecar: bool = False) -> NoCompartilhado | None:
     OutraVersao se os dados são de outra versão.
     """
     try:
-        conectar("orquestracao").close()
+        Conexao("orquestracao").fechar()
         # Quem responde pode ser o nó de outro orquestracao.py: aí ele passa a ser nosso também.
         return ligar_no_privado(pasta) if pasta.exists() else None
     except BrokerFora as fora:

@@ -6,11 +6,12 @@ coreografia diz de onde ela vem e para onde vai.
 
 from __future__ import annotations
 
-from coreografia import COMPENSACOES, EVENTOS, SERVICOS, MensagemInvalida
+from coreografia import COMPENSACOES, EVENTOS, SERVICOS
 from comum.diagrama import Diagrama
 from comum.loja import ler_json
 from comum.raias import Raias
 from comum.tela import pintar
+from rabbitmq.mensagem import MensagemInvalida
 
 NOMES = [servico.capitalize() for servico in SERVICOS]
 RAIAS = Raias(NOMES)

@@ -6,6 +6,7 @@ Ouve por uma fila só sua, que some com ela; os serviços nem sabem se há algu�
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from comum.diagrama import Diagrama
 from comum.falha import Falha
@@ -17,21 +18,18 @@ from rabbitmq.canal import Plateia
 class Espectador:
     """Mostra os eventos; se a ligação com o broker cai, abre outra.
 
-    diagrama: onde mais anotá-los, ou None.
+    loja: a identidade dela, a que o broker tem de pertencer. diagrama: onde mais anotá-los, ou None.
     """
 
-    def __init__(self, diagrama: Diagrama | None = None):
-        self.diagrama, self.torneira = diagrama, Torneira()
+    def __init__(self, loja: str, diagrama: Diagrama | None = None):
+        self.loja, self.diagrama, self.torneira = loja, diagrama, Torneira()
         self.plateia: Plateia | None = None
         self.proxima, self.guardadas = 0.0, []
 
     def abrir(self) -> None:
-        """Senta-se: daqui em diante nenhum evento passa sem ser visto. Sem broker, tenta depois."""
+        """Daqui em diante nenhum evento passa sem ser visto. Levanta o mesmo que Conexao()."""
         self.proxima = time.monotonic() + 1
-        try:
-            self.plateia = Plateia()
-        except Falha:
-            pass
+        self.plateia = Plateia(self.loja)
 
     def guardar(self) -> None:
         """Recebe o que já chegou, para mostrar depois; o broker não espera por quem se cala."""
@@ -41,7 +39,8 @@ class Espectador:
     def mostrar(self, espera: float) -> None:
         """Mostra os eventos dos próximos instantes, até `espera` segundos."""
         if not self.plateia and time.monotonic() >= self.proxima:
-            self.abrir()
+            with suppress(Falha):  # tenta de novo daqui a pouco
+                self.abrir()
         if not self.plateia:
             time.sleep(espera)
             return

@@ -1,30 +1,28 @@
 """Receber em lote, publicar com resposta: o que um serviço faz com a sua conexão.
 
-Um lote é o que estiver esperando na fila, até LOTE mensagens; um pedido sozinho é
-um lote de um, e não espera por ninguém. Um lote é publicado inteiro antes de se esperar
-qualquer resposta do broker (publisher confirms encadeados): uma espera por lote, não
-por mensagem. A transação do AMQP (tx.commit) esperaria tão pouco, mas não serve: num
-cluster que troca de líder, o RabbitMQ 3.10 respondeu "commit" por mensagens que a fila
-tinha recusado, e elas se perderam (tests/test_cluster.py).
-(Manual do RabbitMQ: "Consumer Acknowledgements and Publisher Confirms",
-"Broker Semantics", "Quorum Queues".)
+Um lote é o que estiver esperando na fila, até LOTE mensagens; um pedido sozinho é um lote de um,
+e não espera por ninguém. Um lote é publicado inteiro antes de se esperar qualquer resposta do
+broker (publisher confirms encadeados): uma espera por lote, não por mensagem. A transação do AMQP
+(tx.commit) esperaria tão pouco, mas não serve: num cluster que troca de líder, o RabbitMQ 3.10
+respondeu "commit" por mensagens que a fila tinha recusado, e elas se perderam (tests/broker).
+(Manual do RabbitMQ: "Consumer Acknowledgements and Publisher Confirms", "Broker Semantics",
+"Quorum Queues".)
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from typing import Callable, NamedTuple
+import uuid
+from typing import Iterable, NamedTuple
 
-from rabbitmq.conexao import conectar, onde, pika, traduzindo
 from coreografia import VERSAO, quem_ouve, quem_publica
-from rabbitmq.filas import EXCHANGE, declarar
-from rabbitmq.propriedades import a_republicar, simplificar
+from rabbitmq.conexao import Conexao, onde, pika, traduzindo
 from rabbitmq.erros import BrokerFora, explicar_bloqueio
+from rabbitmq.filas import EXCHANGE, declarar
+from rabbitmq.mensagem import a_republicar, simplificar
 
 LOTE = 200  # mensagens por lote, no máximo
 MAIOR_CABECALHO = 32 * 1024  # bytes de propriedades ao republicar; um quadro do AMQP leva 128 KiB
-PACIENCIA = 60.0  # segundos pela resposta de um lote, antes de reconectar e publicar de novo
 
 
 class Recebida(NamedTuple):
@@ -35,147 +33,170 @@ class Recebida(NamedTuple):
     propriedades: dict
 
 
-class Ligacao:
-    """Uma conexão que recebe de uma fila; serve ao serviço e a quem só assiste. Quem abre, fecha."""
+class Ouvinte(Conexao):
+    """Uma conexão que recebe de uma fila; serve ao serviço, a quem só assiste e às mortas.
 
-    def __init__(self, quem: str):
+    quem: o nome que aparece na página de administração. loja: de quem o vhost tem de ser.
+    """
+
+    def __init__(self, quem: str, loja: str | None):
         self._chegaram: list[Recebida] = []
-        self._perdido: str | None = None
-        self._conexao = conectar(quem)
+        super().__init__(quem)
         try:
-            with traduzindo():
-                self._canal = self._conexao.channel()
-                declarar(self._canal)
-                self._canal.add_on_cancel_callback(self._ao_cancelar)
-                self._preparar(quem)
-        except Exception:
+            self.canal.add_on_cancel_callback(self._ao_cancelar)
+            declarar(self, loja)
+            self._preparar(quem)
+        except BaseException:
             self.fechar()
             raise
 
-    def fechar(self) -> None:
-        """Larga a conexão: o que estava em mãos, sem ack, volta à fila na hora.
-
-        Uma conexão apenas esquecida continuaria ouvinte, e seguraria até o próximo
-        heartbeat as mensagens que já recebeu.
-        """
-        with suppress(Exception):  # a que já caiu não precisa ser fechada
-            self._conexao.close()
+    def _preparar(self, quem: str) -> None:
+        """O que cada um faz antes de começar a receber."""
 
     def receber(self, espera: float) -> list[Recebida]:
-        """As mensagens que estão esperando, até LOTE; se não há nenhuma, aguarda até `espera` segundos.
+        """As mensagens que estão esperando, até LOTE; sem nenhuma, aguarda até `espera` segundos.
 
-        Levanta BrokerFora se a conexão caiu ou se o broker cancelou o consumo.
+        Levanta BrokerFora ou Falha se a conexão caiu, ou se o broker cancelou o consumo.
         """
-        with traduzindo():
-            if len(self._chegaram) < LOTE:
-                self._conexao.process_data_events(0 if self._chegaram else espera)
-        if self._perdido:
-            raise BrokerFora(self._perdido)
+        if len(self._chegaram) < LOTE:
+            self.andar(0 if self._chegaram else espera)
         lote, self._chegaram = self._chegaram[:LOTE], self._chegaram[LOTE:]
         return lote
 
     def _ao_receber(self, canal, metodo, propriedades, corpo):
         self._chegaram.append(Recebida(metodo.delivery_tag, corpo, em_dicionario(propriedades)))
+        self.acordar()
 
-    def _ao_cancelar(self, metodo):
+    def _ao_cancelar(self, quadro):
         # O pika não trata isto como erro: sem esta linha o serviço ficaria "saudável" e surdo.
-        self._perdido = "o RabbitMQ cancelou o consumo da fila (ela foi apagada ou mudou de nó)"
+        self._erro = BrokerFora(f"o RabbitMQ em {onde()} cancelou o consumo da fila (ela foi "
+                                "apagada ou mudou de nó)")
+        self.acordar()
 
 
-class Canal(Ligacao):
-    """A ligação de um serviço: recebe da sua fila e publica no exchange.
+class Publicador(Conexao):
+    """Uma conexão que publica, e sabe o que o broker respondeu sobre cada mensagem."""
 
-    servico: o nome dele e da sua fila. ao_bloquear: recebe o porquê, quando o broker deixa
-    de aceitar publicações, e None quando volta a aceitá-las. Levanta o mesmo que conectar().
-    """
-
-    def __init__(self, servico: str, ao_bloquear: Callable[[str | None], None]):
-        self._ao_bloquear = ao_bloquear
-        super().__init__(servico)
-
-    def _preparar(self, servico: str) -> None:
+    def ligar_respostas(self) -> None:
         self._devolvida: str | None = None
-        self._recusou = False
         self._ultima = 0  # o broker numera as publicações de um canal a partir de 1
         self._sem_resposta: set[int] = set()
-        self._canal.basic_qos(prefetch_count=2 * LOTE)
-        # O BlockingChannel vai ao socket, e espera a resposta, a cada mensagem. O canal que ele
-        # embrulha enfileira e conta as respostas: várias vezes mais pedidos por segundo.
-        # (_impl é interno do pika 1.x; por isso requirements.txt fixa pika<2.)
-        self._por_baixo = self._canal._impl
-        # Aqui também por baixo: o BlockingConnection só avisaria depois de escoar o que tem para enviar,
-        # e um broker que bloqueia a conexão não lê mais nada dela. (Manual: "Blocked Connection Notifications".)
-        bloqueio = str(explicar_bloqueio(onde()))
-        self._conexao._impl.add_on_connection_blocked_callback(lambda *_: self._ao_bloquear(bloqueio))
-        self._conexao._impl.add_on_connection_unblocked_callback(lambda *_: self._ao_bloquear(None))
-        self._por_baixo.add_on_return_callback(self._ao_devolver)
-        aceitou: list = []
-        self._por_baixo.confirm_delivery(self._ao_responder, callback=aceitou.append)
-        while not aceitou:
-            self._conexao.process_data_events(0.01)
-        self._canal.basic_consume(servico, self._ao_receber)
+        self._recusadas: set[int] = set()
+        self.canal.add_on_return_callback(self._ao_devolver)
+        self.canal.confirm_delivery(self._ao_responder, callback=self._ao_ligar)
 
-    def publicar(self, eventos: list[tuple], mortas: list[tuple], ate_entrega: int) -> None:
-        """Publica um lote, dá o ack do que foi recebido e espera a resposta do broker por tudo.
+    def _ao_ligar(self, quadro) -> None:
+        """O broker passa a responder; não é preciso esperar por isto para publicar."""
 
-        eventos: (ordem, tipo, pedido, corpo, causa). mortas: (fila, corpo, propriedades, motivo).
-        ate_entrega: a última mensagem já tratada (0: nenhuma). Só retorna sem erro quando
-        o broker guardou tudo; levanta BrokerFora se ele recusou, se não respondeu em
-        PACIENCIA segundos ou se algum evento não achou fila.
-        """
-        agora = int(time.time())
+    def enfileirar(self, exchange: str, rota: str, corpo, propriedades, mandatory: bool) -> int:
+        """Deixa uma mensagem pronta para sair no próximo passo; devolve o número dela."""
         with traduzindo():
-            for _, tipo, pedido, corpo, causa in eventos:
-                self._enfileirar(EXCHANGE, tipo, corpo, pika.BasicProperties(
-                    content_type="application/json", delivery_mode=2, correlation_id=pedido,
-                    message_id=f"{pedido}:{tipo}", type=tipo, app_id=quem_publica(tipo), timestamp=agora,
-                    headers={"causa": causa, "versao": VERSAO}), mandatory=bool(quem_ouve(tipo)))
-            for fila, corpo, propriedades, motivo in mortas:
-                self._enfileirar("", fila, corpo, refazer(propriedades, motivo), mandatory=True)
-            if ate_entrega:  # o efeito e os eventos já estão no banco: a fila pode esquecer o lote
-                self._canal.basic_ack(ate_entrega, multiple=True)
-            self._esperar_respostas()
-        if self._devolvida:
-            raise BrokerFora(f"nenhuma fila recebeu {self._devolvida}: alguém apagou uma fila; declaro de novo")
-        if self._recusou:
-            raise BrokerFora(f"o RabbitMQ em {onde()} recusou uma publicação: a fila pode estar trocando de líder")
-
-    def _enfileirar(self, exchange: str, rota: str, corpo, propriedades, mandatory: bool) -> None:
-        self._por_baixo.basic_publish(exchange, rota, corpo, propriedades, mandatory)
+            self.canal.basic_publish(exchange, rota, corpo, propriedades, mandatory)
         self._ultima += 1
         self._sem_resposta.add(self._ultima)
+        return self._ultima
 
-    def _esperar_respostas(self) -> None:
-        prazo = time.monotonic() + PACIENCIA
-        while self._sem_resposta:
-            self._conexao.process_data_events(1)
-            if time.monotonic() > prazo:
-                raise BrokerFora(f"o RabbitMQ em {onde()} não respondeu por uma publicação em {PACIENCIA:.0f} s")
+    def esperar_respostas(self) -> set[int]:
+        """Espera a resposta por tudo o que se enfileirou; devolve os números que o broker recusou.
+
+        Levanta BrokerFora se ele não respondeu a tempo, ou se alguma não achou fila.
+        """
+        self.esperar(lambda: not self._sem_resposta, "a resposta por uma publicação")
+        recusadas, self._recusadas = self._recusadas, set()
+        if self._devolvida:
+            raise BrokerFora(f"nenhuma fila recebeu {self._devolvida}: alguém apagou uma fila; "
+                             "declaro de novo")
+        return recusadas
 
     def _ao_responder(self, quadro) -> None:
         resposta = quadro.method
-        self._recusou = self._recusou or isinstance(resposta, pika.spec.Basic.Nack)
         if resposta.multiple:
-            self._sem_resposta = {n for n in self._sem_resposta if n > resposta.delivery_tag}
+            respondidas = {n for n in self._sem_resposta if n <= resposta.delivery_tag}
         else:
-            self._sem_resposta.discard(resposta.delivery_tag)
+            respondidas = {resposta.delivery_tag}
+        self._sem_resposta -= respondidas
+        if isinstance(resposta, pika.spec.Basic.Nack):
+            self._recusadas |= respondidas
         if not self._sem_resposta:
-            self._conexao.call_later(0, lambda: None)  # acorda quem espera em process_data_events
+            self.acordar()
 
     def _ao_devolver(self, canal, metodo, propriedades, corpo):
         self._devolvida = metodo.routing_key
 
 
-class Plateia(Ligacao):
+class Canal(Ouvinte, Publicador):
+    """A ligação de um serviço: recebe da sua fila e publica no exchange.
+
+    servico: o nome dele e da sua fila. plantao: quem o mantém ligado (rabbitmq/plantao.py).
+    Levanta o mesmo que Conexao().
+    """
+
+    def __init__(self, servico: str, plantao):
+        self.servico, self.plantao = servico, plantao
+        super().__init__(servico, plantao.loja)
+
+    def _preparar(self, servico: str) -> None:
+        bloqueio = explicar_bloqueio(onde())
+        self._conexao.add_on_connection_blocked_callback(
+            lambda *_: self.plantao.ao_bloquear(bloqueio))
+        self._conexao.add_on_connection_unblocked_callback(
+            lambda *_: self.plantao.ao_bloquear(None))
+        self.ligar_respostas()
+        self.pedir(self.canal.basic_qos, prefetch_count=2 * LOTE)
+        self.pedir(self.canal.basic_consume, servico, self._ao_receber)
+
+    def publicar(self, eventos: list[tuple], mortas: list[tuple], ate_entrega: int) -> set[int]:
+        """Publica um lote, dá o ack do que foi recebido e espera a resposta do broker por tudo.
+
+        eventos: (ordem, tipo, pedido, corpo, causa). mortas: (ordem, corpo, propriedades, motivo).
+        ate_entrega: a última mensagem já tratada (0: nenhuma). Devolve as posições recusadas, os
+        eventos primeiro: uma fila cheia, por exemplo. As outras o broker guardou. Levanta
+        BrokerFora se ele não respondeu, ou se algum evento não achou fila.
+        """
+        agora, primeira = int(time.time()), self._ultima + 1
+        for _, tipo, pedido, corpo, causa in eventos:
+            self.enfileirar(EXCHANGE, tipo, corpo, envelope(tipo, pedido, causa, agora),
+                            mandatory=bool(quem_ouve(tipo)))
+        for _, corpo, propriedades, motivo in mortas:
+            self.enfileirar("", self.fila_de_mortas, corpo, refazer(propriedades, motivo),
+                            mandatory=True)
+        if ate_entrega:  # o efeito e os eventos já estão no banco: a fila pode esquecer o lote
+            with traduzindo():
+                self.canal.basic_ack(ate_entrega, multiple=True)
+        recusadas = {numero - primeira for numero in self.esperar_respostas()}
+        if eventos or mortas:
+            rotas = [evento[1] for evento in eventos] + [self.fila_de_mortas] * len(mortas)
+            self.plantao.responderam(rotas, recusadas)
+        return recusadas
+
+    @property
+    def fila_de_mortas(self) -> str:
+        return f"{self.servico}.mortas"
+
+    def em_pausa(self) -> Iterable[str]:
+        """As rotas que o broker anda recusando, e em que ainda não é hora de insistir."""
+        return self.plantao.em_pausa()
+
+
+class Plateia(Ouvinte):
     """Assiste a todos os eventos por uma fila só sua, que some com ela; os serviços nem sabem."""
 
-    def __init__(self):
-        super().__init__("plateia")
+    def __init__(self, loja: str | None):
+        super().__init__("plateia", loja)
 
     def _preparar(self, quem: str) -> None:
-        fila = self._canal.queue_declare("", exclusive=True, auto_delete=True).method.queue
-        self._canal.queue_bind(fila, EXCHANGE, "#")
-        self._canal.basic_consume(fila, self._ao_receber, auto_ack=True)
+        fila = f"{EXCHANGE}.plateia.{uuid.uuid4()}"
+        self.pedir(self.canal.queue_declare, fila, exclusive=True, auto_delete=True)
+        self.pedir(self.canal.queue_bind, fila, EXCHANGE, "#")
+        self.pedir(self.canal.basic_consume, fila, self._ao_receber, auto_ack=True)
+
+
+def envelope(tipo: str, pedido: str, causa: str | None, agora: int):
+    """As propriedades de um evento, como o contrato manda. agora: segundos desde 1970."""
+    return pika.BasicProperties(
+        content_type="application/json", delivery_mode=2, correlation_id=pedido,
+        message_id=f"{pedido}:{tipo}", type=tipo, app_id=quem_publica(tipo), timestamp=agora,
+        headers={"causa": causa, "versao": VERSAO})
 
 
 def em_dicionario(propriedades) -> dict:
@@ -195,4 +216,5 @@ def refazer(propriedades: dict, motivo: str | None):
             return seguras
     except Exception:
         pass  # algo que o pika não sabe escrever
-    return pika.BasicProperties(headers={} if motivo is None else {"motivo": motivo}, delivery_mode=2)
+    return pika.BasicProperties(headers={} if motivo is None else {"motivo": motivo},
+                                delivery_mode=2)

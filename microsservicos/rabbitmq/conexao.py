@@ -1,7 +1,12 @@
-"""A conexão com o RabbitMQ: onde ele está, como se entra, o que cada erro dele quer dizer.
+"""A conexão com o RabbitMQ: onde ele está, como se entra, e como se anda com ela passo a passo.
 
-É o único arquivo que importa o pika; mensageria.py, que recebe e publica por esta conexão, e
-filas.py, que cria o que falta, o usam por aqui.
+O SelectConnection do pika avisa tudo por callbacks, de dentro do seu laço. Aqui o laço roda um
+passo de cada vez, no fio de quem chama, e o que o broker encerra (o canal, a conexão, o consumo)
+vira um erro nosso no mesmo passo, com as palavras dele. Só se usam nomes públicos do pika.
+
+O pika 1.5 traz pika.Connection, com um fio só para ela: quando sair, `andar` pode virar uma espera
+numa fila que esse fio enche, `pedir` some (os métodos dela já esperam a resposta), e o resto
+deste cômodo fica como está.
 (Manual do RabbitMQ: "Access Control", "TLS Support", "Detecting Dead TCP Connections with Heartbeats".)
 """
 
@@ -11,6 +16,8 @@ import logging
 import os
 import sys
 import time
+from contextlib import suppress
+from typing import Callable
 from urllib.parse import urlsplit
 
 from comum.falha import Falha
@@ -18,7 +25,8 @@ from rabbitmq.erros import BrokerFora, explicar
 
 try:
     import pika
-    from pika import exceptions as erros
+    from pika.adapters.select_connection import IOLoop
+    from rabbitmq import ilegiveis  # noqa: F401 (importar já instala)
 except ImportError:
     print("falta o pacote pika: instale com  python -m pip install -r requirements.txt  "
           "(ou use o Python da pasta .venv, como no README)", file=sys.stderr)
@@ -28,28 +36,9 @@ except ImportError:
 logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
 
 SEGUNDA_OPINIAO = 0.5  # segundos antes de acreditar que ali não há mesmo um RabbitMQ que nos aceite
+PACIENCIA = 60.0  # segundos por uma resposta do broker, antes de reconectar
+PRAZO_DE_FECHO = 3.0  # segundos para o broker responder ao adeus
 URL_PADRAO = "amqp://guest:guest@localhost:5672/"
-
-
-class Propriedades(pika.BasicProperties):
-    """As de uma mensagem que chega, por piores que sejam.
-
-    O pika derruba a conexão inteira quando não sabe ler as de uma só (uma data no ano 36812,
-    milhares de tabelas umas dentro das outras); a mensagem voltaria à fila, e a conexão
-    seguinte cairia do mesmo jeito, para sempre. Aqui, só a mensagem é que não se entende.
-    """
-
-    def decode(self, encoded, offset=0):
-        try:
-            return super().decode(encoded, offset)
-        except Exception:
-            self.__init__()
-            self.ilegiveis = True
-            return self
-
-
-# É por esta tabela que o pika acha a classe das propriedades de uma mensagem que chega.
-pika.spec.props[pika.BasicProperties.INDEX] = Propriedades
 
 
 def enderecos() -> list[pika.URLParameters]:
@@ -61,17 +50,19 @@ def enderecos() -> list[pika.URLParameters]:
             partes = urlsplit(url)
             if partes.scheme not in ("amqp", "amqps") or not partes.hostname or partes.port == 0:
                 raise ValueError
-            # Uma senha com / ? ou # sem código passaria por porta, vhost ou opção, e seria mostrada na tela.
+            # Uma senha com / ? ou # sem código passaria por porta, vhost ou opção, e seria
+            # mostrada na tela.
             if "@" in partes.path + partes.query + partes.fragment:
                 raise ValueError
             lista.append(pika.URLParameters(url))
         if not lista:
             raise ValueError
     except Exception:  # o pika levanta de tudo aqui, e o texto do erro poderia mostrar a senha
-        raise Falha("RABBITMQ_URL não está na forma amqp://usuario:senha@servidor:5672/vhost "
-                    "(na senha, escreva / @ : ? # , como %2F %40 %3A %3F %23 %2C; entre endereços, vírgula)", 2) from None
+        raise Falha("RABBITMQ_URL não está na forma amqp://usuario:senha@servidor:5672/vhost (na "
+                    "senha, escreva / @ : ? # , como %2F %40 %3A %3F %23 %2C; entre endereços, "
+                    "vírgula)", 2) from None
     for endereco in lista:
-        endereco.heartbeat = 10  # segundos; uma rede que só engole pacotes é percebida entre 15 e 30
+        endereco.heartbeat = 10  # segundos; uma rede que engole pacotes é percebida entre 15 e 30
         endereco.blocked_connection_timeout = 15
         endereco.socket_timeout = endereco.stack_timeout = 5
         endereco.connection_attempts = 1
@@ -80,39 +71,154 @@ def enderecos() -> list[pika.URLParameters]:
 
 def onde() -> str:
     """Os endereços para mostrar na tela: sem usuário nem senha."""
-    return ", ".join(f"{e.host}:{e.port}{'' if e.virtual_host == '/' else '/' + e.virtual_host}" for e in enderecos())
+    return ", ".join(f"{e.host}:{e.port}{'' if e.virtual_host == '/' else '/' + e.virtual_host}"
+                     for e in enderecos())
 
 
-def endereco_local() -> tuple | None:
-    """(porta, usuário, senha, vhost) do primeiro endereço que é desta máquina, sem TLS; ou None."""
-    for endereco in enderecos():
-        if endereco.host in ("localhost", "127.0.0.1", "::1") and endereco.ssl_options is None:
-            quem = endereco.credentials
-            return endereco.port, quem.username, quem.password, endereco.virtual_host
-    return None
-
-
-def conectar(quem: str) -> pika.BlockingConnection:
-    """Uma conexão com o primeiro endereço que responde.
+class Conexao:
+    """Uma conexão com um canal. Quem abre, fecha: `with Conexao("quem") as conexao: ...`.
 
     quem: o nome que aparece na página de administração.
-    Levanta BrokerFora se nenhum responde, e Falha (código 2) se algum recusa a entrada.
+    Levanta BrokerFora se nenhum endereço responde, e Falha (código 2) se algum recusa a entrada.
     """
-    lista = enderecos()
-    for endereco in lista:
-        endereco.client_properties = {"connection_name": f"loja: {quem}"}
-    try:
-        return pika.BlockingConnection(lista)
-    except Exception as erro:
-        primeira = explicar(erro, onde())
-    if isinstance(primeira, BrokerFora):
-        raise primeira
-    # Um broker que morre bem agora parece outra coisa (nem é um RabbitMQ): só a segunda vez convence.
-    time.sleep(SEGUNDA_OPINIAO)
-    try:
-        return pika.BlockingConnection(lista)
-    except Exception as erro:
-        raise explicar(erro, onde()) from None
+
+    def __init__(self, quem: str):
+        self._laco = IOLoop()
+        self._conexao: pika.SelectConnection | None = None
+        self._erro: Falha | None = None  # o que o broker encerrou, já nas nossas palavras
+        self._acordando = False
+        try:
+            self._entrar(quem)
+            self.canal = self.abrir_canal()
+        except BaseException:
+            self.fechar()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.fechar()
+
+    # --- abrir e fechar ---
+
+    def _entrar(self, quem: str) -> None:
+        lista = enderecos()
+        for endereco in lista:
+            endereco.client_properties = {"connection_name": f"loja: {quem}"}
+        falha = self._tentar(lista)
+        if falha and not isinstance(falha, BrokerFora):
+            # Um broker que morre bem agora parece outra coisa (nem é um RabbitMQ): só a segunda
+            # vez convence.
+            time.sleep(SEGUNDA_OPINIAO)
+            falha = self._tentar(lista)
+        if falha:
+            raise falha
+        self._conexao.add_on_close_callback(self._ao_encerrar)
+
+    def _tentar(self, lista: list) -> Falha | None:
+        """Cada endereço, um depois do outro; a falha, se nenhum serviu."""
+        fracassos: list[BaseException] = []
+        for endereco in lista:
+            fim: list = []
+            tentativa = pika.SelectConnection.create_connection(
+                [endereco], custom_ioloop=self._laco,
+                on_done=lambda resultado: (fim.append(resultado), self.acordar()))
+            try:
+                while not fim:
+                    self._girar(1)
+            except BaseException:  # um Ctrl-C: o pika fecha o que abriu, se lhe pedirem
+                with suppress(Exception):
+                    tentativa.abort()
+                    self._girar(0.2)
+                raise
+            if not isinstance(fim[0], BaseException):
+                self._conexao = fim[0]
+                return None
+            fracassos.append(fim[0])
+        return explicar(fracassos, onde())
+
+    def abrir_canal(self, ao_encerrar: Callable | None = None):
+        """Um canal do pika, já aberto.
+
+        ao_encerrar: recebe (canal, motivo) se o broker o encerra; sem ela, isso derruba `andar`.
+        """
+        aberto: list = []
+        with traduzindo():
+            canal = self._conexao.channel(
+                on_open_callback=lambda canal: (aberto.append(canal), self.acordar()))
+        canal.add_on_close_callback(ao_encerrar or self._ao_encerrar)
+        self.esperar(lambda: aberto, "a abertura de um canal")
+        return canal
+
+    def fechar(self) -> None:
+        """Larga a conexão: o que estava em mãos, sem ack, volta à fila na hora. Pode repetir.
+
+        Uma conexão apenas esquecida continuaria ouvinte, e seguraria até o próximo heartbeat as
+        mensagens que já recebeu. Serve também depois de um Ctrl-C no meio de um passo.
+        """
+        conexao, self._conexao = self._conexao, None
+        prazo = time.monotonic() + PRAZO_DE_FECHO
+        try:
+            with suppress(Exception):  # a que já caiu não precisa ser fechada
+                if conexao and not (conexao.is_closed or conexao.is_closing):
+                    conexao.close()
+                while conexao and not conexao.is_closed and time.monotonic() < prazo:
+                    self._girar(0.2)
+        finally:
+            self._laco.close()
+
+    def _ao_encerrar(self, de_que, motivo: BaseException) -> None:
+        if self._conexao and not self._erro:  # o primeiro motivo é o verdadeiro
+            self._erro = explicar([motivo], onde())
+        self.acordar()
+
+    # --- andar ---
+
+    def andar(self, segundos: float) -> None:
+        """Um passo: manda o que espera e recebe por até `segundos`, ou até que algo chegue.
+
+        Levanta BrokerFora ou Falha se o broker encerrou o canal, a conexão ou o consumo.
+        """
+        if not self._erro:
+            self._girar(segundos)
+        if self._erro:
+            raise self._erro
+
+    def _girar(self, segundos: float) -> None:
+        despertador = self._laco.call_later(segundos, self.acordar)
+        try:
+            self._laco.start()
+        finally:  # um Ctrl-C também passa por aqui
+            self._laco.remove_timeout(despertador)
+            self._acordando = False
+
+    def acordar(self) -> None:
+        """Para os callbacks: há o que ver, e o passo pode acabar."""
+        if not self._acordando:
+            self._acordando = True
+            self._laco.stop()
+
+    def esperar(self, condicao: Callable, o_que: str) -> None:
+        """Anda até `condicao()` valer; BrokerFora se o broker não a cumpre em PACIENCIA segundos."""
+        prazo = time.monotonic() + PACIENCIA
+        while not condicao():
+            self.andar(1)
+            if time.monotonic() > prazo:
+                raise BrokerFora(f"o RabbitMQ em {onde()} não respondeu em {PACIENCIA:.0f} s: "
+                                 f"esperava {o_que}")
+
+    def pedir(self, metodo: Callable, *argumentos, **opcoes):
+        """Chama um método do canal que o broker responde, e devolve a resposta.
+
+        metodo: como `conexao.canal.queue_declare`. Levanta o mesmo que `andar`.
+        """
+        resposta: list = []
+        with traduzindo():
+            metodo(*argumentos, callback=lambda quadro: (resposta.append(quadro), self.acordar()),
+                   **opcoes)
+        self.esperar(lambda: resposta, f"a resposta a {metodo.__name__}")
+        return resposta[0].method
 
 
 class traduzindo:
@@ -122,5 +228,5 @@ class traduzindo:
         return self
 
     def __exit__(self, tipo, erro, rastro):
-        if isinstance(erro, (erros.AMQPError, OSError)):
-            raise explicar(erro, onde()) from None
+        if isinstance(erro, (pika.exceptions.AMQPError, OSError)):
+            raise explicar([erro], onde()) from None

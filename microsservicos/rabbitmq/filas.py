@@ -10,8 +10,9 @@ from __future__ import annotations
 import uuid
 from contextlib import contextmanager
 
-from rabbitmq.conexao import conectar, erros, traduzindo
 from coreografia import SERVICOS, o_que_ouve
+from rabbitmq.conexao import Conexao, traduzindo
+from rabbitmq.dona import FILA, declarar_dona
 
 EXCHANGE = "loja"
 # Barreira distante, para uma mensagem que mate o processo antes de ele poder contar as
@@ -20,77 +21,100 @@ EXCHANGE = "loja"
 LIMITE_DE_ENTREGAS = 100_000
 
 
-def declarar(canal) -> None:
+def declarar(conexao: Conexao, loja: str | None) -> None:
     """Cria as filas, o exchange e as ligações de todos; repetir não muda nada.
 
-    Qualquer serviço declara tudo: assim o primeiro a subir já guarda os eventos
-    dos que ainda não subiram. O exchange vem por último: só se publica em filas que
-    já sobreviveriam a um kill -9 no broker.
+    loja: a identidade de quem declara, conferida antes de tudo (None: de ninguém em particular).
+    Qualquer serviço declara tudo: assim o primeiro a subir já guarda os eventos dos que ainda não
+    subiram. O exchange vem por último: só se publica em filas que já sobreviveriam a um kill -9
+    no broker. Nada aqui espera resposta, menos a última: o broker executa na ordem, e encerra o
+    canal no que recusar.
     """
-    novas = not _ha_exchange(canal.connection)
-    for servico in SERVICOS:
-        mortas = f"{servico}.mortas"
-        limite = {"x-queue-type": "quorum", "x-delivery-limit": LIMITE_DE_ENTREGAS}
-        canal.queue_declare(mortas, durable=True, arguments=limite)
-        canal.queue_declare(servico, durable=True, arguments={
-            **limite, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": mortas})
-    if novas:
-        _assentar(canal)
-    canal.exchange_declare(EXCHANGE, "topic", durable=True)
-    for servico in SERVICOS:
-        for tipo in o_que_ouve(servico):
-            canal.queue_bind(servico, EXCHANGE, tipo)
+    canal = conexao.canal
+    if loja:
+        conexao.pedir(declarar_dona, canal, loja)
+    novas = not _ha_exchange(conexao)
+    with traduzindo():
+        for servico in SERVICOS:
+            mortas = f"{servico}.mortas"
+            limite = {"x-queue-type": "quorum", "x-delivery-limit": LIMITE_DE_ENTREGAS}
+            canal.queue_declare(mortas, durable=True, arguments=limite)
+            canal.queue_declare(servico, durable=True, arguments={
+                **limite, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": mortas})
+        if novas:
+            _assentar(canal)
+        canal.exchange_declare(EXCHANGE, "topic", durable=True)
+        for servico in SERVICOS:
+            for tipo in o_que_ouve(servico):
+                canal.queue_bind(servico, EXCHANGE, tipo)
+    conexao.pedir(canal.exchange_declare, EXCHANGE, passive=True)
 
 
 def _assentar(canal) -> None:
     """Faz o RabbitMQ escrever o nome da última fila quorum criada.
 
-    O 3.10 o guarda na memória até criar a seguinte, ou por um segundo (ra_directory.erl). Morto nesse
-    meio-tempo, volta com uma fila que existe, não responde, e não tem o que lhe foi confirmado.
+    Ele o guarda na memória até criar a seguinte, ou por cerca de um segundo (ra_directory.erl).
+    Morto com SIGKILL nesse meio-tempo, o 3.10 e o 4.0 voltam com uma fila que existe e responde
+    com um erro; o 4.3, com ela vazia, e sem dizer nada. O que ela tinha confirmado se perde.
     """
     seguinte = f"{EXCHANGE}.{uuid.uuid4()}"
     canal.queue_declare(seguinte, durable=True, arguments={"x-queue-type": "quorum"})
     canal.queue_delete(seguinte)
 
 
-def _ha_exchange(conexao) -> bool:
-    try:
-        canal = conexao.channel()
-        canal.exchange_declare(EXCHANGE, passive=True)
+def _ha_exchange(conexao: Conexao) -> bool:
+    """Num canal à parte, que o broker encerra se não há (404)."""
+    resposta: list = []
+    ouvir = lambda valor: (resposta.append(valor), conexao.acordar())  # noqa: E731
+    with traduzindo():
+        canal = conexao.abrir_canal(ao_encerrar=lambda _, motivo: ouvir(motivo))
+        canal.exchange_declare(EXCHANGE, passive=True, callback=ouvir)
+    conexao.esperar(lambda: resposta, "saber se o exchange existe")
+    if not isinstance(resposta[0], BaseException):
         canal.close()
         return True
-    except erros.ChannelClosedByBroker as erro:
-        if erro.reply_code == 404:
-            return False
-        raise
+    if getattr(resposta[0], "reply_code", None) != 404:
+        with traduzindo():
+            raise resposta[0]
+    return False
 
 
-def profundidades() -> dict[str, int]:
-    """Quantas mensagens esperam em cada fila do projeto. Levanta o mesmo que conectar()."""
-    with avulso() as canal:
-        return {fila: canal.queue_declare(fila, passive=True).method.message_count
+def profundidades(loja: str | None = None) -> dict[str, int]:
+    """Quantas mensagens esperam em cada fila do projeto. Levanta o mesmo que preparar()."""
+    with avulso(loja) as conexao:
+        return {fila: conexao.pedir(conexao.canal.queue_declare, fila, passive=True).message_count
                 for servico in SERVICOS for fila in (servico, f"{servico}.mortas")}
 
 
-def esvaziar_filas() -> None:
-    """Apaga e cria de novo as filas do projeto, com o que esperava nelas. Levanta o mesmo que conectar()."""
-    with avulso() as canal:
-        canal.exchange_delete(EXCHANGE)
-        for servico in SERVICOS:
-            canal.queue_delete(servico)
-            canal.queue_delete(f"{servico}.mortas")
-        declarar(canal)
+def preparar(loja: str | None) -> None:
+    """Cria o que falta no vhost, e confere que ele é desta loja.
+
+    Levanta o mesmo que Conexao(), e Falha (código 2) se o vhost é de outra loja.
+    """
+    with avulso(loja):
+        pass
+
+
+def esvaziar_filas(loja: str | None, tomar: bool = False) -> None:
+    """Apaga e cria de novo as filas do projeto, com o que esperava nelas.
+
+    tomar: se o vhost é de outra loja, passa a ser desta. Levanta o mesmo que preparar().
+    """
+    with Conexao("limpeza") as conexao:
+        if loja and not tomar:
+            conexao.pedir(declarar_dona, conexao.canal, loja)
+        with traduzindo():
+            conexao.canal.queue_delete(FILA)
+            conexao.canal.exchange_delete(EXCHANGE)
+            for servico in SERVICOS:
+                conexao.canal.queue_delete(servico)
+                conexao.canal.queue_delete(f"{servico}.mortas")
+        declarar(conexao, loja)
 
 
 @contextmanager
-def avulso():
-    """Um canal para uma tarefa curta, fechado ao fim dela."""
-    conexao = conectar("tarefa avulsa")
-    try:
-        with traduzindo():
-            canal = conexao.channel()
-            declarar(canal)
-            yield canal
-    finally:
-        if conexao.is_open:
-            conexao.close()
+def avulso(loja: str | None = None, tipo=Conexao):
+    """Uma conexão para uma tarefa curta, com tudo já declarado, fechada ao fim dela."""
+    with tipo("tarefa avulsa") as conexao:
+        declarar(conexao, loja)
+        yield conexao

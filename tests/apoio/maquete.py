@@ -24,34 +24,34 @@ class NaMaquete(M.servico.Servico):
 
     def __init__(self, nome: str, dados: Path):
         super().__init__(nome, MODULOS[nome].TABELAS, MODULOS[nome].OUVE, dados)
-        self.torneira.por_segundo = 10 ** 6
-        self.pausa = lambda restam: -1.0  # o que falhou é tentado de novo na próxima entrega
+        self.narrador = DoQueAsRaiasNaoMostram(nome)
+        self.falhas.pausa = lambda restam: -1.0  # o que falhou é tentado de novo na próxima entrega
 
-    def narrar(self, linhas: list[str]) -> None:
-        super().narrar([linha for linha in linhas if "◀" not in linha and "▶" not in linha or "repetido" in linha])
+
+class DoQueAsRaiasNaoMostram(M.narracao.Narrador):
+    def contar(self) -> None:
+        self.torneira.por_segundo = 10 ** 6
+        self.linhas = [linha for linha in self.linhas if "◀" not in linha and "▶" not in linha or "repetido" in linha]
+        super().contar()
 
 
 class Correio(M.canal.Canal):
     """O Canal de verdade, sobre filas que são listas; só o pika é de mentira."""
 
-    def __init__(self, maquete: Maquete):
-        self._canal = self._conexao = self._por_baixo = self
-        self._devolvida, self._recusou, self._ultima, self._sem_resposta = None, False, 0, set()
-        self._saindo, self._maquete = [], maquete
+    def __init__(self, maquete: Maquete, nome: str):
+        self.servico, self.plantao = nome, M.plantao.Plantao(nome, None)
+        self._ultima, self._saindo, self._maquete = 0, [], maquete
 
-    def basic_publish(self, exchange, chave, corpo, propriedades, mandatory):
+    def enfileirar(self, exchange, chave, corpo, propriedades, mandatory):
         corpo = corpo.encode() if isinstance(corpo, str) else corpo
         self._saindo.append((exchange, chave, M.canal.Recebida(1, corpo, M.canal.em_dicionario(propriedades))))
 
-    def basic_ack(self, entrega, multiple):
-        pass  # quem entrega já tirou da fila
-
-    def process_data_events(self, espera):
+    def esperar_respostas(self):
         """O broker guarda tudo o que lhe foi publicado, e responde por tudo."""
         for exchange, chave, mensagem in self._saindo:
             self._maquete.chegar(exchange, chave, mensagem)
         self._saindo.clear()
-        self._sem_resposta.clear()
+        return set()
 
 
 class Maquete:
@@ -64,7 +64,6 @@ class Maquete:
         self.mortas = {nome: deque() for nome in SERVICOS}
         self.publicadas: dict[str, object] = {}
         self.ligados: dict[str, NaMaquete] = {}
-        self.correio = Correio(self)
         self.pedidos: list[str] = []
         for nome in SERVICOS:
             self.ligar(nome)
@@ -88,16 +87,17 @@ class Maquete:
             self.filas[ouvinte].append(mensagem)
 
     def publicar(self, nome: str) -> None:
-        while self.ligados[nome].publicar_pendentes(self.correio, 0):
+        while self.ligados[nome].publicar_pendentes(Correio(self, nome), 0):
             pass
 
     def tratar(self, nome: str) -> bool:
         """A próxima mensagem da fila, e o que falhou antes; False se não havia nada."""
         servico = self.ligados[nome]
-        servico.falhas_vencidas()  # marca a vez de cada uma
-        recebidas, vencidas = [self.filas[nome].popleft()] if self.filas[nome] else [], servico.falhas_vencidas()
+        servico.falhas.vencidas()  # marca a vez de cada uma
+        recebidas, vencidas = [self.filas[nome].popleft()] if self.filas[nome] else [], servico.falhas.vencidas()
         if recebidas or vencidas:
             servico.tratar_lote(recebidas, vencidas)
+            servico.narrador.contar()
         return bool(recebidas or vencidas)
 
     # --- os verbos ---

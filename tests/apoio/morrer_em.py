@@ -36,8 +36,8 @@ def main() -> None:
 
 def armar(ponto: str, vez: int) -> None:
     import caixas
-    import mensageria
     import servico
+    from rabbitmq import canal
 
     passagens, em_maos = iter(range(1, 10 ** 9)), []
 
@@ -60,8 +60,8 @@ def armar(ponto: str, vez: int) -> None:
         if ponto == "linha" and not sys.gettrace():
             contar_linhas(passar)
 
-    def sair_para_a_rede(canal) -> None:
-        canal._conexao.process_data_events(0)
+    def sair_para_a_rede(ligacao) -> None:
+        ligacao.andar(0)
         passar()
 
     embrulhar(servico.Servico, "tratar_lote", antes=chegaram)
@@ -70,7 +70,7 @@ def armar(ponto: str, vez: int) -> None:
         "com-o-lote-em-maos": lambda: embrulhar(servico.Servico, "tratar_lote", antes=lambda eu, r, v: (chegaram(eu, r, v), passar())),
         "no-meio-do-lote": lambda: embrulhar(caixas, "tratar", depois=lambda *_: passar()),
         "depois-do-commit": lambda: embrulhar(servico.Servico, "publicar_pendentes", antes=lambda *_: passar()),
-        "antes-da-resposta": lambda: embrulhar(mensageria.Canal, "_esperar_respostas", antes=sair_para_a_rede),
+        "antes-da-resposta": lambda: embrulhar(canal.Canal, "esperar_respostas", antes=sair_para_a_rede),
         "depois-da-resposta": lambda: embrulhar(caixas, "publicados", antes=lambda *_: passar()),
         "depois-de-tudo": lambda: embrulhar(caixas, "publicados", depois=lambda *_: passar()),
     }[ponto]()

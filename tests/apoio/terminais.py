@@ -23,7 +23,7 @@ from contextlib import suppress
 PRAZO = 60.0  # segundos para aparecer o que se espera
 # O que só olha pode olhar de novo, como uma pessoa faria, até ver o que está impresso.
 SO_OLHA = re.compile(r"(sqlite3 \S+ \"SELECT|python -c |diff |python \S+ --estado$"
-                     r"|python microsservicos/(mortas|rastro).py)")
+                     r"|python microsservicos/(mortas\.py$|rastro\.py))")
 # Só acaba com Ctrl-C.
 SO_OUVE = re.compile(r"servico_\w+\.py|orquestracao\.py(?!.*(--ate-concluir|--estado))")
 

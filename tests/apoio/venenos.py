@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import pika
 
+from bloqueante import conectar, declarar
 from conftest import esperar
 from verbos import M, propriedades
 
@@ -271,9 +272,9 @@ def venenos(servico: str, quantos: int, semente: int) -> list[Veneno]:
 
 def publicar(url: str, fila: str, doses: list[Veneno]) -> None:
     """Põe os venenos direto na fila e espera o broker responder por todos."""
-    with pika.BlockingConnection(pika.URLParameters(url)) as conexao:
+    declarar(url)
+    with conectar(url) as conexao:
         canal = conexao.channel()
-        M.filas.declarar(canal)
         canal.tx_select()
         for i, dose in enumerate(doses, 1):
             canal.basic_publish("", fila, dose.corpo, Cruas(dose.propriedades))
@@ -285,7 +286,7 @@ def publicar(url: str, fila: str, doses: list[Veneno]) -> None:
 def ler_mortas(url: str, servico: str, quantas: int, prazo: float = 60) -> list[tuple]:
     """As `quantas` primeiras mensagens de NOME.mortas, sem tirá-las de lá: [(corpo, propriedades)]."""
     achadas: list[tuple] = []
-    with pika.BlockingConnection(pika.URLParameters(url)) as conexao:
+    with conectar(url) as conexao:
         canal = conexao.channel()
         if quantas:
             canal.basic_qos(prefetch_count=quantas)  # sem dizer, uma fila quorum entrega só 2.000 de cada vez

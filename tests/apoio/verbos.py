@@ -29,6 +29,7 @@ from types import SimpleNamespace
 import pika
 import pytest
 
+from bloqueante import conectar, declarar
 from conftest import RAIZ, carregar, esperar, modulos, vhost_novo
 
 MICROSSERVICOS = RAIZ / "microsservicos"
@@ -76,7 +77,7 @@ def total(dados: dict) -> int:
 
 def banco_em_memoria(nome: str) -> sqlite3.Connection:
     """O banco de um serviço, com as linhas iniciais, sem arquivo nenhum."""
-    return M.banco.abrir(Path(":memory:"), MODULOS[nome].TABELAS + ";" + M.caixas.TABELAS)
+    return M.banco.abrir(Path(":memory:"), MODULOS[nome].TABELAS + ";" + M.servico.TABELAS)
 
 
 # --- processos ---
@@ -209,7 +210,7 @@ class Loja:
         self.inicial = json.loads(json.dumps(INICIAL))
         self._conexao: pika.BlockingConnection | None = None
         for nome in SERVICOS:
-            M.banco.abrir(self.pasta / f"{nome}.db", MODULOS[nome].TABELAS + ";" + M.caixas.TABELAS).close()
+            M.banco.abrir(self.pasta / f"{nome}.db", MODULOS[nome].TABELAS + ";" + M.servico.TABELAS).close()
         if fartura:
             self.repor()
 
@@ -341,11 +342,9 @@ class Loja:
         try:
             canal = self._conexao.channel()
         except (AttributeError, pika.exceptions.AMQPError):
-            endereco = pika.URLParameters(self.url)
-            endereco.heartbeat = 0  # o teste passa muito tempo sem falar com o broker
-            self._conexao = pika.BlockingConnection(endereco)
+            declarar(self.url, M.dona.identidade(self.pasta))
+            self._conexao = conectar(self.url, heartbeat=0)  # o teste passa muito tempo sem falar com o broker
             canal = self._conexao.channel()
-            M.filas.declarar(canal)
         try:
             yield canal
         finally:
@@ -409,7 +408,8 @@ class Loja:
             esperar(lambda: not self.consultar(nome, "SELECT 1 FROM caixa_saida UNION ALL SELECT 1 FROM falhas"), 30,
                     f"{nome} publicar o que deve")
         esperar(lambda: not self.profundidade(), 30, "as filas esvaziarem")
-        assert self.profundidade(*(f"{nome}.mortas" for nome in SERVICOS)) == mortas
+        ha = self.profundidade(*(f"{nome}.mortas" for nome in SERVICOS))
+        assert ha == mortas, f"{ha} mensagens mortas, e não {mortas}"
         self.conferir_contas()
 
     def conferir_contas(self) -> None:
@@ -468,9 +468,9 @@ class Escuta:
     """Uma fila só do teste, ligada a tudo o que passa pelo exchange."""
 
     def __init__(self, loja: Loja):
-        self._conexao = pika.BlockingConnection(pika.URLParameters(loja.url))
+        declarar(loja.url, M.dona.identidade(loja.pasta))
+        self._conexao = conectar(loja.url)
         self._canal = self._conexao.channel()
-        M.filas.declarar(self._canal)
         self._fila = self._canal.queue_declare("", exclusive=True).method.queue
         self._canal.queue_bind(self._fila, "loja", "#")
         self.mensagens: list = []  # (método, propriedades, corpo)

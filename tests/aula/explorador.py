@@ -44,6 +44,7 @@ if __name__ == "__main__":  # quem importa usa carregar("microsservicos", "explo
 from comum import banco as bancos
 import caixas
 import coreografia
+import falhas
 import servico_envio
 import servico_estoque
 import servico_pagamentos
@@ -52,7 +53,8 @@ from comum.opcoes import Opcoes
 from comum.loja import CENARIOS
 from rabbitmq.canal import Recebida
 from palco.desenho import RAIAS, desenhar
-from servico import Servico
+from palco.narracao import Narrador
+from servico import TABELAS as DE_TODOS, Servico
 from comum.tela import LARGURA, dizer, executar
 from comum.veredito import PROMESSAS
 
@@ -130,13 +132,24 @@ class Rede:
     def __init__(self, passo: Passo, durante=lambda: None):
         self.passo, self.durante, self.saiu = passo, durante, set()
 
-    def publicar(self, eventos: list[tuple], *_) -> None:
+    def em_pausa(self) -> tuple:
+        return ()
+
+    def publicar(self, eventos: list[tuple], *_) -> set:
         mensagens = {Mensagem(*evento[1:]) for evento in eventos}
         if self.passo.verbo == "cair":
             self.saiu = mensagens & {self.passo.alvo}
             raise Queda
         self.saiu = mensagens
         self.durante()
+        return set()  # nenhuma foi recusada
+
+
+class Calado(Narrador):
+    """Aqui, quem conta a história é o rastro."""
+
+    def contar(self) -> None:
+        self.recomecar()
 
 
 class NaMemoria(Servico):
@@ -148,7 +161,9 @@ class NaMemoria(Servico):
             super().__init__(nome, negocio.TABELAS, negocio.OUVE, Path(pasta), mostrar=False)
             self.banco.close()
             self.presenca.fechar()
-        self.banco = bancos.abrir(Path(":memory:"), MODULOS[nome].TABELAS + ";" + caixas.TABELAS)
+        self.banco = bancos.abrir(Path(":memory:"), MODULOS[nome].TABELAS + ";" + DE_TODOS)
+        self.falhas = falhas.Falhas(self.banco)
+        self.narrador = Calado(nome)
         criacao = dict(self.banco.execute(
             "SELECT name, sql FROM sqlite_master"
             " WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"))
@@ -156,9 +171,6 @@ class NaMemoria(Servico):
         colunas = lambda t: [c[1] for c in self.banco.execute(f"PRAGMA table_info({t})")]
         self.colunas = {t: [coluna for coluna in colunas(t) if coluna != "ordem"]
                         for t in sorted(criacao, key=lambda t: t in DO_PROTOCOLO)}
-
-    def narrar(self, linhas: list) -> None:
-        """Aqui, quem conta a história é o rastro."""
 
     def ler(self) -> tuple:
         """O conteúdo de todas as tabelas, as do negócio primeiro, sem os números de ordem."""

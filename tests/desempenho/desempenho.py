@@ -36,8 +36,8 @@ def medir_saga(url: str, pasta: Path, rapido: bool) -> None:
     nomes = iter(range(10 ** 6))
     valores = alternar(
         vezes,
-        rele=lambda: saga.vazao_do_rele(url, quantos, saga.salto_em_lote, False),
-        rele_em_lote=lambda: saga.vazao_do_rele(url, quantos, saga.salto_em_lote, True),
+        rele=lambda: saga.vazao_do_rele(url, quantos, saga.salto_em_lote, None),
+        rele_em_lote=lambda: saga.vazao_do_rele(url, quantos, saga.salto_encadeado, None),
         livro=lambda: saga.vazao_do_rele(url, quantos // 10, saga.salto_de_livro_texto, str(pasta)),
         saga=lambda: saga.vazao_da_saga(loja, quantos, f"v{next(nomes)}"))
     linha("a saga, com tudo gravado", valores["saga"], "pedidos/s")

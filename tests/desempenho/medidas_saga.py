@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pika
 
+from bloqueante import conectar, no_endereco
+from conftest import carregar
 from medidas import RAIZ, esperar, rodar_python
 
 NOMES = ("pedidos", "estoque", "pagamentos", "envio")
@@ -38,6 +40,8 @@ class Loja:
 
     def __init__(self, pasta: Path, url: str, linhas: int = 0):
         shutil.rmtree(pasta, ignore_errors=True)
+        (pasta / "microsservicos").mkdir(parents=True)
+        (pasta / "microsservicos" / ".loja").write_text("00000001\n")  # todas são a mesma loja: dividem um vhost
         self.pasta, self.ambiente = pasta, {**os.environ, "RABBITMQ_URL": url}
         self.processos: dict = {}
         with rodar_python(RAIZ / "orquestracao.py", "--estado", "--dados", pasta, env=self.ambiente) as criar:
@@ -75,8 +79,8 @@ class Loja:
             for i in range(quantos):
                 arquivo.write(json.dumps({"pedido": f"{prefixo}-{i:030}", "cliente": "ana", "cep": "01310-100",
                                           "itens": [{"produto": "livro", "quantidade": 2}]}) + "\n")
-        registrar = ("import sys; sys.path.insert(0, sys.argv[1]); import caixas, servico_pedidos as s; from comum import banco, loja; "
-                     "from pathlib import Path; b = banco.abrir(Path(sys.argv[2]), s.TABELAS + ';' + caixas.TABELAS); "
+        registrar = ("import sys; sys.path.insert(0, sys.argv[1]); import servico, servico_pedidos as s; from comum import banco, loja; "
+                     "from pathlib import Path; b = banco.abrir(Path(sys.argv[2]), s.TABELAS + ';' + servico.TABELAS); "
                      "s.entrar_na_saga(b, s.receber, loja.ler_arquivo(sys.argv[3]))")
         with rodar_python("-c", registrar, RAIZ / "microsservicos", self.pasta / "microsservicos" / "pedidos.db", linhas) as p:
             erro = p.communicate()[0]
@@ -143,7 +147,7 @@ def propriedades(pedido: str, tipo: str):
 
 
 def declarar_rele(url: str) -> None:
-    conexao = pika.BlockingConnection(pika.URLParameters(url))
+    conexao = conectar(url)
     canal = conexao.channel()
     canal.exchange_declare("rele", "topic", durable=True)
     for fila, ouve, _ in SALTOS:
@@ -153,23 +157,19 @@ def declarar_rele(url: str) -> None:
     conexao.close()
 
 
-def salto_em_lote(url, fila, publica, sementes, total, sinais, enfileirar):
-    """Um salto do relé nu: recebe, publica, um commit do AMQP por lote; ninguém grava nada.
-
-    enfileirar: usa o mesmo atalho do serviço (o lote inteiro vai ao socket de uma vez).
-    """
-    conexao = pika.BlockingConnection(pika.URLParameters(url))
+def salto_em_lote(url, fila, publica, sementes, total, sinais, extra):
+    """Um salto do relé nu: recebe, publica, um commit do AMQP por lote; ninguém grava nada."""
+    conexao = conectar(url)
     canal = conexao.channel()
     canal.tx_select()
     canal.basic_qos(prefetch_count=2 * LOTE)
-    publicar = canal._impl.basic_publish if enfileirar else canal.basic_publish
     chegaram: list = []
     canal.basic_consume(fila, lambda c, metodo, p, corpo: chegaram.append((metodo.delivery_tag, p.correlation_id, corpo)))
     sinais.put("pronto")
     corpo = json.dumps(PEDIDO).encode()
     for inicio in range(0, sementes, 2 * LOTE):
         for i in range(inicio, min(sementes, inicio + 2 * LOTE)):
-            publicar("rele", "pedido.criado", corpo, propriedades(f"x-{i:034}", "pedido.criado"), mandatory=True)
+            canal.basic_publish("rele", "pedido.criado", corpo, propriedades(f"x-{i:034}", "pedido.criado"), mandatory=True)
         canal.tx_commit()
     feitos = 0
     while feitos < total:
@@ -179,16 +179,51 @@ def salto_em_lote(url, fila, publica, sementes, total, sinais, enfileirar):
         if not lote:
             continue
         for _, pedido, corpo in lote:
-            publicar("rele", publica, corpo, propriedades(pedido, publica), mandatory=publica != "pedido.concluido")
+            canal.basic_publish("rele", publica, corpo, propriedades(pedido, publica), mandatory=publica != "pedido.concluido")
         canal.basic_ack(lote[-1][0], multiple=True)
         canal.tx_commit()
         feitos += len(lote)
     sinais.put("fim")
 
 
+def salto_encadeado(url, fila, publica, sementes, total, sinais, extra):
+    """O mesmo salto com a conexão do projeto: o lote vai inteiro à rede, e uma espera serve a todas as respostas."""
+    canal_py = carregar("microsservicos", "canal")
+
+    class Rele(canal_py.Publicador):
+        def ao_receber(self, canal, metodo, p, corpo):
+            chegaram.append((metodo.delivery_tag, p.correlation_id, corpo))
+            self.acordar()
+
+    chegaram: list = []
+    with no_endereco(url), Rele("relé") as rele:
+        rele.ligar_respostas()
+        rele.pedir(rele.canal.basic_qos, prefetch_count=2 * LOTE)
+        rele.pedir(rele.canal.basic_consume, fila, rele.ao_receber)
+        sinais.put("pronto")
+        corpo = json.dumps(PEDIDO).encode()
+        for inicio in range(0, sementes, 2 * LOTE):
+            for i in range(inicio, min(sementes, inicio + 2 * LOTE)):
+                rele.enfileirar("rele", "pedido.criado", corpo, propriedades(f"x-{i:034}", "pedido.criado"), True)
+            assert not rele.esperar_respostas()
+        feitos = 0
+        while feitos < total:
+            if len(chegaram) < LOTE:
+                rele.andar(0 if chegaram else 1)
+            lote, chegaram[:LOTE] = chegaram[:LOTE], []
+            if not lote:
+                continue
+            for _, pedido, corpo in lote:
+                rele.enfileirar("rele", publica, corpo, propriedades(pedido, publica), publica != "pedido.concluido")
+            rele.canal.basic_ack(lote[-1][0], multiple=True)
+            assert not rele.esperar_respostas()
+            feitos += len(lote)
+    sinais.put("fim")
+
+
 def salto_de_livro_texto(url, fila, publica, sementes, total, sinais, pasta):
     """Um salto como nos tutoriais: uma mensagem por vez, um commit, uma publicação confirmada, um ack."""
-    conexao = pika.BlockingConnection(pika.URLParameters(url))
+    conexao = conectar(url)
     canal = conexao.channel()
     canal.confirm_delivery()
     canal.basic_qos(prefetch_count=LOTE)
@@ -231,7 +266,7 @@ def vazao_do_rele(url: str, quantos: int, salto, extra) -> float:
 
 def latencias(loja: Loja, url: str, quantos: int) -> list[float]:
     """Segundos de pedido.criado a pedido.concluido, um pedido de cada vez, vistos por uma fila de plateia."""
-    conexao = pika.BlockingConnection(pika.URLParameters(url))
+    conexao = conectar(url)
     canal = conexao.channel()
     fila = canal.queue_declare("", exclusive=True).method.queue
     for tipo in ("pedido.criado", "pedido.concluido"):
@@ -254,10 +289,10 @@ def latencias(loja: Loja, url: str, quantos: int) -> list[float]:
 class Enviador:
     """Registra pedidos na porta de entrada à medida que chegam, sem abrir um processo para cada um."""
 
-    PROGRAMA = ("import sys; sys.path.insert(0, sys.argv[1]); import caixas, servico_pedidos as s; from comum import banco, loja\n"
+    PROGRAMA = ("import sys; sys.path.insert(0, sys.argv[1]); import servico, servico_pedidos as s\nfrom comum import banco, loja\n"
                 "from pathlib import Path\n"
                 "s.PRECOS.update({f'p-{i}': 5000 for i in range(64)})\n"
-                "b = banco.abrir(Path(sys.argv[2]), s.TABELAS + ';' + caixas.TABELAS)\n"
+                "b = banco.abrir(Path(sys.argv[2]), s.TABELAS + ';' + servico.TABELAS)\n"
                 "for linha in sys.stdin.buffer:\n"
                 "    s.entrar_na_saga(b, s.receber, [loja.validar(p) for p in loja.ler_json(linha)]); print('ok', flush=True)")
 
@@ -288,7 +323,7 @@ def partes_da_latencia(url: str, pasta: Path, quantos: int) -> tuple[list[float]
     banco = sqlite3.connect(pasta / "parte.db", isolation_level=None)
     banco.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE IF NOT EXISTS t (x TEXT)")
     declarar_rele(url)
-    conexao, outra = (pika.BlockingConnection(pika.URLParameters(url)) for _ in range(2))
+    conexao, outra = (conectar(url) for _ in range(2))
     publica, ouve = conexao.channel(), outra.channel()
     publica.tx_select()
     ouve.tx_select()
@@ -323,7 +358,7 @@ def contencao(loja: Loja, url: str, clientes: int, cada: int, produtos: int) -> 
 
     Devolve (pedidos por segundo, segundos de cada pedido do envio ao resultado, parte recusada).
     """
-    conexao = pika.BlockingConnection(pika.URLParameters(url))
+    conexao = conectar(url)
     canal = conexao.channel()
     fila = canal.queue_declare("", exclusive=True).method.queue
     for tipo in ("pedido.concluido", "pedido.cancelado"):

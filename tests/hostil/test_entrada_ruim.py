@@ -171,20 +171,20 @@ def test_o_tamanho_e_conferido_antes_da_leitura(monkeypatch):
 
 def test_mortas_gigantes_sao_republicadas_aos_poucos():
     """Duzentas de uma vez, que é o lote comum, seriam centenas de megabytes na memória."""
-    caixas, banco = M.caixas, M.banco.abrir(Path(":memory:"), M.caixas.TABELAS)
+    falhas = M.falhas.Falhas(M.banco.abrir(Path(":memory:"), M.falhas.TABELAS))
     for _ in range(10):
-        caixas.guardar_falha(banco, None, b"x" * 3_000_000, {}, "grande", 0)
+        falhas.guardar(b"x" * 3_000_000, {}, "grande")
     lotes = []
-    while lote := caixas.a_enterrar(banco, 200):
+    while lote := falhas.a_enterrar(200):
         lotes.append(len(lote))
-        caixas.enterradas(banco, lote)
+        falhas.enterradas(linha[0] for linha in lote)
     assert lotes == [3, 3, 3, 1]
 
 
 def test_a_plateia_e_o_desenho_aguentam_qualquer_mensagem(loja, monkeypatch):
     """Quem só assiste recebe tudo o que passa pelo exchange, venenos inclusive."""
     monkeypatch.setenv("RABBITMQ_URL", loja.url)
-    plateia = M.canal.Plateia()
+    plateia = M.canal.Plateia(None)
     doses = [dose for nome in SERVICOS for dose in venenos(nome, 100, SEMENTE)]
     motivo = {"pedido": "a\x1b[2J", "motivo": ESCAPES}
     with loja.canal() as canal:

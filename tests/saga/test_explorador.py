@@ -88,7 +88,7 @@ DEFEITOS = {
     "envio-sem-lapide": ("sucesso+cancelamento", "envio.despachado e envio.recusado", [
         (X.servico_envio, "despachar", '== "recusado"', '== "nunca"')]),
     "caixa-de-entrada-que-nao-olha": ("sucesso", "falhou", [
-        (X.caixas, "tratar", ".rowcount == 0", ".rowcount < 0")]),
+        (X.caixas, "tratar", "if not nova:", "if nova < 0:")]),
     "compensacao-escreve-a-quantidade-antiga": ("cabem-os-dois", "estoque: ", [
         (X.servico_estoque, "TABELAS", "produto TEXT, quantidade INTEGER NOT NULL,",
          "produto TEXT, quantidade INTEGER NOT NULL, antes INTEGER,"),
@@ -99,12 +99,12 @@ DEFEITOS = {
         (X.coreografia, "EVENTOS", "pagamento.estornado", ("pagamentos", ("estoque", "pedidos"), "motivo")),
         (X.servico_pedidos, "OUVE", "pagamento.estornado", X.servico_pedidos.cancelar)]),
     "caixa-de-saida-esvaziada-antes-de-publicar": ("sucesso", "término: ", [
-        (SERVICO, "Servico.publicar_pendentes", "if eventos or mortas or ate_entrega:",
-         "if eventos: caixas.publicados(self.banco, eventos[-1][0])\n    if eventos or mortas or ate_entrega:")]),
+        (SERVICO, "Servico.publicar_pendentes", "recusadas = canal.publicar(",
+         "caixas.publicados(self.banco, [e[0] for e in eventos])\n    recusadas = canal.publicar(")]),
     "caixa-de-saida-apaga-o-que-nao-leu": ("sucesso+cancelamento", "término: ", [
-        (X.caixas, "publicados", "WHERE ordem <= ?", "WHERE ? IS NOT NULL")]),
+        (X.caixas, "retirar", "WHERE ordem = ?", "WHERE ? IS NOT NULL")]),
     "caixa-de-saida-reaproveita-numeros": ("sucesso+cancelamento", "término: ", [
-        (X.caixas, "TABELAS", "ordem INTEGER PRIMARY KEY AUTOINCREMENT, tipo", "ordem INTEGER PRIMARY KEY, tipo")]),
+        (X, "DE_TODOS", "ordem INTEGER PRIMARY KEY AUTOINCREMENT, tipo", "ordem INTEGER PRIMARY KEY, tipo")]),
     "recusa-fica-com-metade-dos-itens": ("ultima-unidade", "estoque: |atomicidade: ", [
         (X.servico_estoque, "reservar", "devolver(banco, pedido)", "pass")]),
     "envio-recusa-depois-do-pivo": ("sucesso+cancelamento", "envio.despachado e envio.recusado", [

@@ -16,7 +16,7 @@ from contextlib import closing
 import pytest
 
 from conftest import RAIZ, esperar
-from verbos import MICROSSERVICOS, SEM_BROKER, SERVICOS, Loja, Porta, Programa, cenario, linhas_largas, loja, rodar  # noqa: F401
+from verbos import MICROSSERVICOS, SEM_BROKER, SERVICOS, Loja, Porta, Programa, cenario, linhas_largas, loja, rodar, vhost_novo  # noqa: F401
 
 SCRIPTS = ["orquestracao.py", *(f"microsservicos/servico_{nome}.py" for nome in SERVICOS), "microsservicos/mortas.py"]
 SO_OUVEM = ("estoque", "pagamentos", "envio")
@@ -56,9 +56,10 @@ def test_partida_em_outra_ordem_um_de_cada_vez(loja, ordem):
     assert loja.resultado("p-2") == ("cancelado", "CEP fora da área de entrega")
 
 
-def test_quatro_ao_mesmo_tempo_numa_pasta_nova(url, tmp_path):
-    """Ninguém preparou a pasta: os quatro a criam juntos, e nenhum tropeça no outro."""
+def test_quatro_ao_mesmo_tempo_numa_pasta_nova(broker, tmp_path):
+    """Ninguém preparou a pasta nem o vhost: os quatro os criam juntos, e nenhum tropeça no outro."""
     for rodada in range(3):
+        url = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
         programas = [Programa(MICROSSERVICOS / f"servico_{nome}.py", "--dados", tmp_path / str(rodada), url=url) for nome in SERVICOS]
         inicio = time.monotonic()
         try:

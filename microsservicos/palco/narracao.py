@@ -1,0 +1,39 @@
+"""O que um serviço conta no terminal dele: uma linha por evento, um resumo numa enxurrada."""
+
+from __future__ import annotations
+
+from comum.tela import Torneira, curto, dizer, visivel
+from coreografia import Evento
+
+
+class Narrador:
+    """nome: o do serviço. mostrar: se cada evento vira uma linha; os avisos aparecem sempre."""
+
+    def __init__(self, nome: str, mostrar: bool = True):
+        self.nome, self.mostrar = nome, mostrar
+        self.torneira, self.torneira_dos_avisos = Torneira(), Torneira()
+        self.recomecar()
+
+    def recomecar(self) -> None:
+        """Esquece o que ia contar: a transação em que isso aconteceu não valeu, ou começa outra."""
+        self.linhas: list[str] = []
+        self.avisos: list[str] = []  # o que deu errado: os eventos comuns não o afogam
+
+    def evento(self, evento: Evento, novos: list[Evento] | None) -> None:
+        """Um evento tratado e os que ele fez publicar (None: já tinha sido tratado)."""
+        if self.mostrar:
+            repetido = "  (repetido: já tratado, nada muda)" if novos is None else ""
+            self.linhas.append(f"{curto(evento.pedido):12} ◀ {evento.tipo}{repetido}")
+            self.linhas += [f"{curto(novo.pedido):12} ▶ {novo.tipo}" +
+                            (f": {novo.dados['motivo']}" if "motivo" in novo.dados else "")
+                            for novo in novos or ()]
+
+    def avisar(self, texto: str) -> None:
+        self.avisos.append(texto)
+
+    def contar(self) -> None:
+        """Mostra o que se juntou desde a última vez; sem nada, o resumo que já for hora de dar."""
+        avisos, linhas = self.avisos, self.linhas
+        self.recomecar()
+        for linha in self.torneira_dos_avisos.passar(avisos) + self.torneira.passar(linhas):
+            dizer(visivel(f"{self.nome:10} {linha}"))

@@ -1,0 +1,119 @@
+"""O plantão de um serviço: ligado ao broker até Ctrl-C, e cada tropeço dito uma vez só.
+
+Uma conexão que cai é refeita, com pausas que dobram. Uma publicação recusada não é motivo para
+reconectar: a rota dela espera, também com pausas que dobram, e as outras seguem.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Callable, Iterable
+
+from comum.falha import Falha
+from comum.tela import alertar, dizer
+from coreografia import EVENTOS, quem_ouve
+from rabbitmq.canal import Canal
+from rabbitmq.conexao import onde
+from rabbitmq.erros import Passageira
+
+PRIMEIRA_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de insistir; dobra a cada vez
+CONEXAO, BLOQUEIO = "conexão", "bloqueio"  # assuntos; os outros são de quem chama, e as rotas
+
+
+class Plantao:
+    """Mantém um serviço ligado.
+
+    nome: o do serviço e da fila. loja: de quem o vhost tem de ser (rabbitmq/dona.py).
+    vigiar: chamada a cada meio segundo de pausa.
+    """
+
+    def __init__(self, nome: str, loja: str | None, vigiar: Callable[[], None] = lambda: None):
+        self.nome, self.loja, self.vigiar = nome, loja, vigiar
+        self.ditos: dict[str, str] = {}  # assunto -> o que já se disse dele, enquanto dura
+        self.pausas: dict[str, tuple[float, float]] = {}  # rota recusada -> (pausa, até quando)
+        self.ja_esteve = False
+
+    def manter(self, volta: Callable[[Canal], None], ao_ligar: Callable[[], None]) -> None:
+        """Repete `volta(canal)` para sempre, reconectando quando ela levanta uma Falha.
+
+        ao_ligar: chamada quando o serviço está ouvindo. Levanta a Falha que impede a primeira
+        conexão, se não adianta tentar de novo.
+        """
+        pausa = PRIMEIRA_PAUSA
+        while True:
+            try:
+                with Canal(self.nome, self) as canal:
+                    if not self.ja_esteve:
+                        self.ja_esteve = True
+                        self.pronto()
+                    ao_ligar()
+                    while True:
+                        volta(canal)
+                        if CONEXAO in self.ditos:
+                            self.pronto()
+                        if not self.ditos:
+                            pausa = PRIMEIRA_PAUSA
+            except Falha as falha:
+                if not self.ja_esteve and not isinstance(falha, Passageira):
+                    raise
+                dica = "" if self.ja_esteve else (" (para subir um: python orquestracao.py, ou: "
+                                                  "rabbitmq-server)")
+                self.tropecou(getattr(falha, "assunto", CONEXAO),
+                              f"{falha}{dica}; continuo tentando (Ctrl-C encerra)")
+            self.dormir(pausa * random.uniform(0.5, 1))  # o acaso evita que todos voltem juntos
+            pausa = min(pausa * 2, MAIOR_PAUSA)
+
+    def pronto(self) -> None:
+        self.ditos.pop(CONEXAO, None)
+        dizer(f"{self.nome}: pronto, ouvindo a fila «{self.nome}» em {onde()}")
+
+    # --- dizer uma vez ---
+
+    def tropecou(self, assunto: str, texto: str) -> None:
+        """Diz o que houve, se ainda não foi dito; dura até passou(assunto)."""
+        dito = any(texto.split(";")[0] == outro.split(";")[0] for outro in self.ditos.values())
+        if not dito:
+            self.ditos[assunto] = texto
+            alertar(f"{self.nome}: {texto}")
+
+    def passou(self, assunto: str, texto: str) -> None:
+        """O assunto se resolveu; diz isso, se o tropeço tinha sido dito."""
+        if self.ditos.pop(assunto, None):
+            dizer(f"{self.nome}: {texto}")
+
+    def ao_bloquear(self, por_que: str | None) -> None:
+        """O broker parou de aceitar publicações, e por quê; ou voltou a aceitá-las (None)."""
+        if por_que:
+            self.tropecou(BLOQUEIO, f"{por_que}; espero (Ctrl-C encerra)")
+        else:
+            self.passou(BLOQUEIO, "o RabbitMQ voltou a aceitar publicações")
+
+    # --- o que o broker recusa guardar ---
+
+    def responderam(self, rotas: list[str], recusadas: set[int]) -> None:
+        """O broker respondeu por um lote. rotas: a de cada mensagem. recusadas: posições nele."""
+        self.ao_bloquear(None)  # se já não estava aceitando, agora aceitou
+        ruins = {rotas[posicao] for posicao in recusadas}
+        for rota in ruins:
+            pausa = min(2 * self.pausas[rota][0], MAIOR_PAUSA) if rota in self.pausas else \
+                PRIMEIRA_PAUSA
+            self.pausas[rota] = pausa, time.monotonic() + pausa
+            fila = " e ".join(f"«{nome}»" for nome in
+                              (quem_ouve(rota) if rota in EVENTOS else [rota]))
+            self.tropecou(rota, f"o RabbitMQ em {onde()} recusou guardar {rota} na fila {fila}: ela "
+                          "está cheia (max-length) ou trocando de líder; guardo aqui e insisto "
+                          "aos poucos (Ctrl-C encerra)")
+        for rota in self.pausas.keys() & set(rotas) - ruins:
+            del self.pausas[rota]
+            self.passou(rota, f"o RabbitMQ voltou a aceitar {rota}")
+
+    def em_pausa(self) -> Iterable[str]:
+        """As rotas recusadas em que ainda não é hora de insistir."""
+        return [rota for rota, (_, ate) in self.pausas.items() if time.monotonic() < ate]
+
+    def dormir(self, segundos: float) -> None:
+        fim = time.monotonic() + segundos
+        while (falta := fim - time.monotonic()) > 0:
+            self.vigiar()
+            time.sleep(min(falta, 0.5))
