@@ -35,6 +35,7 @@ from disco.execucao import Execucao, viva
 from disco.lote import Lote
 from palco import quedas
 from palco.narracao import RAIAS, Narrador
+from palco.rastro import rastrear
 from participante import ForaDoAr, Participante
 from recuperacao import em_duvida, recuperar
 
@@ -47,6 +48,8 @@ def main() -> int:
     opcoes = ler_opcoes()
     novos = pedidos_escolhidos(opcoes)
     pasta = opcoes.dados / "monolito"
+    if opcoes.rastro:
+        return rastrear(pasta, opcoes.rastro, opcoes.diagrama, viva)
     if opcoes.limpar:
         confirmar_limpeza(pasta, opcoes.sim)
         limpar(pasta)
@@ -97,6 +100,8 @@ def opcoes_de_quebrar(grupo) -> None:
                        help="um dono não responde: " + ", ".join(donos))
     grupo.add_argument("--em-duvida", action="store_true",
                        help="lista o que espera uma decisão e o que isso trava; não resolve nada")
+    grupo.add_argument("--rastro", metavar="ID", nargs="+",
+                       help="mostra o que aconteceu com um pedido, ou com vários; só lê")
     grupo.add_argument("--sem-recuperar", action="store_true",
                        help="não roda a recuperação na partida")
     grupo.add_argument("--forcar", metavar="TRANSACAO=DECISAO",

@@ -61,7 +61,7 @@ from comum.veredito import PROMESSAS
 MODULOS = {"pedidos": servico_pedidos, "estoque": servico_estoque,
            "pagamentos": servico_pagamentos, "envio": servico_envio}
 # As outras tabelas são do negócio.
-DO_PROTOCOLO = ("respostas", "caixa_entrada", "caixa_saida", "falhas")
+DO_PROTOCOLO = ("respostas", "caixa_entrada", "caixa_saida", "falhas", "enterradas")
 CANCELAMENTO = "pedido.cancelamento_solicitado"
 SE_DESMENTEM = (("pedido.concluido", "pedido.cancelado"), ("envio.despachado", "envio.recusado"),
                 ("estoque.reservado", "estoque.recusado"), ("estoque.recusado", "estoque.liberado"),

@@ -22,7 +22,7 @@ SETAS = {
     "orquestracao": "palco no_privado rastro rabbitmq coreografia comum",
     "servico_*": "servico coreografia comum",
     "servico": "caixas falhas palco.prontidao rabbitmq coreografia comum",
-    "rastro": "palco rabbitmq coreografia comum",
+    "rastro": "falhas palco rabbitmq coreografia comum",
     "mortas": "rabbitmq coreografia comum",
     "falhas": "caixas coreografia comum",
     "caixas": "coreografia comum",

@@ -67,8 +67,8 @@ DEFEITOS = {
     "4: o estorno apaga os pontos dos outros pedidos": (
         "4", FIDELIDADE, "SET saldo = saldo - c.pontos", "SET saldo = 0"),
     "4: o rastro não olha o banco novo": (
-        "4", "microsservicos/rastro.py", "abrir_leitura(pasta, SERVICOS), []",
-        "abrir_leitura(pasta), []"),
+        "4", "microsservicos/rastro.py", "lendo(pasta, SERVICOS)",
+        "lendo(pasta, [nome for nome in SERVICOS if nome != 'fidelidade'])"),
     "5: compensa sem esperar a resposta que falta": (
         "5", ORQUESTRADOR, "return []", 'return [("estoque.liberar", evento.dados)]'),
     "5: o passo não é gravado": (

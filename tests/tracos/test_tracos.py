@@ -38,7 +38,7 @@ EXECUCAO = re.compile(r"\b[0-9a-f]{8}\b")
 
 def refazer(arquivo: Path, pasta: Path) -> str:
     """O texto que o traço teria hoje: os mesmos comentários e comandos, com o que mostram agora."""
-    rodar = NoShell(pasta) if arquivo.name.startswith("2pc") else NaMaquete(pasta)
+    rodar = NoShell(pasta) if "2pc" in arquivo.name else NaMaquete(pasta)
     novo, ultima = [], "#"
     for linha in arquivo.read_text(encoding="utf-8").splitlines():
         if linha[:1] not in ("#", "$", ">"):
