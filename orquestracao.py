@@ -85,6 +85,8 @@ def main() -> int:
         return interromper(interrupcao, escolha, pasta, ids)
     finally:
         encerrar(lancador, no)
+        if diagrama:
+            diagrama.fechar()
 
 
 def mostrar_estado(dados: Path) -> int:
