@@ -18,7 +18,7 @@ from rabbitmq.canal import Plateia
 class Espectador:
     """Mostra os eventos; se a ligação com o broker cai, abre outra.
 
-    loja: a identidade dela, a que o broker tem de pertencer. diagrama: onde mais anotá-los, ou None.
+    loja: a identidade da loja de quem o vhost tem de ser. diagrama: onde mais anotá-los, ou None.
     """
 
     def __init__(self, loja: str, diagrama: Diagrama | None = None):
