@@ -108,7 +108,7 @@ def garantir_broker(dados: Path, recomecar: bool):
 
 def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
     if not tomar_vhost:
-        filas.preparar(identidade(pasta))  # se é de outra loja, recusa antes de apagar qualquer coisa
+        filas.preparar(identidade(pasta))  # o vhost de outra loja é recusado antes de apagar
     limpar(pasta)
     filas.esvaziar_filas(identidade(pasta), tomar_vhost)
     dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")

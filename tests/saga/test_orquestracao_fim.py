@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from conftest import RAIZ, carregar, esperar, processos_do_no
+from conftest import RAIZ, carregar, esperar, processos_do_no, vhost_novo
 from test_orquestracao import (ORQUESTRACAO, concluir, dados, estado, orquestrar,  # noqa: F401
                                ouvindo)
 from verbos import (M, SERVICOS, Loja, Programa, cenario, existe, filhos,
@@ -231,6 +231,21 @@ def test_o_lancador_nao_abre_banco_nenhum_para_escrever(url, dados):
     assert not any("servico" in linha for linha in importados), importados
     programa.interromper()
     assert programa.fim(10) == 0
+
+
+def test_com_outro_broker_nao_se_diz_que_o_pedido_espera_na_fila_deste(broker, url, dados):
+    """Os mesmos dados, dois brokers: o evento ficou na fila do outro, e a daqui está vazia."""
+    loja = Loja(dados, url)
+    loja.enviar(cenario("sucesso"))
+    loja.iniciar("pedidos")
+    esperar(lambda: loja.profundidade("estoque") == 1, que="o evento chegar à fila do primeiro")
+    loja.encerrar("pedidos")
+    outro = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
+    programa = concluir(outro, dados, "--sem-pedido", "--paciencia", 1, status=1)
+    [espera] = [linha for linha in programa.linhas if linha.startswith("  p-1:")]
+    assert "outro broker" in espera, espera
+    assert programa.disse("filas: vazias")
+    loja.fechar()
 
 
 # --- um nó de outra versão ---
