@@ -101,16 +101,20 @@ def garantir_broker(dados: Path, recomecar: bool):
     if recomecar:
         espera.conferir_que_ninguem_usa(pasta)
     try:
-        return broker.garantir(dados / "rabbitmq", recomecar=recomecar)
+        # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
+        entrar = broker.bater_a_porta if recomecar else lambda: filas.preparar(identidade(pasta))
+        return broker.garantir(dados / "rabbitmq", recomecar, entrar)
     except broker.OutraVersao as outra:
         raise Falha(f"{outra}. {espera.o_que_fazer_do_broker(pasta, outra.pasta)}", 2) from None
 
 
 def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
+    """Nada é apagado se o vhost é de outra loja, e ninguém disse para tomá-lo."""
+    loja = identidade(pasta)
     if not tomar_vhost:
-        filas.preparar(identidade(pasta))  # o vhost de outra loja é recusado antes de apagar
+        filas.preparar(loja)
     limpar(pasta)
-    filas.esvaziar_filas(identidade(pasta), tomar_vhost)
+    filas.esvaziar_filas(loja, tomar_vhost)
     dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
 
 

@@ -38,15 +38,21 @@ from rabbitmq.erros import BrokerFora
 ESPERA_DE_QUEM_SAI = 0.5
 
 
-def garantir(pasta: Path, recomecar: bool = False) -> NoCompartilhado | None:
+def bater_a_porta() -> None:
+    """Entra no broker e sai; levanta o mesmo que Conexao()."""
+    Conexao("orquestracao").fechar()
+
+
+def garantir(pasta: Path, recomecar: bool = False, entrar=bater_a_porta) -> NoCompartilhado | None:
     """Usa o RabbitMQ que responde; se nenhum, e o endereço é desta máquina, liga um em `pasta`.
 
+    entrar(): a primeira conexão; levanta BrokerFora se ninguém responde.
     recomecar: se os dados que há ali são de outra versão do RabbitMQ, apaga-os.
     Devolve o nó privado, ou None se o broker é de outro. Levanta Falha (código 2), e
     OutraVersao se os dados são de outra versão.
     """
     try:
-        Conexao("orquestracao").fechar()
+        entrar()
         # Quem responde pode ser o nó de outro orquestracao.py: aí ele passa a ser nosso também.
         return ligar_no_privado(pasta) if pasta.exists() else None
     except BrokerFora as fora:

@@ -6,7 +6,6 @@ Ouve por uma fila só sua, que some com ela; os serviços nem sabem se há algu�
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 
 from comum.diagrama import Diagrama
 from comum.falha import Falha
@@ -18,7 +17,7 @@ from rabbitmq.canal import Plateia
 class Espectador:
     """Mostra os eventos; se a ligação com o broker cai, abre outra.
 
-    loja: a identidade da loja de quem o vhost tem de ser. diagrama: onde mais anotá-los, ou None.
+    loja: a identidade dela. diagrama: onde mais anotar os eventos, ou None.
     """
 
     def __init__(self, loja: str, diagrama: Diagrama | None = None):
@@ -27,9 +26,12 @@ class Espectador:
         self.proxima, self.guardadas = 0.0, []
 
     def abrir(self) -> None:
-        """Daqui em diante nenhum evento passa sem ser visto. Levanta o mesmo que Conexao()."""
+        """Senta-se: daqui em diante nenhum evento passa sem ser visto. Sem broker, tenta depois."""
         self.proxima = time.monotonic() + 1
-        self.plateia = Plateia(self.loja)
+        try:
+            self.plateia = Plateia(self.loja)
+        except Falha:
+            pass
 
     def guardar(self) -> None:
         """Recebe o que já chegou, para mostrar depois; o broker não espera por quem se cala."""
@@ -39,8 +41,7 @@ class Espectador:
     def mostrar(self, espera: float) -> None:
         """Mostra os eventos dos próximos instantes, até `espera` segundos."""
         if not self.plateia and time.monotonic() >= self.proxima:
-            with suppress(Falha):  # tenta de novo daqui a pouco
-                self.abrir()
+            self.abrir()
         if not self.plateia:
             time.sleep(espera)
             return

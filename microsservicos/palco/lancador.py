@@ -19,7 +19,6 @@ from palco.desenho import RAIAS
 from palco.espectador import Espectador
 from palco.movimento import Movimento
 from palco.processo import Processo
-from rabbitmq import filas
 from rabbitmq.dona import identidade
 
 POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha de progresso
@@ -42,15 +41,12 @@ class Lancador:
                                          self.entrada if nome == PORTA else None)
                           for nome in SERVICOS}
         self.de_pe: list[Processo] = []  # os que já ficaram prontos uma vez
-        self.loja = identidade(self.pasta)
-        self.espectador = Espectador(self.loja, diagrama)
+        self.espectador = Espectador(identidade(self.pasta), diagrama)
 
     def iniciar(self) -> None:
-        """A plateia antes de todos, para ver também os primeiros eventos; depois, um por um.
-
-        Levanta Falha (código 2) se o vhost é de outra loja, ou se um serviço não fica pronto.
-        """
-        filas.preparar(self.loja) if len(self.ids) > POUCOS else self.espectador.abrir()
+        """A plateia antes de todos, para ver também os primeiros eventos; depois, um por um."""
+        if len(self.ids) <= POUCOS:
+            self.espectador.abrir()
         for processo in self.processos.values():
             processo.iniciar()
             try:
