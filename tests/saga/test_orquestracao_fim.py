@@ -119,16 +119,25 @@ def test_interrompido_com_pedidos_pendentes_diz_quais_e_sai_com_130(url, dados, 
     assert concluir(url, dados, "--sem-pedido").disse("p-1")
 
 
-@pytest.mark.parametrize("vezes", [pytest.param(1, marks=pytest.mark.longo), 3])
-def test_interrompido_enquanto_o_no_privado_parte(privado, dados, vezes):
+def test_interrompido_enquanto_o_no_privado_parte(privado, dados):
     url, no = privado
     programa = orquestrar(url, dados, "--ate-concluir", "--id", "p-1")
     programa.esperar_dizer("inicio um nó privado")
     esperar(no.vivo, que="o nó partir")
-    for _ in range(vezes):  # com pressa: os outros não cortam a limpeza ao meio
-        programa.interromper()
+    programa.interromper()
     assert programa.fim(40) == 130, programa.texto
     assert programa.disse("1 de 1 pedidos nem foram registrados")
+    programa.limpo()
+    nada_fica(dados, no)
+
+
+def test_outros_ctrl_c_nao_cortam_a_limpeza_ao_meio(privado, dados):
+    url, no = privado
+    programa = ouvindo(url, dados, "--sem-pedido").interromper()
+    programa.esperar_dizer("encerrando os serviços e o nó privado")
+    for sinal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        programa.sinal(sinal)
+    assert programa.fim(40) == 0 and programa.linhas[-1] == "tudo encerrado", programa.texto
     programa.limpo()
     nada_fica(dados, no)
 
