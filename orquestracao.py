@@ -1,260 +1,186 @@
-"""Inicia os quatro serviços, na ordem, e os mantém de pé. Não orquestra a saga.
+"""Inicia os serviços, na ordem, e os mantém de pé. Não toma parte na saga.
 
-O nome é o da tarefa, e engana: a saga é coreografada, ninguém a comanda. Este programa
-só faz o que uma pessoa faria com cinco terminais: garante que há um RabbitMQ, abre um
-serviço por terminal, entrega o pedido do cliente à porta de entrada e assiste.
+O nome é o da tarefa, e engana: a saga é coreografada, ninguém a comanda. Este programa só faz o
+que uma pessoa faria com um terminal por serviço: garante que há um RabbitMQ, inicia Pedidos já
+com os pedidos do cliente, depois os outros, e assiste. Não abre banco nenhum para escrever.
 Com ele desligado, tudo funciona igual.
 """
 
 from __future__ import annotations
 
-import queue
-import signal
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 MICROSSERVICOS = Path(__file__).resolve().parent / "microsservicos"
 if not MICROSSERVICOS.is_dir():
-    print(f"falta a pasta {MICROSSERVICOS}: baixe o projeto inteiro, ou use monolito/app.py", file=sys.stderr)
+    print(f"falta a pasta {MICROSSERVICOS}: baixe o projeto inteiro, ou use monolito/app.py",
+          file=sys.stderr)
     sys.exit(2)
 sys.path.insert(0, str(MICROSSERVICOS))
 
-from comum import banco as bancos
-from no_privado import compartilhado as broker
-import servico
-from rabbitmq import filas
-import servico_envio
-import servico_estoque
-import servico_pagamentos
-import servico_pedidos
 from comum import veredito
+from comum.diagrama import Diagrama
+from comum.falha import Falha
 from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
 from comum.presenca import limpar
-from coreografia import SERVICOS
-from comum.diagrama import Diagrama
-from rabbitmq.canal import Plateia
+from comum.tela import alertar, dizer, executar
+from no_privado import compartilhado as broker
+from palco import espera
+from palco.desenho import NOMES
+from palco.lancador import POUCOS, Lancador, encerrar_uma_vez_so
+from rabbitmq import filas
 from rabbitmq.dona import identidade
-from palco.desenho import NOMES, RAIAS, desenhar_recebidas
-from palco.processo import Processo
-from rastro import Movimento, onde_espera
-from servico import pasta_dos_dados
-from comum.falha import Falha
-from comum.tela import Progresso, Torneira, alertar, dizer, executar
-
-MODULOS = {"pedidos": servico_pedidos, "estoque": servico_estoque, "pagamentos": servico_pagamentos, "envio": servico_envio}
-POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha de progresso
-
-
-class Lancador:
-    """A execução inteira: o broker, os quatro processos, a plateia e a espera."""
-
-    def __init__(self, dados: Path, no, diagrama: Diagrama | None = None):
-        self.dados, self.pasta, self.no = dados, pasta_dos_dados(dados), no
-        self.diagrama = diagrama
-        self.linhas: queue.Queue = queue.Queue()
-        self.processos = {nome: Processo(nome, dados, self.linhas) for nome in SERVICOS}
-        self.iniciados: list[Processo] = []
-        self.plateia: Plateia | None = None
-        self.torneira = Torneira()
-        self.proxima_plateia = 0.0
-
-    def iniciar(self) -> None:
-        for processo in self.processos.values():
-            processo.iniciar()
-            self.iniciados.append(processo)
-            try:
-                processo.esperar_pronto()
-            finally:
-                self.mostrar_linhas()
-
-    def enviar(self, pedidos: list[dict]) -> None:
-        """Faz o papel do cliente: entrega os pedidos à porta de entrada do serviço de pedidos."""
-        banco = bancos.abrir(self.pasta / "pedidos.db", servico_pedidos.TABELAS + ";" + servico.TABELAS)
-        servico_pedidos.entrar_na_saga(banco, servico_pedidos.receber, pedidos)
-        banco.close()
-
-    def assistir(self, espera: float) -> None:
-        """Mostra os eventos dos próximos instantes (até `espera` segundos) e vigia os processos."""
-        self.vigiar()
-        if not self.plateia and time.monotonic() >= self.proxima_plateia:
-            self.abrir_plateia()
-        if not self.plateia:
-            time.sleep(espera)
-            return
-        try:
-            for linha in self.torneira.passar(desenhar_recebidas(self.plateia.receber(espera), self.diagrama)):
-                dizer(linha)
-        except Falha:
-            self.plateia.fechar()
-            self.plateia = None  # os serviços já disseram que o broker caiu
-
-    def vigiar(self) -> None:
-        """Mostra o que os serviços disseram e reinicia quem morreu, serviço ou nó privado."""
-        self.mostrar_linhas()
-        for processo in self.processos.values():
-            if aviso := processo.manter():
-                alertar(aviso)
-        if self.no and not self.no.vivo():
-            self.reviver_no()
-
-    def abrir_plateia(self) -> None:
-        self.proxima_plateia = time.monotonic() + 1
-        try:
-            self.plateia = Plateia(identidade(self.pasta))
-        except Falha:
-            pass
-
-    def reviver_no(self) -> None:
-        alertar("o nó privado do RabbitMQ morreu: inicio de novo")
-        self.no.sair()  # senão, no fim, acharíamos que ainda há outro programa usando o nó
-        try:
-            self.no = broker.ligar_no_privado(self.dados / "rabbitmq")
-        except Falha as falha:
-            alertar(f"{falha}; tento de novo")
-
-    def mostrar_linhas(self) -> None:
-        while not self.linhas.empty():
-            linha = self.linhas.get()
-            dizer(linha, "fraco" if ": pronto" in linha else "vermelho" if ": " in linha else None)
-
-    def esperar_finais(self, pedidos: list[str], paciencia: float | None) -> bool:
-        """Espera o resultado de todos; False se nada se moveu por `paciencia` segundos (None: sem limite)."""
-        progresso = Progresso(len(pedidos), "pedidos") if len(pedidos) > POUCOS else None
-        movimento = Movimento(self.pasta)
-        inicio = time.monotonic()
-        faltam = set(pedidos)
-        while faltam := faltam.intersection(veredito.pendentes(self.pasta)):
-            if progresso:
-                feitos = len(pedidos) - len(faltam)
-                progresso.mostrar(feitos, f"{feitos / (time.monotonic() - inicio):.0f}/s")
-                self.vigiar()
-                time.sleep(0.1 if len(faltam) < 1000 else 0.5)  # ler milhares de pendentes rouba CPU dos serviços
-            else:
-                self.assistir(0.1)
-            if paciencia and movimento.parado_ha() > paciencia:
-                return False
-        if progresso:
-            progresso.mostrar(len(pedidos), f"{len(pedidos) / (time.monotonic() - inicio):.0f}/s")
-            dizer(f"{len(pedidos)} pedidos terminados")
-        return True
-
-    def ver_o_resto(self) -> None:
-        """Mostra os eventos que ainda vêm: o resultado é gravado antes de ser publicado."""
-        saida = veredito.abrir_leitura(self.pasta)
-        while self.plateia and saida.execute("SELECT 1 FROM pedidos_db.caixa_saida").fetchone():
-            self.assistir(0.05)
-        self.assistir(0.1)
-
-    def parar(self) -> None:
-        for processo in reversed(self.iniciados):
-            processo.parar()
-        for processo in self.iniciados:
-            processo.aguardar_fim()
-        if self.no:
-            self.no.largar()
-
-
-def criar_bancos(dados: Path) -> None:
-    """Cria os bancos que faltarem, com as linhas iniciais, para que se possa lê-los."""
-    for nome, modulo in MODULOS.items():
-        bancos.abrir(pasta_dos_dados(dados) / f"{nome}.db", modulo.TABELAS + ";" + servico.TABELAS).close()
 
 
 def opcoes():
-    opcoes = Opcoes("Inicia os quatro serviços, envia um pedido, mostra cada evento da saga\n"
-                    "e fica ouvindo. Não comanda a saga, que é coreografada: só inicia e\n"
-                    "vigia os processos.")
+    opcoes = Opcoes("Inicia os serviços, envia um pedido, mostra cada evento da saga e fica\n"
+                    "ouvindo. Não comanda a saga, que é coreografada: só inicia e vigia os\n"
+                    "processos.")
     opcoes.dos_dados("microsservicos")
     opcoes.dos_pedidos()
-    opcoes.add_argument("--sem-pedido", action="store_true", help="não envia nada, só ouve")
-    opcoes.add_argument("--ate-concluir", action="store_true", help="para quando todo pedido terminar, com o veredito")
-    opcoes.add_argument("--paciencia", metavar="S", type=inteiro, default=60,
-                        help="com --ate-concluir: desiste depois de S segundos sem nada se mover (padrão: 60)")
-    opcoes.add_argument("--diagrama", metavar="F", help="escreve em F o diagrama de sequência (Mermaid) desta execução")
-    opcoes.add_argument("--estado", action="store_true", help="mostra o estado final em JSON e sai; não precisa de broker")
-    opcoes.add_argument("--limpar", action="store_true", help="antes de tudo, volta às linhas iniciais e esvazia as filas")
-    opcoes.add_argument("--tomar-vhost", action="store_true",
-                        help="com --limpar: se o vhost é de outra loja, passa a ser desta")
-    opcoes.add_argument("--sim", action="store_true", help="com --limpar: não pergunta")
+    opcao = opcoes.add_argument
+    opcao("--sem-pedido", action="store_true", help="não envia nada, só ouve")
+    opcao("--ate-concluir", action="store_true",
+          help="para quando todo pedido terminar, com o veredito")
+    opcao("--paciencia", metavar="S", type=inteiro, default=60,
+          help="com --ate-concluir: desiste depois de S segundos sem nada se mover (padrão: 60)")
+    opcao("--diagrama", metavar="F",
+          help="escreve em F o diagrama de sequência (Mermaid) desta execução")
+    opcao("--estado", action="store_true",
+          help="mostra o estado final em JSON e sai; não precisa de broker")
+    opcao("--limpar", action="store_true",
+          help="antes de tudo, volta às linhas iniciais e esvazia as filas")
+    opcao("--tomar-vhost", action="store_true",
+          help="com --limpar: se o vhost é de outra loja, passa a ser desta")
+    opcao("--sim", action="store_true", help="com --limpar: não pergunta")
     return opcoes
 
 
 def main() -> int:
     escolha = opcoes().parse_args()
-    dados, pasta = escolha.dados, pasta_dos_dados(escolha.dados)
+    encerrar_uma_vez_so()
+    dados, pasta = escolha.dados, escolha.dados / "microsservicos"
     pedidos = pedidos_escolhidos(escolha)
-    if escolha.estado and not escolha.limpar:
-        criar_bancos(dados)
-        veredito.imprimir_estado(pasta)
-        return 0
     if escolha.limpar:
         confirmar_limpeza(pasta, escolha.sim)
+    elif escolha.estado:
+        return mostrar_estado(dados)
     diagrama = Diagrama(escolha.diagrama, NOMES, len(pedidos)) if escolha.diagrama else None
+    # Antes do primeiro serviço: depois, os mais rápidos já teriam terminado.
+    ids = [pedido["pedido"] for pedido in pedidos]
+    if not pedidos and not escolha.limpar:
+        ids = espera.pendentes_ate_aqui(pasta)
     dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
-    lancador = None
+    no = lancador = None
     try:
-        lancador = Lancador(dados, broker.garantir(dados / "rabbitmq"), diagrama)
+        no = garantir_broker(dados, escolha.limpar)
         if escolha.limpar:
-            limpar(pasta)
-            filas.esvaziar_filas(identidade(pasta), escolha.tomar_vhost)
-            dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
+            voltar_ao_inicio(pasta, escolha.tomar_vhost)
         if escolha.estado:
-            criar_bancos(dados)
-            veredito.imprimir_estado(pasta)
-            return 0
-        return conduzir(lancador, pedidos, escolha)
-    except KeyboardInterrupt:
-        return 0
+            return mostrar_estado(dados)
+        lancador = Lancador(dados, no, pedidos, ids, diagrama)
+        return concluir(lancador, escolha.paciencia) if escolha.ate_concluir else ouvir(lancador)
+    except (KeyboardInterrupt, BrokenPipeError) as interrupcao:
+        return interromper(interrupcao, escolha, pasta, ids)
     finally:
-        if lancador:
-            encerrar(lancador)
+        encerrar(lancador, no)
 
 
-def conduzir(lancador: Lancador, pedidos: list[dict], escolha) -> int:
-    """Inicia tudo, envia os pedidos e assiste: até Ctrl-C, ou até o último resultado."""
-    filas.preparar(identidade(lancador.pasta))
+def mostrar_estado(dados: Path) -> int:
+    espera.completar_bancos(dados)
+    veredito.imprimir_estado(dados / "microsservicos")
+    return 0
+
+
+def garantir_broker(dados: Path, recomecar: bool):
+    """O nó privado, ou None se responde o broker de outro. recomecar: --limpar."""
+    pasta = dados / "microsservicos"
+    if recomecar:
+        espera.conferir_que_ninguem_usa(pasta)
+    try:
+        # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
+        entrar = broker.bater_a_porta if recomecar else lambda: filas.preparar(identidade(pasta))
+        return broker.garantir(dados / "rabbitmq", recomecar, entrar)
+    except broker.OutraVersao as outra:
+        raise Falha(f"{outra}. {espera.o_que_fazer_do_broker(pasta, outra.pasta)}", 2) from None
+
+
+def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
+    """Nada é apagado se o vhost é de outra loja, e ninguém disse para tomá-lo."""
+    loja = identidade(pasta)
+    if not tomar_vhost:
+        filas.preparar(loja)
+    limpar(pasta)
+    filas.esvaziar_filas(loja, tomar_vhost)
+    dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
+
+
+def ouvir(lancador: Lancador) -> int:
+    """Até Ctrl-C, que chega aqui como KeyboardInterrupt."""
     lancador.iniciar()
-    ids = [pedido["pedido"] for pedido in pedidos] or veredito.pendentes(lancador.pasta)
-    if len(pedidos) <= POUCOS:
-        lancador.abrir_plateia()
-        dizer()
-        dizer(RAIAS.cabecalho(), "forte")
-    lancador.enviar(pedidos)
-    terminou = lancador.esperar_finais(ids, escolha.paciencia if escolha.ate_concluir else None)
+    lancador.esperar_finais()
     lancador.ver_o_resto()
-    if not escolha.ate_concluir:
-        if len(ids) > POUCOS:
-            veredito.mostrar_finais(lancador.pasta, ids)
-        dizer("Ouvindo; Ctrl-C encerra.")
-        while True:
-            lancador.assistir(0.2)
-    if not terminou:
-        explicar_espera(lancador.pasta, ids, escolha.paciencia)
+    if len(lancador.ids) > POUCOS:
+        veredito.mostrar_finais(lancador.pasta, lancador.ids)
+    dizer("Ouvindo; Ctrl-C encerra.")
+    while True:
+        lancador.assistir(0.2)
+
+
+def concluir(lancador: Lancador, paciencia: int) -> int:
+    """Até o último resultado; 0 só se toda promessa foi vista cumprida."""
+    lancador.iniciar()
+    if lancador.esperar_finais(paciencia):
+        lancador.ver_o_resto()
+    else:
+        explicar_espera(lancador.pasta, lancador.ids, paciencia)
     pendentes = set(veredito.pendentes(lancador.pasta))
-    if alheios := pendentes.difference(ids):
+    if alheios := pendentes.difference(lancador.ids):
         dizer(f"de outra execução, ainda a caminho: {len(alheios)} pedidos")
-    return 0 if veredito.veredito(lancador.pasta, ids, len(pendentes.intersection(ids))) else 1
+    em_duvida = len(pendentes.intersection(lancador.ids))
+    return 0 if veredito.veredito(lancador.pasta, lancador.ids, em_duvida) else 1
 
 
 def explicar_espera(pasta: Path, ids: list[str], paciencia: int) -> None:
+    """Diz quais pedidos não terminaram, onde cada um espera, e o que há nas filas."""
+    from rastro import onde_espera  # só aqui: na partida, o tempo é dos serviços
     pendentes = set(ids).intersection(veredito.pendentes(pasta))
     alertar(f"nada se moveu por {paciencia} s; {len(pendentes)} pedidos pendentes:")
-    for pedido in sorted(pendentes)[:20]:
-        alertar(f"  {pedido}: {'; '.join(onde_espera(pasta, pedido)) or 'nada à espera'}")
     try:
-        alertar("filas: " + ", ".join(f"{nome} {n}" for nome, n in filas.profundidades(identidade(pasta)).items() if n))
+        profundidades = filas.profundidades(identidade(pasta))
+        cheias = ", ".join(f"{nome} {n}" for nome, n in profundidades.items() if n)
+        nas_filas = f"filas: {cheias or 'vazias'}"
     except Falha as falha:
-        alertar(str(falha))
+        profundidades, nas_filas = None, str(falha)
+    for pedido in sorted(pendentes)[:20]:
+        lugares = onde_espera(pasta, pedido, profundidades)
+        alertar(f"  {pedido}: {'; '.join(lugares) or 'nada à espera'}")
+    alertar(nas_filas)
 
 
-def encerrar(lancador: Lancador) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # um segundo Ctrl-C não interrompe a limpeza
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if lancador.no:
-        dizer("encerrando os serviços e o nó privado do RabbitMQ (alguns segundos)…")
-    lancador.parar()
-    dizer("tudo encerrado")
+def interromper(interrupcao: BaseException, escolha, pasta: Path, ids: list[str]) -> int:
+    """Ctrl-C, ou quem lia a tela foi embora: 0 de quem só ouvia, 130 de quem devia um veredito."""
+    if escolha.ate_concluir and not isinstance(interrupcao, BrokenPipeError):
+        espera.dizer_o_que_faltou(pasta, ids)
+    return 130 if escolha.ate_concluir else 0
+
+
+def encerrar(lancador: Lancador | None, no) -> None:
+    """Para o que foi iniciado, haja ou não uma tela a quem dizer."""
+    no = lancador.no if lancador else no  # o nó pode ter morrido e voltado
+    try:
+        with suppress(BrokenPipeError):
+            if no:
+                dizer("encerrando os serviços e o nó privado do RabbitMQ (alguns segundos)…")
+        if lancador:
+            lancador.parar()
+    finally:
+        if no:
+            no.largar()
+    if lancador or no:
+        with suppress(BrokenPipeError):
+            dizer("tudo encerrado")
 
 
 if __name__ == "__main__":

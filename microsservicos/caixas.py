@@ -129,3 +129,9 @@ def publicados(banco: sqlite3.Connection, ordens: list[int]) -> None:
 def retirar(banco: sqlite3.Connection, ordens: list[int]) -> None:
     """Estes e só estes: entre eles pode haver algum que o broker recusou."""
     banco.executemany("DELETE FROM caixa_saida WHERE ordem = ?", [(ordem,) for ordem in ordens])
+
+
+def lembrar(banco: sqlite3.Connection, eventos: list[Evento]) -> None:
+    """Deixa na caixa de entrada o que entrou pela porta: sem causa, nada mais o lembraria."""
+    banco.executemany("INSERT OR IGNORE INTO caixa_entrada VALUES (?, '')",
+                      [(evento.mensagem,) for evento in eventos])

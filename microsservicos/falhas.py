@@ -19,7 +19,10 @@ TABELAS = """
 -- O que falhou: tentativas que restam (0: vai para a fila de mensagens mortas).
 CREATE TABLE falhas (
     ordem INTEGER PRIMARY KEY AUTOINCREMENT, mensagem TEXT UNIQUE, corpo BLOB NOT NULL,
-    propriedades TEXT NOT NULL, restam INTEGER NOT NULL, motivo TEXT NOT NULL)
+    propriedades TEXT NOT NULL, restam INTEGER NOT NULL, motivo TEXT NOT NULL);
+
+-- Os eventos que já foram para a fila de mensagens mortas, e por quê: é lá que está o corpo.
+CREATE TABLE enterradas (mensagem TEXT PRIMARY KEY, motivo TEXT NOT NULL) WITHOUT ROWID
 """
 TENTATIVAS = 5  # quantas vezes se tenta de novo um evento em que o serviço falhou
 PRIMEIRA_PAUSA = 0.2  # segundos antes da primeira; dobra a cada vez
@@ -108,9 +111,12 @@ class Falhas:
         """O broker guardou estas na fila de mensagens mortas.
 
         Só estas: outra cópia do serviço pode ter acabado de esgotar as tentativas de uma mais
-        antiga, e apagar "até a última" a perderia.
+        antiga, e apagar "até a última" a perderia. Do evento de um pedido fica o motivo: onde parou.
         """
-        self.banco.executemany("DELETE FROM falhas WHERE ordem = ?", [(n,) for n in ordens])
+        ordens = [(n,) for n in ordens]
+        self.banco.executemany("INSERT OR REPLACE INTO enterradas SELECT mensagem, motivo "
+                               "FROM falhas WHERE ordem = ? AND mensagem IS NOT NULL", ordens)
+        self.banco.executemany("DELETE FROM falhas WHERE ordem = ?", ordens)
 
 
 def _ler(texto: str) -> dict:

@@ -101,7 +101,9 @@ def entrar_na_saga(banco, funcao, entradas):
     """Roda `funcao` para cada entrada e deixa os eventos na caixa de saída, numa transação só."""
     with transacao(banco):
         for entrada in entradas:
-            caixas.publicar(banco, "pedidos", funcao(banco, entrada))
+            novos = caixas.publicar(banco, "pedidos", funcao(banco, entrada))
+            if funcao is solicitar_cancelamento:  # de um pedido novo já lembra a tabela pedidos
+                caixas.lembrar(banco, novos)
 
 
 def main():

@@ -23,21 +23,24 @@ import estoque
 import operador
 import pagamentos
 import pedidos
-from palco import quedas
-from comum.presenca import Presenca, limpar
-from comum.opcoes import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos
-from coordenador import ESPERA, Coordenador
-from decisoes import LogDeDecisoes
 from comum.diagrama import Diagrama
-from disco.execucao import Execucao, viva
-from palco.narracao import RAIAS, Narrador
-from participante import ForaDoAr, Participante
-from recuperacao import em_duvida, recuperar
 from comum.falha import Falha
+from comum.opcoes import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos
+from comum.presenca import Presenca, limpar
 from comum.tela import Progresso, alertar, dizer, executar
 from comum.veredito import imprimir_estado, veredito
+from coordenador import EU, ESPERA, Coordenador
+from decisoes import LogDeDecisoes
+from disco.execucao import Execucao, viva
+from disco.lote import Lote
+from palco import quedas
+from palco.narracao import RAIAS, Narrador
+from palco.rastro import rastrear
+from participante import ForaDoAr, Participante
+from recuperacao import em_duvida, recuperar
 
-NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]  # a ordem da votação
+# A ordem da votação.
+NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]
 POUCOS = 4  # até tantos pedidos, o protocolo é desenhado; acima disso, uma barra de progresso
 
 
@@ -45,46 +48,66 @@ def main() -> int:
     opcoes = ler_opcoes()
     novos = pedidos_escolhidos(opcoes)
     pasta = opcoes.dados / "monolito"
+    if opcoes.rastro:
+        return rastrear(pasta, opcoes.rastro, opcoes.diagrama, viva)
     if opcoes.limpar:
         confirmar_limpeza(pasta, opcoes.sim)
         limpar(pasta)
     presenca = Presenca(pasta)
     presenca.entrar()
     with ExitStack() as abertos:
-        participantes = [(ForaDoAr if negocio.arquivo == opcoes.sem_participante else Participante)(negocio, pasta)
-                         for negocio in NEGOCIOS]
-        for participante in participantes:
-            abertos.callback(participante.arquivo.fechar)
+        abertos.callback(presenca.fechar)
+        participantes = []
+        for negocio in NEGOCIOS:
+            papel = ForaDoAr if negocio.arquivo == opcoes.sem_participante else Participante
+            participantes.append(papel(negocio, pasta))
+            abertos.callback(participantes[-1].arquivo.fechar)
         if opcoes.estado:
             imprimir_estado(pasta)
             return 0
         if opcoes.em_duvida or opcoes.forcar or opcoes.reconhecer:
             return operar(opcoes, pasta, participantes)
-        return atender(opcoes, pasta, participantes, abrir_log(pasta, participantes), novos)
+        log = abrir_log(pasta, participantes)
+        abertos.callback(log.arquivo.fechar)
+        return atender(opcoes, pasta, participantes, log, novos)
 
 
 def ler_opcoes() -> argparse.Namespace:
     opcoes = Opcoes(__doc__)
     opcoes.dos_pedidos()
     opcoes.dos_dados("monolito")
-    opcoes.add_argument("--limpar", action="store_true", help="recomeça das linhas iniciais (num terminal, pergunta antes)")
+    opcoes.add_argument("--limpar", action="store_true",
+                        help="recomeça das linhas iniciais (num terminal, pergunta antes)")
     opcoes.add_argument("--sim", action="store_true", help="não pergunta antes de --limpar")
     opcoes.add_argument("--estado", action="store_true", help="mostra o estado final em JSON e sai")
-    opcoes.add_argument("--diagrama", metavar="F", help="escreve em F o diagrama de sequência (Mermaid) desta execução")
-    opcoes.add_argument("--paralelos", metavar="K", type=ate(100), default=1, help="quantos pedidos ao mesmo tempo (padrão: 1)")
+    opcoes.add_argument("--diagrama", metavar="F",
+                        help="escreve em F o diagrama de sequência (Mermaid) desta execução")
+    opcoes.add_argument("--paralelos", metavar="K", type=ate(100), default=1,
+                        help="quantos pedidos ao mesmo tempo (padrão: 1)")
     opcoes.add_argument("--espera", metavar="S", type=segundos, default=ESPERA,
                         help=f"segundos que um pedido espera por uma trava (padrão: {ESPERA:.0f})")
-    grupo = opcoes.add_argument_group("quebrar e consertar")
-    grupo.add_argument("--cair-em", metavar="PONTO", choices=quedas.PONTOS, help="o processo morre de verdade num dos pontos abaixo")
-    grupo.add_argument("--sem-participante", metavar="NOME", choices=[negocio.arquivo for negocio in NEGOCIOS],
-                       help="um dono não responde: " + ", ".join(negocio.arquivo for negocio in NEGOCIOS))
-    grupo.add_argument("--em-duvida", action="store_true", help="lista o que espera uma decisão e o que isso trava; não resolve nada")
-    grupo.add_argument("--sem-recuperar", action="store_true", help="não roda a recuperação na partida")
+    opcoes_de_quebrar(opcoes.add_argument_group("quebrar e consertar"))
+    opcoes.epilog = "pontos de --cair-em:\n" + "\n".join(
+        f"  {nome:18}  {texto}" for nome, texto in quedas.PONTOS.items())
+    return opcoes.parse_args()
+
+
+def opcoes_de_quebrar(grupo) -> None:
+    donos = [negocio.arquivo for negocio in NEGOCIOS]
+    grupo.add_argument("--cair-em", metavar="PONTO", choices=quedas.PONTOS,
+                       help="o processo morre de verdade num dos pontos abaixo")
+    grupo.add_argument("--sem-participante", metavar="NOME", choices=donos,
+                       help="um dono não responde: " + ", ".join(donos))
+    grupo.add_argument("--em-duvida", action="store_true",
+                       help="lista o que espera uma decisão e o que isso trava; não resolve nada")
+    grupo.add_argument("--rastro", metavar="ID", nargs="+",
+                       help="mostra o que aconteceu com um pedido, ou com vários; só lê")
+    grupo.add_argument("--sem-recuperar", action="store_true",
+                       help="não roda a recuperação na partida")
     grupo.add_argument("--forcar", metavar="TRANSACAO=DECISAO",
                        help="sem o log, uma pessoa decide: confirmar ou abortar (decisão heurística)")
-    grupo.add_argument("--reconhecer", metavar="TRANSACAO", help="deixa de avisar que a decisão forçada divergiu do log")
-    opcoes.epilog = "pontos de --cair-em:\n" + "\n".join(f"  {nome:18}  {texto}" for nome, texto in quedas.PONTOS.items())
-    return opcoes.parse_args()
+    grupo.add_argument("--reconhecer", metavar="TRANSACAO",
+                       help="deixa de avisar que a decisão forçada divergiu do log")
 
 
 def segundos(texto: str) -> float:
@@ -94,28 +117,31 @@ def segundos(texto: str) -> float:
 
 
 def abrir_log(pasta: Path, participantes: list[Participante]) -> LogDeDecisoes:
-    """Sem o log não há como decidir nada; o que está em dúvida continua, e a Falha diz quanto é."""
+    """Sem o log não há como decidir nada: o que está em dúvida continua, e é dito. Levanta Falha."""
     try:
         return LogDeDecisoes(pasta)
     except Falha:
         esperando = em_duvida(participantes)
         if esperando:
-            alertar(f"FICAM EM DÚVIDA, porque o log não pôde ser lido: {', '.join(esperando)} (ver --em-duvida e --forcar)")
+            alertar("FICAM EM DÚVIDA, porque o log não pôde ser lido: "
+                    f"{', '.join(esperando)} (ver --em-duvida e --forcar)")
         raise
 
 
 def operar(opcoes: argparse.Namespace, pasta: Path, participantes: list[Participante]) -> int:
-    try:
-        log = LogDeDecisoes(pasta)
-    except Falha as falha:
-        alertar(str(falha))
-        log = None
-    if opcoes.forcar:
-        operador.forcar(pasta, participantes, log, opcoes.forcar)
-    if opcoes.reconhecer:
-        operador.reconhecer(participantes, opcoes.reconhecer)
-    if opcoes.em_duvida:
-        operador.listar(pasta, participantes, log)
+    with ExitStack() as abertos:
+        try:
+            log = LogDeDecisoes(pasta)
+            abertos.callback(log.arquivo.fechar)
+        except Falha as falha:
+            alertar(str(falha))
+            log = None
+        if opcoes.forcar:
+            operador.forcar(pasta, participantes, log, opcoes.forcar)
+        if opcoes.reconhecer:
+            operador.reconhecer(participantes, opcoes.reconhecer)
+        if opcoes.em_duvida:
+            operador.listar(participantes, log)
     return 0
 
 
@@ -129,13 +155,13 @@ def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Partici
     operador.conferir(participantes, log)
     if not opcoes.sem_recuperar:
         recuperar(pasta, participantes, log, narrar)
-    execucao = Execucao(pasta)
-    coordenador = Coordenador(participantes, log, execucao, opcoes.espera, narrar)
-    feitos = conduzir(coordenador, novos, opcoes.paralelos)
-    coordenador.encerrar()
+    with Execucao(pasta) as execucao:
+        coordenador = Coordenador(participantes, log, execucao, opcoes.espera, narrar)
+        feitos = conduzir(coordenador, novos, opcoes.paralelos)
+        coordenador.encerrar()
     if opcoes.cair_em:
         alertar(f"--cair-em {opcoes.cair_em}: nenhum pedido passou por esse ponto")
-    esperando = sum(not viva(pasta, execucao) for execucao, _, _ in em_duvida(participantes).values())
+    esperando = sum(not viva(pasta, quem) for quem, _, _ in em_duvida(participantes).values())
     vale = veredito(pasta, [pedido["pedido"] for pedido in feitos], esperando)
     if len(feitos) < len(novos):
         alertar(f"interrompido: {len(novos) - len(feitos)} pedidos não foram iniciados")
@@ -149,10 +175,16 @@ def conduzir(coordenador: Coordenador, novos: list[dict], paralelos: int) -> lis
     Ctrl-C não interrompe um pedido no meio: termina os que estão em andamento e não começa
     outros. Um segundo Ctrl-C, sim; e então a recuperação termina na próxima partida.
     """
-    turno = Turno(coordenador, novos)
-    normal = signal.signal(signal.SIGINT, lambda *_: turno.parar() or signal.signal(signal.SIGINT, signal.default_int_handler))
+    turno = Turno(coordenador, novos, paralelos)
+
+    def parar(*_) -> None:
+        turno.parado = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    normal = signal.signal(signal.SIGINT, parar)
     try:
-        ajudantes = [threading.Thread(target=turno.trabalhar, daemon=True) for _ in range(min(paralelos, len(novos)) - 1)]
+        ajudantes = [threading.Thread(target=turno.trabalhar, daemon=True)
+                     for _ in range(min(paralelos, len(novos)) - 1)]
         for ajudante in ajudantes:
             ajudante.start()
         turno.trabalhar()
@@ -167,23 +199,22 @@ def conduzir(coordenador: Coordenador, novos: list[dict], paralelos: int) -> lis
 
 
 class Turno:
-    """Os pedidos que esperam atendimento, e quem os atende: uma thread, ou várias."""
+    """Os pedidos que esperam atendimento, e quem os atende: uma thread, ou várias em grupo."""
 
-    def __init__(self, coordenador: Coordenador, novos: list[dict]):
+    def __init__(self, coordenador: Coordenador, novos: list[dict], paralelos: int):
         self.coordenador, self.total = coordenador, len(novos)
+        self.executar = coordenador.executar if paralelos == 1 else Lote(coordenador).executar
         self.fila, self.feitos, self.erro = iter(novos), [], None
         self.mutex, self.parado = threading.Lock(), False
         self.progresso = Progresso(self.total, "pedidos") if self.total > POUCOS else None
         self.inicio = self.visto = time.monotonic()
 
-    def parar(self) -> None:
-        self.parado = True
-
     def trabalhar(self) -> None:
         try:
             while pedido := self._proximo():
-                self.coordenador.executar(pedido)
-                self._terminou(pedido)
+                antes = self.coordenador.forcadas()
+                self.executar(pedido)
+                self._terminou(pedido, self.coordenador.forcadas() - antes)
         except BaseException as erro:
             self.parado, self.erro = True, erro
 
@@ -191,8 +222,11 @@ class Turno:
         with self.mutex:
             return None if self.parado else next(self.fila, None)
 
-    def _terminou(self, pedido: dict) -> None:
+    def _terminou(self, pedido: dict, forcadas: int) -> None:
         with self.mutex:
+            if self.coordenador.narrar:
+                self.coordenador.narrar(pedido["pedido"], EU, None,
+                                        f"gravações forçadas: {forcadas}", "fraco")
             self.feitos.append(pedido)
             agora = time.monotonic()
             if self.progresso and agora - self.visto > 0.1:

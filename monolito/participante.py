@@ -20,15 +20,19 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 from disco.arquivo import Arquivo
+from disco.execucao import viva
 
 TABELAS = """
 CREATE TABLE preparadas (
-    transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL, registro TEXT NOT NULL) WITHOUT ROWID;
+    transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL,
+    registro TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE travas (linha TEXT PRIMARY KEY, transacao TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE heuristicas (
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL, decisao TEXT NOT NULL,
-    quando TEXT DEFAULT CURRENT_TIMESTAMP, log_dizia TEXT, reconhecida INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID
+    quando TEXT DEFAULT CURRENT_TIMESTAMP, log_dizia TEXT,
+    reconhecida INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID
 """
+em_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Recusa(Exception):
@@ -36,11 +40,11 @@ class Recusa(Exception):
 
 
 class Travada(Exception):
-    """Ainda não é um voto: a linha está com outra transação."""
+    """Ainda não é um voto: a linha está com outra transação, a dona da trava."""
 
-    def __init__(self, linha: str, transacao: str):
-        super().__init__(linha, transacao)
-        self.linha, self.transacao = linha, transacao
+    def __init__(self, linha: str, dona: str):
+        super().__init__(linha, dona)
+        self.o_que, self.dona = linha.split("/", 1)[1], dona
 
 
 class SemResposta(Recusa):
@@ -89,10 +93,15 @@ class Participante:
         """Vota em cada transação do lote, numa gravação forçada só.
 
         Devolve {nome da transação: o pedido que segue (SIM), Recusa (NÃO) ou Travada}.
-        Ao voltar, todo SIM já está no disco. Um erro do SQLite desfaz o lote inteiro.
+        Ao voltar, todo SIM já está no disco. Levanta Falha se não se sabe se está.
         """
-        with self.arquivo.gravacao(forcada=True) as banco:
-            return {transacao.nome: self._votar(banco, transacao) for transacao in transacoes}
+        try:
+            with self.arquivo.gravacao(forcada=True) as banco:
+                return {transacao.nome: self._votar(banco, transacao) for transacao in transacoes}
+        except sqlite3.Error as erro:
+            # Quem não conseguiu gravar não prometeu nada.
+            self.arquivo.queixar(erro)
+            return {transacao.nome: Recusa(f"{self.nome} não conseguiu gravar") for transacao in transacoes}
 
     def _votar(self, banco, transacao):
         antes = banco.total_changes
@@ -104,9 +113,10 @@ class Participante:
             # Um NÃO não deixa rastro: quem recusa ainda não escreveu nada.
             assert banco.total_changes == antes, f"{self.nome} escreveu antes de recusar"
             return voto
-        banco.executemany("INSERT INTO travas VALUES (?, ?)", [(linha, transacao.nome) for linha in linhas])
+        banco.executemany("INSERT INTO travas VALUES (?, ?)",
+                          [(linha, transacao.nome) for linha in linhas])
         banco.execute("INSERT INTO preparadas VALUES (?, ?, ?, ?)",
-                      (transacao.nome, transacao.execucao, pedido["pedido"], transacao.registro(pedido)))
+                      (transacao.nome, transacao.execucao, pedido["pedido"], em_json(pedido)))
         return pedido
 
     @staticmethod
@@ -115,6 +125,20 @@ class Participante:
             dona = banco.execute("SELECT transacao FROM travas WHERE linha = ?", (linha,)).fetchone()
             if dona:
                 raise Travada(linha, dona[0])
+
+    def recusa_da_trava(self, trava: Travada) -> Recusa:
+        """O NÃO de quem já esperou demais; a dona que não está viva está em dúvida."""
+        conduzida = viva(self.arquivo.caminho.parent, trava.dona.rsplit("-", 1)[0])
+        return Recusa(f"{trava.o_que} travado pela transação {trava.dona}{'' if conduzida else ' em dúvida'}")
+
+    def promessas_no_lugar(self) -> bool:
+        """Se o arquivo em que os SIM foram gravados ainda é o que está na pasta."""
+        try:
+            self.arquivo.conferir()
+            return True
+        except sqlite3.Error as erro:
+            self.arquivo.queixar(erro)
+            return False
 
     # --- fase 2 ---
 
@@ -148,7 +172,8 @@ class Participante:
 
     @staticmethod
     def _registro(banco, transacao: str) -> dict | None:
-        linha = banco.execute("SELECT registro FROM preparadas WHERE transacao = ?", (transacao,)).fetchone()
+        linha = banco.execute("SELECT registro FROM preparadas WHERE transacao = ?",
+                              (transacao,)).fetchone()
         return linha and json.loads(linha[0])
 
     @staticmethod
@@ -159,8 +184,8 @@ class Participante:
     # --- o que está em dúvida ---
 
     def em_duvida(self) -> list[Duvida]:
-        return [Duvida(*linha) for linha in
-                self.arquivo.banco.execute("SELECT transacao, execucao, pedido FROM preparadas ORDER BY transacao")]
+        return [Duvida(*linha) for linha in self.arquivo.banco.execute(
+            "SELECT transacao, execucao, pedido FROM preparadas ORDER BY transacao")]
 
     def travas(self, transacao: str) -> list[str]:
         return [linha for linha, in self.arquivo.banco.execute(
@@ -173,15 +198,15 @@ class Participante:
                 self.confirmar(banco, duvida.transacao)
             else:
                 self.abortar(banco, duvida.transacao, None, motivo)
-            banco.execute("INSERT INTO heuristicas (transacao, execucao, pedido, decisao) VALUES (?, ?, ?, ?)",
-                          (*duvida, decisao))
+            banco.execute("INSERT INTO heuristicas (transacao, execucao, pedido, decisao) "
+                          "VALUES (?, ?, ?, ?)", (*duvida, decisao))
 
 
 class ForaDoAr(Participante):
     """Um participante com quem não se consegue falar, como se o servidor do banco dele estivesse desligado."""
 
     def preparar(self, transacoes: list) -> dict:
-        return {transacao.nome: SemResposta(f"{self.nome} não responde") for transacao in transacoes}
+        return {t.nome: SemResposta(f"{self.nome} não responde") for t in transacoes}
 
     def encerrar(self, decididas: list) -> None:
         raise sqlite3.OperationalError(f"{self.nome} não responde")

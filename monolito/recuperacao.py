@@ -16,7 +16,7 @@ from pathlib import Path
 
 from palco import quedas
 from decisoes import CONFIRMAR, LogDeDecisoes
-from disco.execucao import morta
+from disco.execucao import MORTA, NAO_SE_SABE, apagar_prova, julgada
 from participante import Participante
 from comum.falha import Falha, em_portugues
 from comum.tela import alertar, dizer
@@ -31,11 +31,20 @@ def em_duvida(participantes: list[Participante], execucao: str | None = None) ->
     for participante in participantes:
         for duvida in participante.em_duvida():
             if execucao in (None, duvida.execucao):
-                achadas.setdefault(duvida.transacao, (duvida.execucao, duvida.pedido, []))[2].append(participante)
+                nova = duvida.execucao, duvida.pedido, []
+                achadas.setdefault(duvida.transacao, nova)[2].append(participante)
     return achadas
 
 
-def recuperar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes, narrar=None) -> None:
+def julgar(execucao: str, participantes: list[Participante], log: LogDeDecisoes | None):
+    """VIVA, MORTA ou NAO_SE_SABE, para usar com `with` (ver disco.execucao.julgada)."""
+    arquivos = [p.arquivo for p in participantes] + ([log.arquivo] if log else [])
+    return julgada(arquivos[0].caminho.parent, execucao, log.prova(execucao) if log else None,
+                   lambda: all(arquivo.sozinho() for arquivo in arquivos))
+
+
+def recuperar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes,
+              narrar=None) -> None:
     """Resolve tudo o que tem resposta e diz o que achou, o que decidiu e por quê."""
     total = em_duvida(participantes)
     if not total:
@@ -45,21 +54,32 @@ def recuperar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes
         log.arquivo.sincronizar()
         execucoes = {execucao for execucao, _, _ in total.values()} | set(log.execucoes())
         for execucao in sorted(execucoes):
-            with morta(pasta, execucao) as morreu:
-                if morreu:
+            with julgar(execucao, participantes, log) as situacao:
+                if situacao == MORTA:
                     _resolver(execucao, participantes, log, narrar if len(total) <= POUCAS else None)
+                elif situacao == NAO_SE_SABE:
+                    _deixar(em_duvida(participantes, execucao),
+                            f"Não se sabe se a execução {execucao} vive: a prova de vida dela foi "
+                            "apagada ou trocada, e outro programa tem os bancos abertos. "
+                            "Encerre-o, e parta de novo.")
     except sqlite3.Error as erro:
         raise Falha(f"{em_portugues(erro, f'um arquivo de {pasta}')}; a recuperação parou no meio: "
                     "o que falta continua em dúvida até a próxima partida", 2) from erro
 
 
+def _deixar(achadas: dict[str, tuple], por_que: str) -> None:
+    for nome, (_, pedido, onde) in achadas.items():
+        alertar(f"FICA EM DÚVIDA: transação {nome}, pedido {pedido}, "
+                f"em {', '.join(p.nome for p in onde)}. {por_que}")
+
+
 def _resolver(execucao: str, participantes: list[Participante], log: LogDeDecisoes, narrar) -> None:
     achadas = em_duvida(participantes, execucao)
-    if not log.conhece(execucao):
-        for nome, (_, pedido, onde) in achadas.items():
-            alertar(f"FICA EM DÚVIDA: transação {nome}, pedido {pedido}, em {_nomes(onde)}. "
-                    f"{log.arquivo.caminho.name} não conhece a execução {execucao}: foi apagado, trocado ou é antigo. "
-                    "Devolva o log certo, ou decida com --forcar (ver --em-duvida).")
+    # A partir daqui ela não decide mais nada: o que o log não tem, não terá. Só então ele é lido.
+    if achadas and not log.encerrar(execucao):
+        _deixar(achadas, f"{log.arquivo.caminho.name} não conhece a execução {execucao}: "
+                         "foi apagado, trocado ou é antigo. Devolva o log certo, ou decida "
+                         "com --forcar (ver --em-duvida).")
         return
     if achadas:
         dizer(f"Recuperação: a execução {execucao} morreu e deixou {len(achadas)} em dúvida.", "roxo")
@@ -73,6 +93,7 @@ def _resolver(execucao: str, participantes: list[Participante], log: LogDeDeciso
     for participante in participantes:
         participante.arquivo.sincronizar()
     log.esquecer(execucao)
+    apagar_prova(log.arquivo.caminho.parent, execucao)
 
 
 def _resolver_transacao(nome: str, pedido: str, onde: list[Participante], decisao: str, narrar) -> None:
@@ -89,7 +110,3 @@ def _resolver_transacao(nome: str, pedido: str, onde: list[Participante], decisa
                    "vermelho" if motivo else "verde")
         participante.encerrar([(nome, None, motivo)])
         quedas.ponto("na-recuperacao")
-
-
-def _nomes(participantes: list[Participante]) -> str:
-    return ", ".join(p.nome for p in participantes)

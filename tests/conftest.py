@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from paralelo import pytest_addoption, pytest_runtestloop  # noqa: F401 (o pytest os procura aqui)
+# O pytest os procura aqui.
+from paralelo import pytest_addoption, pytest_configure, pytest_runtestloop  # noqa: F401
 
 RAIZ = Path(__file__).resolve().parent.parent
-# Um exercício (tests/exercicios) só roda quando escolhido: EXERCICIO=3 python -m pytest tests/exercicios
+# Um exercício só roda quando escolhido: EXERCICIO=3 python -m pytest tests/exercicios
 EXERCICIO = os.environ.get("EXERCICIO", "")
-collect_ignore = [str(arquivo) for arquivo in (RAIZ / "tests" / "exercicios").glob("test_exercicio_*.py")
+collect_ignore = [str(arquivo)
+                  for arquivo in (RAIZ / "tests" / "exercicios").glob("test_exercicio_*.py")
                   if arquivo.name.split("_")[2] != EXERCICIO]
 VHOSTS_POR_VEZ = 40  # 40 de uma vez custam 0,6 s na partida; um a um, 1,5 s cada
 _modulos: dict[str, dict] = {"monolito": {}, "microsservicos": {}}
@@ -29,11 +31,12 @@ _modulos: dict[str, dict] = {"monolito": {}, "microsservicos": {}}
 
 def pytest_report_header(config):
     if "exercicios" in " ".join(config.args) and not EXERCICIO:
-        return "nenhum exercício escolhido: EXERCICIO=1 python -m pytest tests/exercicios (ver tests/exercicios/README.md)"
+        return ("nenhum exercício escolhido: EXERCICIO=1 python -m pytest tests/exercicios"
+                " (ver tests/exercicios/README.md)")
 
 
 def modulos(ala: str) -> list[Path]:
-    """Os arquivos de uma das duas pastas e dos cômodos dela; dentro de uma ala nenhum nome se repete."""
+    """Os arquivos de uma das duas pastas e dos cômodos dela; numa ala nenhum nome se repete."""
     return [arquivo for arquivo in (RAIZ / ala).rglob("*.py") if arquivo.name != "__init__.py"]
 
 
@@ -61,7 +64,10 @@ def carregar(ala: str, modulo: str):
 
 
 def esperar(condicao, prazo: float = 30, que: str = "a condição"):
-    """Chama `condicao()` até ela valer e devolve o que ela deu; passado `prazo` (segundos), o teste falha."""
+    """Chama `condicao()` até ela valer e devolve o que ela deu.
+
+    prazo: segundos; passados eles, o teste falha.
+    """
     limite = time.monotonic() + prazo
     while not (valor := condicao()):
         if time.monotonic() > limite:
@@ -71,8 +77,9 @@ def esperar(condicao, prazo: float = 30, que: str = "a condição"):
 
 
 def processos_do_no(no) -> dict[int, str]:
-    """Os processos vivos que trabalham para este nó, {pid: comando}: a máquina virtual, o epmd, os ajudantes.
+    """Os processos vivos que trabalham para este nó, {pid: comando}.
 
+    São a máquina virtual, o epmd e os ajudantes.
     Reconhecidos pela pasta em que rodam, ou pela que estava no ambiente quando nasceram
     (um epmd que o Erlang ligue por conta própria muda de pasta).
     """
@@ -82,7 +89,8 @@ def processos_do_no(no) -> dict[int, str]:
         try:
             nasceu_aqui = f"PWD={pasta}".encode() in (processo / "environ").read_bytes()
             if nasceu_aqui or os.readlink(processo / "cwd").startswith(pasta):
-                achados[int(processo.name)] = (processo / "cmdline").read_bytes().decode().replace("\0", " ")[:90]
+                comando = (processo / "cmdline").read_bytes().decode().replace("\0", " ")
+                achados[int(processo.name)] = comando[:90]
         except OSError:
             continue  # terminou, ou é de outro usuário
     return achados
@@ -96,13 +104,14 @@ def conferir_que_acabou(no) -> None:
 
 @pytest.fixture
 def no_novo(tmp_path):
-    """Fábrica de nós ainda desligados, numa pasta e porta só deste teste; no fim nenhum fica ligado."""
+    """Fábrica de nós ainda desligados, numa pasta e porta só deste teste; no fim, sempre desligados."""
     criados = []
 
     def novo(pasta=tmp_path / "rabbitmq", porta=None, *args, classe="NoPrivado", **opcoes):
-        instalacao, modulo = carregar("microsservicos", "instalacao"), carregar("microsservicos", "compartilhado")
+        modulo = carregar("microsservicos", "compartilhado")
+        porta = porta or carregar("microsservicos", "instalacao").porta_livre()
         opcoes.setdefault("pagina", False)
-        criados.append(getattr(modulo, classe)(pasta, porta or instalacao.porta_livre(), *args, **opcoes))
+        criados.append(getattr(modulo, classe)(pasta, porta, *args, **opcoes))
         return criados[-1]
 
     yield novo
@@ -132,7 +141,7 @@ def broker(tmp_path_factory):
 
 @pytest.fixture
 def vhost(broker) -> str:
-    """Um vhost que nenhum outro teste viu: os nomes de filas e exchanges podem ser os de verdade."""
+    """Um vhost que nenhum outro teste viu: os nomes de filas e exchanges são os de verdade."""
     return vhost_novo(broker)
 
 
@@ -140,9 +149,11 @@ def vhost_novo(broker) -> str:
     if not broker.vhosts_livres:
         from cluster import rabbitmqctl
         broker.vhosts_feitos += VHOSTS_POR_VEZ
-        broker.vhosts = broker.vhosts_livres = [f"teste-{broker.vhosts_feitos + i}" for i in range(VHOSTS_POR_VEZ)]
+        numeros = range(broker.vhosts_feitos, broker.vhosts_feitos + VHOSTS_POR_VEZ)
+        broker.vhosts = broker.vhosts_livres = [f"teste-{n}" for n in numeros]
+        definicoes = carregar("microsservicos", "configuracao").definicoes
         arquivo = broker.pasta / "mais.json"
-        arquivo.write_text(carregar("microsservicos", "configuracao").definicoes(broker.usuario, broker.senha, broker.vhosts))
+        arquivo.write_text(definicoes(broker.usuario, broker.senha, broker.vhosts))
         rabbitmqctl(broker, "import_definitions", str(arquivo))
     return broker.vhosts_livres.pop(0)
 

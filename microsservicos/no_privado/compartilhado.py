@@ -14,17 +14,21 @@ processo, não. O SQLite as oferece em qualquer sistema: num banco vazio, sem WA
     quem sai              pede BEGIN EXCLUSIVE            EXCLUSIVE  só se ninguém mais lê
 
 Dois lançadores que partem juntos disputam RESERVED: um liga, o outro espera e encontra
-o nó pronto. Quem chega enquanto o último está desligando espera o SHARED.
+o nó pronto. Quem chega enquanto o último está desligando espera o SHARED. E se o último foi
+morto com SIGKILL, quem desliga é vigia.py, que pede EXCLUSIVE de vez em quando.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from rabbitmq.conexao import Conexao, endereco_local
-from no_privado.no import PRAZO_PARADA, PRAZO_PARTIDA, NoPrivado
+from no_privado.instalacao import endereco_de_casa
+from no_privado.no import PRAZO_PARADA, PRAZO_PARTIDA, NoPrivado, OutraVersao  # noqa: F401
+from rabbitmq.conexao import Conexao, enderecos
 from comum.falha import Falha, em_portugues
 from comum.tela import dizer
 from rabbitmq.erros import BrokerFora
@@ -34,33 +38,59 @@ from rabbitmq.erros import BrokerFora
 ESPERA_DE_QUEM_SAI = 0.5
 
 
-def garantir(pasta: Path) -> NoCompartilhado | None:
-    """Usa o RabbitMQ que responde; se nenhum responde e o endereço é desta máquina, liga um nó privado em `pasta`.
+def bater_a_porta() -> None:
+    """Entra no broker e sai; levanta o mesmo que Conexao()."""
+    Conexao("orquestracao").fechar()
 
-    Devolve o nó privado, ou None se o broker é de outro. Levanta Falha (código 2).
+
+def garantir(pasta: Path, recomecar: bool = False, entrar=bater_a_porta) -> NoCompartilhado | None:
+    """Usa o RabbitMQ que responde; se nenhum, e o endereço é desta máquina, liga um em `pasta`.
+
+    entrar(): a primeira conexão; levanta BrokerFora se ninguém responde.
+    recomecar: se os dados que há ali são de outra versão do RabbitMQ, apaga-os.
+    Devolve o nó privado, ou None se o broker é de outro. Levanta Falha (código 2), e
+    OutraVersao se os dados são de outra versão.
     """
     try:
-        Conexao("orquestracao").fechar()
-        # Quem responde pode ser o nó privado de outro orquestracao.py: aí ele passa a ser nosso também.
+        entrar()
+        # Quem responde pode ser o nó de outro orquestracao.py: aí ele passa a ser nosso também.
         return ligar_no_privado(pasta) if pasta.exists() else None
     except BrokerFora as fora:
         if not endereco_local():
-            raise Falha(f"{fora}: suba-o, ou tire RABBITMQ_URL para usar um nó privado nesta máquina", 2) from None
+            raise Falha(f"{fora}: suba-o, ou tire RABBITMQ_URL para usar um nó privado nesta "
+                        "máquina", 2) from None
     dizer(f"nenhum RabbitMQ responde: inicio um nó privado em {pasta}")
-    no = ligar_no_privado(pasta)
+    no = ligar_no_privado(pasta, recomecar)
     if no and no.pagina_url:
         dizer(f"página de administração: {no.pagina_url} (usuário guest, senha guest)")
     return no
 
 
-def ligar_no_privado(pasta: Path) -> NoCompartilhado | None:
-    """O nó privado no endereço de RABBITMQ_URL; None se ele não é desta máquina, ou se ali responde outro broker."""
-    local = endereco_local()
-    return usar_no_privado(pasta, *local) if local else None
+def ligar_no_privado(pasta: Path, recomecar: bool = False) -> NoCompartilhado | None:
+    """O nó privado no endereço de RABBITMQ_URL.
+
+    None se ele não é desta máquina, ou se ali responde outro broker.
+    """
+    if local := endereco_local():
+        maquina, *resto = local
+        return usar_no_privado(pasta, *resto, maquina=maquina, recomecar=recomecar)
+    return None
 
 
-def usar_no_privado(pasta, porta: int, usuario: str = "guest", senha: str = "guest", vhost: str = "/",
-                    **opcoes) -> NoCompartilhado | None:
+def endereco_local() -> tuple | None:
+    """O primeiro endereço de RABBITMQ_URL em que um nó privado pode responder, ou None.
+
+    Como (127.0.0.1 ou ::1, porta, usuário, senha, vhost).
+    """
+    for e in enderecos():
+        if e.ssl_options is None and (de_casa := endereco_de_casa(e.host)):
+            quem = e.credentials
+            return de_casa, e.port, quem.username, quem.password, e.virtual_host
+    return None
+
+
+def usar_no_privado(pasta, porta: int, usuario: str = "guest", senha: str = "guest",
+                    vhost: str = "/", **opcoes) -> NoCompartilhado | None:
     """Entra no nó privado de `pasta` e `porta`, ligando-o se preciso; devolve-o já respondendo.
 
     Devolve None se quem responde AMQP nessa porta é um broker que não é desta pasta:
@@ -112,14 +142,24 @@ class NoCompartilhado(NoPrivado):
         except sqlite3.Error as erro:
             raise em_portugues(erro, str(self.pasta / "presenca.db")) from erro
 
+    def reviver(self) -> bool:
+        """Depois que o nó morreu: entra e garante de novo; devolve o mesmo que garantir()."""
+        self.sair()  # senão, no fim, acharíamos que ainda há outro programa usando o nó
+        self.entrar()
+        return self.garantir()
+
     def largar(self) -> bool:
         """Sai; se era o último, desliga o nó. Devolve se desligou. Pode repetir."""
         if self._presenca is None:
             return False
         self.sair()
+        return self.desligar_se_ninguem_usa(ESPERA_DE_QUEM_SAI)
+
+    def desligar_se_ninguem_usa(self, espera: float) -> bool:
+        """Devolve se desligou. espera: segundos pelos que estão saindo agora."""
         with ExitStack() as fim:
             try:
-                vez = fim.enter_context(closing(self._abrir(ESPERA_DE_QUEM_SAI)))
+                vez = fim.enter_context(closing(self._abrir(espera)))
                 vez.execute("BEGIN EXCLUSIVE")
             except sqlite3.OperationalError as erro:
                 if "locked" in str(erro):
@@ -127,6 +167,13 @@ class NoCompartilhado(NoPrivado):
                 # Apagaram a pasta com o nó ligado: ninguém mais o acharia para desligar.
             self.parar()
             return True
+
+    def lancar(self, servidor: Path) -> None:
+        super().lancar(servidor)
+        self._processos.append(subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("vigia.py")), str(self.pasta.parent),
+             str(self.porta)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, cwd="/", start_new_session=True))
 
     def sair(self) -> None:
         """Tira a presença sem desligar nada."""

@@ -1,11 +1,12 @@
 """O RabbitMQ instalado nesta máquina: onde está, como instalar, como falar com o sistema.
 
-O que um nó privado precisa antes de existir. Quem o liga e desliga é `no_privado.py`.
+O que um nó privado precisa antes de existir. Quem o liga e desliga é `no.py`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -24,7 +25,8 @@ Se o broker está em outra máquina, diga onde: RABBITMQ_URL=amqp://usuario:senh
 
 WINDOWS_USA_SERVICO = (
     "no Windows o RabbitMQ roda como serviço, e ele está parado: num terminal de administrador,"
-    " `net start RabbitMQ` (ou `choco install rabbitmq`, se não estiver instalado); depois rode de novo")
+    " `net start RabbitMQ` (ou `choco install rabbitmq`, se não estiver instalado); depois rode"
+    " de novo")
 
 # O primeiro é o script de verdade do Debian, do Ubuntu e do Fedora. O que eles põem no
 # PATH (/usr/sbin/rabbitmq-server) só aceita os usuários root e rabbitmq, e liga o nó do sistema.
@@ -47,6 +49,27 @@ def tem_pagina(servidor: Path) -> bool:
     return any(plugins.glob("rabbitmq_management-*"))
 
 
+def versao_instalada(servidor: Path) -> str | None:
+    """A versão deste RabbitMQ, como "3.10.8", pelo nome do seu programa principal; ou None."""
+    achados = (servidor.resolve().parent.parent / "plugins").glob("rabbit-*")
+    return next((achado.name.removeprefix("rabbit-").removesuffix(".ez") for achado in achados),
+                None)
+
+
+def numeros(versao: str) -> tuple[int, ...]:
+    """"4.0.5" -> (4, 0, 5), para comparar duas versões."""
+    return tuple(int(numero) for numero in re.findall(r"[0-9]+", versao)[:3])
+
+
+def endereco_de_casa(maquina: str) -> str | None:
+    """Em qual dos endereços de um nó privado, 127.0.0.1 ou ::1, se acha `maquina`; ou None."""
+    try:
+        achados = {info[4][0] for info in socket.getaddrinfo(maquina, None)}
+    except (OSError, UnicodeError):
+        return None
+    return min(achados) if achados and achados <= {"127.0.0.1", "::1"} else None
+
+
 def localizar_epmd() -> str | None:
     """O epmd (quem anota em que porta está cada nó Erlang), ou None.
 
@@ -58,16 +81,17 @@ def localizar_epmd() -> str | None:
         return achado
     try:
         pergunta = ["erl", "-noshell", "-eval", 'io:put_chars(os:getenv("BINDIR")), halt().']
-        bindir = subprocess.run(pergunta, env=ambiente, capture_output=True, text=True, timeout=20).stdout
+        bindir = subprocess.run(pergunta, env=ambiente, capture_output=True, text=True,
+                                timeout=20).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
     return shutil.which("epmd", path=bindir.strip() or os.devnull)
 
 
 def ligar_epmd(pasta: Path) -> tuple[subprocess.Popen, int]:
-    """Um epmd só nosso, em primeiro plano e numa porta livre de 127.0.0.1; devolve (processo, porta).
+    """Um epmd só nosso, em primeiro plano e numa porta livre de 127.0.0.1.
 
-    Levanta Falha se o epmd não está instalado ou não responde em 10 segundos.
+    Devolve (processo, porta). Levanta Falha se o epmd não está instalado ou não responde em 10 s.
     """
     programa = localizar_epmd()
     if programa is None:
@@ -76,15 +100,16 @@ def ligar_epmd(pasta: Path) -> tuple[subprocess.Popen, int]:
     while time.monotonic() < limite:
         porta = porta_livre()
         epmd = subprocess.Popen([programa, "-port", str(porta), "-address", "127.0.0.1"], cwd=pasta,
-                                env=ambiente_limpo(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL, start_new_session=True)
+                                env=ambiente_limpo(), stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                start_new_session=True)
         pronto = False
         try:
             while not pronto and epmd.poll() is None and time.monotonic() < limite:
                 with suppress(OSError), socket.create_connection(("127.0.0.1", porta), timeout=1):
                     pronto = True
                 time.sleep(0.02)
-        finally:  # um Ctrl-C aqui não o deixa solto; se morreu sozinho, a porta não estava tão livre
+        finally:  # um Ctrl-C aqui não o deixa solto; se morreu sozinho, a porta não estava livre
             if not pronto:
                 epmd.kill()
                 epmd.wait()
@@ -115,7 +140,8 @@ def comando_do_processo(pid: int) -> str:
     """
     pasta = Path(f"/proc/{pid}")
     if not Path("/proc/self/cmdline").exists():
-        return subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
+        return subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)],
+                              capture_output=True, text=True).stdout
     for _ in range(50):
         try:
             comando = (pasta / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
@@ -146,12 +172,13 @@ def responde(maquina: str, porta: int, prazo: float = 2.0) -> bool:
     return inicio[:3] == b"\x01\x00\x00" and inicio[7:11] == b"\x00\x0a\x00\x0a"
 
 
-def porta_livre(preferida: int = 0) -> int | None:
-    """A porta `preferida` se está livre em 127.0.0.1, ou None; com 0, uma porta livre qualquer."""
-    with socket.socket() as prova:
-        prova.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a que acabou de fechar também serve
+def porta_livre(preferida: int = 0, maquina: str = "127.0.0.1") -> int | None:
+    """A porta `preferida` se está livre em `maquina`, ou None; com 0, uma porta livre qualquer."""
+    with socket.socket(socket.AF_INET6 if ":" in maquina else socket.AF_INET) as prova:
+        # A que acabou de fechar também serve.
+        prova.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            prova.bind(("127.0.0.1", preferida))
+            prova.bind((maquina, preferida))
         except (OSError, OverflowError):
             return None
         return prova.getsockname()[1]

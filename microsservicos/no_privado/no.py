@@ -2,58 +2,53 @@
 
 Roda o `rabbitmq-server` instalado, como o usuário atual, sem tocar no RabbitMQ do
 sistema: pasta, nome, cookie, epmd e configuração são próprios, e nada escuta além
-de 127.0.0.1. Na pasta do nó ficam:
-
-    rabbitmq.conf, plugins, definicoes.json   a configuração, refeita a cada partida
-    dados/                                    filas e mensagens: o que sobrevive
-    no.log                                    tudo o que o nó disse
-    no.json                                   quem é o nó vivo (pid, portas), para quem vier depois
+do loopback. O que fica na pasta dele: ver pasta.py.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import signal
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
-from no_privado.instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, comando_do_processo, ligar_epmd, localizar_rabbitmq,
-                        porta_livre, responde, tem_pagina)
-from no_privado.configuracao import ambiente, configuracao, definicoes, gravar
 from comum.falha import Falha, em_portugues
+from no_privado.configuracao import ambiente, gravar
+from no_privado.instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, comando_do_processo,
+                                   ligar_epmd, localizar_rabbitmq, numeros, porta_livre,
+                                   responde, tem_pagina, versao_instalada)
+from no_privado.pasta import PastaDoNo
 
 PRAZO_PARTIDA = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
 PRAZO_PARADA = 30.0   # segundos até trocar o pedido gentil por SIGKILL; medido: 1, e 6 com a página
 PASSO = 0.05          # segundos entre duas perguntas "já?"
 
 
-class NoPrivado:
-    """Um nó do RabbitMQ e os arquivos dele, em `pasta/loja-PORTA/`.
+class NaoFicouDePe(Falha):
+    """O nó partiu, e acabou antes de responder ou não respondeu a tempo."""
 
-    pasta: onde guardar tudo (é criada). porta: a do AMQP, em 127.0.0.1.
-    usuario, senha, vhost, vhosts: criados ou atualizados a cada partida, com todas as permissões.
-    nome: o nome Erlang do nó (padrão: loja-PORTA@localhost). pagina: ligar a página de administração.
-    cookie, epmd_porta, vizinhos: para um cluster; o segredo comum, o epmd comum (que não é
-    ligado nem desligado aqui) e os nomes de todos os nós.
-    configuracao_extra: mais linhas de rabbitmq.conf, como {chave: valor}.
+
+class OutraVersao(Falha):
+    """Os dados do nó são de outra versão do RabbitMQ, e a instalada não os lê. pasta: a do nó."""
+
+    def __init__(self, no: NoPrivado, escreveu: str, instalada: str, por_que: str):
+        super().__init__(f"os dados do nó privado são do RabbitMQ {escreveu}, e o {instalada}, "
+                         f"agora instalado, {por_que}", 2)
+        self.pasta = no.pasta
+
+
+class NoPrivado(PastaDoNo):
+    """Liga e desliga o nó que mora numa PastaDoNo, e aceita os argumentos dela.
+
+    recomecar: se os dados são de outra versão do RabbitMQ, apagá-los em vez de desistir.
     """
 
-    def __init__(self, pasta, porta: int, usuario: str = "guest", senha: str = "guest", vhost: str = "/",
-                 nome: str | None = None, *, pagina: bool = True, vhosts=(), cookie: str | None = None,
-                 epmd_porta: int | None = None, vizinhos=(), configuracao_extra: dict | None = None):
-        self.porta, self.usuario, self.senha, self.vhost = porta, usuario, senha, vhost
-        self.nome = nome or f"loja-{porta}@localhost"
-        self.pasta = Path(pasta).absolute() / self.nome.split("@")[0]
-        self.registro = self.pasta / "no.log"
-        self.vhosts, self.vizinhos = list(dict.fromkeys([vhost, *vhosts])), list(vizinhos)
-        self._quer_pagina, self._cookie, self._epmd_comum = pagina, cookie, epmd_porta
-        self._configuracao_extra = configuracao_extra or {}
-        self._processos: list[subprocess.Popen] = []  # os filhos que este objeto ligou e precisa colher
+    def __init__(self, *args, recomecar: bool = False, **opcoes):
+        super().__init__(*args, **opcoes)
+        self._recomecar = recomecar
+        self._processos: list[subprocess.Popen] = []  # os filhos que este objeto precisa colher
 
     @classmethod
     def adotar(cls, pasta, porta: int, *args, **opcoes) -> NoPrivado | None:
@@ -67,33 +62,27 @@ class NoPrivado:
     # --- quem é o nó ---
 
     @property
-    def url(self) -> str:
-        """O endereço para RABBITMQ_URL ou pika.URLParameters."""
-        usuario, senha, vhost = (quote(parte, safe="") for parte in (self.usuario, self.senha, self.vhost))
-        return f"amqp://{usuario}:{senha}@127.0.0.1:{self.porta}/{vhost}"
-
-    @property
     def pid(self) -> int | None:
         """O processo da máquina virtual Erlang, ou None se o nó não está vivo."""
-        return self._anotado()["pid"] if self.vivo() else None
+        return self.anotado()["pid"] if self.vivo() else None
 
     @property
     def pagina_url(self) -> str | None:
         """O endereço da página de administração, ou None se não há."""
-        porta = self._anotado().get("pagina_porta")
+        porta = self.anotado().get("pagina_porta")
         return f"http://127.0.0.1:{porta}/" if porta and self.vivo() else None
 
     def vivo(self) -> bool:
         """Se o processo do nó existe, ligado por quem for. A ficha afasta um pid reaproveitado."""
-        anotado = self._anotado()
+        anotado = self.anotado()
         for processo in self._processos:
             if processo.pid == anotado.get("pid"):
                 return processo.poll() is None
         return bool(anotado) and anotado["ficha"] in comando_do_processo(anotado["pid"])
 
     def responde(self) -> bool:
-        """Se alguém responde AMQP na porta dele (até 2 segundos). Um nó suspenso vive e não responde."""
-        return responde("127.0.0.1", self.porta)
+        """Se alguém responde AMQP na porta dele (até 2 s). Um nó suspenso vive e não responde."""
+        return responde(self.maquina, self.porta)
 
     # --- ligar ---
 
@@ -102,71 +91,102 @@ class NoPrivado:
 
         prazo: segundos. Levanta Falha (uma linha) se não der, e não deixa nada ligado.
         """
-        if self.vivo():
-            try:
-                return self.aguardar(prazo)
-            except Falha:
-                if self.vivo():
-                    raise  # mudo, mas vivo: não é nosso direito matá-lo; se estava morrendo, liga-se outro
+        if not self._ja_ligado(prazo):
+            self._ligar(self._servidor(), prazo)
+        return self
+
+    def aguardar(self, prazo: float = PRAZO_PARTIDA) -> NoPrivado:
+        """Espera até `prazo` segundos que o nó vivo responda.
+
+        Levanta NaoFicouDePe se ele não responde, ou morre antes.
+        """
+        limite = time.monotonic() + prazo
+        while not self.responde():
+            if not self.vivo():
+                raise NaoFicouDePe("o RabbitMQ não ficou de pé; o motivo está em "
+                                   f"{self.registro}", 2)
+            if time.monotonic() > limite:
+                raise NaoFicouDePe(f"o RabbitMQ (processo {self.pid}) não respondeu em "
+                                   f"{prazo:.0f} s; ver {self.registro}", 2)
+            time.sleep(PASSO)
+        return self
+
+    def _ja_ligado(self, prazo: float) -> bool:
+        """Se ele já estava vivo, e agora responde. Levanta Falha se está vivo e mudo."""
+        if not self.vivo():
+            return False
+        try:
+            self.aguardar(prazo)
+        except Falha:
+            if self.vivo():
+                raise  # mudo, mas vivo: não é nosso direito matá-lo
+            return False  # estava morrendo
+        return True
+
+    def _servidor(self) -> Path:
+        """O programa que se vai ligar; Falha se não há como."""
         if os.name == "nt":
             raise Falha(WINDOWS_USA_SERVICO, 2)
         servidor = localizar_rabbitmq()
         if servidor is None:
             raise Falha(COMO_INSTALAR, 2)
-        if porta_livre(self.porta) is None:
-            raise Falha(f"a porta {self.porta} está ocupada por outro programa (ou é proibida): libere-a,"
-                        f" ou escolha outra em RABBITMQ_URL", 2)
+        if porta_livre(self.porta, self.maquina) is None:
+            raise Falha(f"a porta {self.porta} de {self.maquina} está ocupada por outro programa "
+                        "(ou é proibida): libere-a, ou escolha outra em RABBITMQ_URL", 2)
+        return servidor
+
+    def _ligar(self, servidor: Path, prazo: float) -> None:
+        try:
+            self._partir(servidor, prazo)
+        except OutraVersao:
+            if not self._recomecar:
+                raise
+            self.apagar_dados()
+            self._partir(servidor, prazo)
+
+    def _partir(self, servidor: Path, prazo: float) -> None:
+        escreveu, instalada = self.versao_dos_dados(), versao_instalada(servidor)
+        if escreveu and instalada and numeros(instalada) < numeros(escreveu):
+            # Nem tentar: o 3.10 parte com os dados do 4.3, e não vê nenhuma das filas que há neles.
+            raise OutraVersao(self, escreveu, instalada, "é mais antigo, e não sabe lê-los")
         try:
             self._encerrar_epmd()  # o que um nó morto com SIGKILL tenha deixado
-            self._lancar(servidor)
-            return self.aguardar(prazo)
-        except OSError as erro:
+            self.lancar(servidor)
+            self.aguardar(prazo)
+            gravar(self.pasta, "versao", instalada or "")
+        except BaseException as erro:  # um Ctrl-C no meio também não pode deixar um nó solto
             self.matar()
-            raise em_portugues(erro, str(self.pasta)) from erro
-        except BaseException:  # um Ctrl-C no meio da partida também não pode deixar um nó solto
-            self.matar()
+            if isinstance(erro, NaoFicouDePe) and escreveu and instalada != escreveu:
+                raise OutraVersao(self, escreveu, instalada or "", "não parte com eles "
+                                  f"(o motivo está em {self.registro})") from None
+            if isinstance(erro, OSError):
+                raise em_portugues(erro, str(self.pasta)) from erro
             raise
 
-    def aguardar(self, prazo: float = PRAZO_PARTIDA) -> NoPrivado:
-        """Espera até `prazo` segundos que o nó vivo responda; Falha se ele morre antes, ou não responde."""
-        limite = time.monotonic() + prazo
-        while not self.responde():
-            if not self.vivo():
-                raise Falha(f"o RabbitMQ não ficou de pé; o motivo está em {self.registro}", 2)
-            if time.monotonic() > limite:
-                raise Falha(f"o RabbitMQ (processo {self.pid}) não respondeu em {prazo:.0f} s; ver {self.registro}", 2)
-            time.sleep(PASSO)
-        return self
-
-    def _lancar(self, servidor: Path) -> None:
-        # O Erlang recusa um cookie que outros possam ler; senhas e mensagens também são só do dono.
-        self.pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.pasta.chmod(0o700)
+    def lancar(self, servidor: Path) -> None:
+        self.criar()
         pagina_porta = None
         if self._quer_pagina and tem_pagina(servidor):
             pagina_porta = porta_livre(self.porta + 10000) or porta_livre()
-        self._configurar(pagina_porta)
-        anotado = {"ficha": secrets.token_hex(8), "pagina_porta": pagina_porta, **self._ligar_epmd()}
+        self.configurar(pagina_porta)
+        anotado = {"ficha": os.urandom(8).hex(), "pagina_porta": pagina_porta,
+                   **self._ligar_epmd()}
         with open(self.registro, "ab") as registro:
             # start_new_session: o Ctrl-C do terminal não chega ao nó; quem o desliga é `parar`.
-            # A ficha viaja como uma opção que o Erlang ignora: `vivo` a procura na linha de comando.
-            no = subprocess.Popen([servidor, "-loja_ficha", anotado["ficha"]], cwd=self.pasta, umask=0o077,
-                                  env=ambiente(servidor, self.nome, anotado["epmd_porta"]), stdin=subprocess.DEVNULL,
-                                  stdout=registro, stderr=registro, start_new_session=True)
+            # A ficha viaja como uma opção que o Erlang ignora: é lá que `vivo` a procura.
+            no = subprocess.Popen([servidor, "-loja_ficha", anotado["ficha"]], cwd=self.pasta,
+                                  umask=0o077,
+                                  env=ambiente(servidor, self.pasta, self.nome,
+                                               anotado["epmd_porta"]),
+                                  stdin=subprocess.DEVNULL, stdout=registro, stderr=registro,
+                                  start_new_session=True)
         self._processos.append(no)
-        gravar(self.pasta, "no.json", json.dumps({"pid": no.pid, **anotado}))
-
-    def _configurar(self, pagina_porta: int | None) -> None:
-        gravar(self.pasta, "rabbitmq.conf", configuracao(self.porta, pagina_porta, self.vizinhos, self._configuracao_extra))
-        gravar(self.pasta, "plugins", "[rabbitmq_management].\n" if pagina_porta else "[].\n")
-        gravar(self.pasta, "definicoes.json", definicoes(self.usuario, self.senha, self.vhosts))
-        if self._cookie or not (self.pasta / ".erlang.cookie").exists():
-            gravar(self.pasta, ".erlang.cookie", self._cookie or secrets.token_hex(16))
+        self.anotar({"pid": no.pid, **anotado})
 
     # --- desligar ---
 
     def parar(self, prazo: float = PRAZO_PARADA) -> None:
-        """Desliga com calma (SIGTERM) e espera o fim; depois de `prazo` segundos, à força. Pode repetir."""
+        """Desliga com calma (SIGTERM); depois de `prazo` segundos, à força. Pode repetir."""
         self.continuar()  # um processo suspenso não ouve o pedido
         self._sinalizar(signal.SIGTERM)
         self._esperar_o_fim(prazo)
@@ -194,7 +214,7 @@ class NoPrivado:
     def _sinalizar(self, sinal: int) -> None:
         if pid := self.pid:
             with suppress(ProcessLookupError):
-                os.killpg(pid, sinal)  # o grupo inteiro: o script, se ainda não virou a máquina virtual
+                os.killpg(pid, sinal)  # o grupo: o script, se ainda não virou a máquina virtual
 
     def _esperar_o_fim(self, prazo: float) -> None:
         limite = time.monotonic() + prazo
@@ -211,16 +231,8 @@ class NoPrivado:
         return {"epmd_porta": porta, "epmd_pid": epmd.pid}
 
     def _encerrar_epmd(self) -> None:
-        anotado = self._anotado()
+        anotado = self.anotado()
         pid = anotado.get("epmd_pid")
         if pid and f"epmd -port {anotado['epmd_porta']} " in comando_do_processo(pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-
-    # --- arquivos ---
-
-    def _anotado(self) -> dict:
-        try:
-            return json.loads((self.pasta / "no.json").read_bytes())
-        except (OSError, ValueError):
-            return {}

@@ -6,15 +6,18 @@ coreografia diz de onde ela vem e para onde vai.
 
 from __future__ import annotations
 
-from coreografia import COMPENSACOES, EVENTOS, SERVICOS
+import textwrap
+
 from comum.diagrama import Diagrama
 from comum.loja import ler_json
 from comum.raias import Raias
-from comum.tela import pintar
+from comum.tela import LARGURA, pintar, visivel
+from coreografia import COMPENSACOES, EVENTOS, SERVICOS, quem_ouve, quem_publica
 from rabbitmq.mensagem import MensagemInvalida
 
 NOMES = [servico.capitalize() for servico in SERVICOS]
 RAIAS = Raias(NOMES)
+NA_MENSAGEM = "(o motivo está na mensagem)"
 
 
 def passos(tipo: str, dados: dict) -> list[tuple]:
@@ -38,6 +41,50 @@ def anotar(diagrama: Diagrama, tipo: str, pedido: str, dados: dict) -> None:
     """O mesmo evento no diagrama."""
     for de, para, texto, traco in passos(tipo, dados):
         diagrama.seta(pedido, de, para, texto, traco) if para else diagrama.nota(pedido, de, texto)
+
+
+def em_colunas(comeco: str, texto: str) -> str:
+    """O texto depois de `comeco`, em quantas linhas precisar, todas na mesma coluna."""
+    return "\n".join(textwrap.wrap(visivel(texto), LARGURA, initial_indent=comeco,
+                                   subsequent_indent=" " * len(comeco)))
+
+
+def em_linhas(comando: str) -> str:
+    """O comando, cortado antes de uma opção onde não cabe, como o shell aceita."""
+    unido = comando.replace(" ", "\xa0").replace("\xa0--", " --")
+    linhas = textwrap.wrap(unido, LARGURA - 8, break_long_words=False, break_on_hyphens=False)
+    return "      " + " \\\n        ".join(linhas).replace("\xa0", " ")
+
+
+def contar(historia, diagrama: Diagrama | None = None) -> list[str]:
+    """O que já aconteceu com um pedido (uma Historia), nas raias que a tela mostra ao vivo.
+
+    O que parou é uma nota onde parou. diagrama: onde mais anotar os passos, se houver um.
+    """
+    linhas = []
+
+    def nota(servico: str, texto: str) -> None:
+        linhas.append(RAIAS.nota(historia.pedido, servico.capitalize(), texto))
+        if diagrama:
+            diagrama.nota(historia.pedido, servico.capitalize(), texto)
+
+    for tipo in historia.eventos:
+        tratado = any((ouvinte, tipo) in historia.tratou for ouvinte in quem_ouve(tipo))
+        falhou = any((ouvinte, tipo) in historia.falhas for ouvinte in quem_ouve(tipo))
+        if tipo in historia.saida and not (tratado or falhou):
+            nota(quem_publica(tipo), f"na caixa de saída: {tipo}")
+            continue
+        leva_motivo = EVENTOS[tipo][2] == "motivo"
+        dados = {"motivo": historia.motivos[tipo] or NA_MENSAGEM} if leva_motivo else {}
+        linhas += desenhar(tipo, historia.pedido, dados)
+        if diagrama:
+            anotar(diagrama, tipo, historia.pedido, dados)
+        for ouvinte in quem_ouve(tipo):
+            if historia.foi_em_vao(tipo):
+                nota(ouvinte, "nada a fazer: já tinha respondido")
+            elif (ouvinte, tipo) in historia.falhas:
+                nota(ouvinte, f"falhou: {historia.falhas[ouvinte, tipo][1]}")
+    return linhas
 
 
 def desenhar_recebidas(recebidas: list, diagrama: Diagrama | None = None) -> list[str]:

@@ -12,8 +12,10 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 from comum.falha import Falha
+from palco.prontidao import Cano
 
 MICROSSERVICOS = Path(__file__).resolve().parent.parent
 PRAZO_DE_PARTIDA = 30.0  # segundos para um serviço dizer que está pronto
@@ -24,36 +26,63 @@ class Processo:
     """O processo de um serviço.
 
     nome: o do serviço. dados: a pasta de --dados. linhas: onde pôr o que ele disser.
+    pedidos: só para a porta de entrada; um arquivo com os pedidos desta execução, que o serviço
+    recebe pela entrada padrão até ficar pronto uma vez: a essa altura eles estão no banco dele.
     """
 
-    def __init__(self, nome: str, dados: Path, linhas: queue.Queue):
-        self.nome, self.dados, self.linhas = nome, dados, linhas
-        self.pronto, self.pausa, self.volta = threading.Event(), 0.2, 0.0
+    def __init__(self, nome: str, dados: Path, linhas: queue.Queue,
+                 pedidos: BinaryIO | None = None):
+        self.nome, self.dados, self.linhas, self.pedidos = nome, dados, linhas, pedidos
+        self.processo: subprocess.Popen | None = None
+        self.pausa, self.volta = 0.2, 0.0
 
     def iniciar(self) -> None:
-        comando = [sys.executable, str(MICROSSERVICOS / f"servico_{self.nome}.py"), "--dados", str(self.dados), "--sem-eventos"]
-        self.pronto.clear()
-        self.inicio = time.monotonic()
+        if self.processo:
+            self.leitor.join()  # diz tudo antes que outro fale por ele
+            if self.pronto.is_set():
+                self.pedidos = None
+        if self.pedidos:
+            self.pedidos.seek(0)
+        self.pronto, self.falou = threading.Event(), threading.Event()
+        self.inicio, cano = time.monotonic(), Cano()
         self.processo = subprocess.Popen(
-            comando + ["--sem-pedido"] * (self.nome == "pedidos"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [sys.executable, str(script(self.nome)), "--dados", str(self.dados), "--sem-eventos",
+             *self._de_onde_vem_os_pedidos()],
+            stdin=self.pedidos or subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
-            env={**os.environ, "PYTHONIOENCODING": "utf-8", "LOJA_LANCADOR": str(os.getpid())})
+            **cano.opcoes({**os.environ, "PYTHONIOENCODING": "utf-8",
+                           "LOJA_LANCADOR": str(os.getpid())}))
+        cano.iniciado()
         self.leitor = threading.Thread(target=self._ler, args=(self.processo.stdout,), daemon=True)
         self.leitor.start()
+        threading.Thread(target=_avisar, args=(cano, self.pronto), daemon=True).start()
+
+    def _de_onde_vem_os_pedidos(self) -> list[str]:
+        if self.pedidos:
+            return ["--arquivo", "-"]
+        return ["--sem-pedido"] if self.nome == "pedidos" else []
 
     def _ler(self, saida) -> None:
-        for linha in saida:
-            self.linhas.put(linha.rstrip())
-            if linha.startswith(f"{self.nome}: pronto"):
-                self.pronto.set()
+        with saida:
+            for linha in saida:
+                self.linhas.put(linha.rstrip())
+                self.falou.set()
 
-    def esperar_pronto(self) -> None:
-        """Aguarda o serviço dizer que ouve; levanta Falha se ele morre ou demora demais."""
+    def esperar_pronto(self, enquanto=lambda: None) -> None:
+        """Aguarda o serviço dizer que ouve, chamando `enquanto()` de vez em quando.
+
+        Levanta Falha se ele demora demais, ou se desistiu; quem foi morto é iniciado de novo.
+        """
         prazo = time.monotonic() + PRAZO_DE_PARTIDA
         while not self.pronto.wait(0.02):
-            if self.processo.poll() is not None or time.monotonic() > prazo:
+            desistiu = (self.processo.poll() or 0) > 0  # um sinal é negativo
+            if desistiu or time.monotonic() > prazo:
                 self.leitor.join(1)  # o que ele disse antes de morrer explica por quê
                 raise Falha(f"{self.nome} não ficou pronto; veja a mensagem acima", 2)
+            if aviso := self.manter():
+                self.linhas.put(aviso)
+            enquanto()
+        self.falou.wait(1)  # o que ele disse antes de avisar pode ainda estar a caminho
 
     def manter(self) -> str | None:
         """Reinicia o serviço se ele morreu; devolve a linha a mostrar, se há algo a dizer."""
@@ -81,3 +110,29 @@ class Processo:
         except subprocess.TimeoutExpired:  # parado com SIGSTOP, por exemplo
             self.processo.kill()
             self.processo.wait()
+        self.leitor.join(1)
+
+
+def _avisar(cano: Cano, pronto: threading.Event) -> None:
+    if cano.esperar():
+        pronto.set()
+
+
+def script(nome: str) -> Path:
+    return MICROSSERVICOS / f"servico_{nome}.py"
+
+
+def criar_bancos(dados: Path, nomes: list[str]) -> None:
+    """Pede a cada serviço que crie o seu banco, com as linhas iniciais, para que se possa lê-lo.
+
+    Levanta Falha (código 2) se algum não consegue, com o que ele disse.
+    """
+    partes = [(nome, subprocess.Popen(
+        [sys.executable, str(script(nome)), "--dados", str(dados), "--criar-banco"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        encoding="utf-8", errors="replace", env={**os.environ, "PYTHONIOENCODING": "utf-8"}))
+        for nome in nomes]
+    ditos = [(nome, *processo.communicate(), processo.returncode) for nome, processo in partes]
+    for nome, disse, _, status in ditos:
+        if status:
+            raise Falha(disse.strip() or f"{nome} não criou o seu banco (status {status})", 2)

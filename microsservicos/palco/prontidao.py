@@ -12,7 +12,7 @@ VARIAVEL = "LOJA_PRONTO"
 
 
 class Cano:
-    """O lado de quem inicia. Dê `opcoes()` ao Popen, chame `iniciado()` depois dele, e `esperar()`."""
+    """O lado de quem inicia: dê `opcoes()` ao Popen, depois chame `iniciado()` e `esperar()`."""
 
     def __init__(self):
         self._leitura, self._escrita = os.pipe()

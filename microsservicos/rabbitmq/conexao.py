@@ -75,15 +75,6 @@ def onde() -> str:
                      for e in enderecos())
 
 
-def endereco_local() -> tuple | None:
-    """(porta, usuário, senha, vhost) do primeiro endereço que é desta máquina, sem TLS; ou None."""
-    for endereco in enderecos():
-        if endereco.host in ("localhost", "127.0.0.1", "::1") and endereco.ssl_options is None:
-            quem = endereco.credentials
-            return endereco.port, quem.username, quem.password, endereco.virtual_host
-    return None
-
-
 class Conexao:
     """Uma conexão com um canal. Quem abre, fecha: `with Conexao("quem") as conexao: ...`.
 

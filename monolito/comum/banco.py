@@ -124,9 +124,7 @@ def abrir(caminho: Path, tabelas: str) -> Banco:
 
 def _preparar(banco: Banco, caminho: Path, tabelas: str) -> None:
     versao = banco.execute("PRAGMA user_version").fetchone()[0]
-    if versao not in (0, VERSAO):
-        raise Falha(f"{caminho} é da versão {versao} do projeto, e este programa é da versão "
-                    f"{VERSAO}: use o programa daquela versão, ou recomece com --limpar", 2)
+    _recusar_outra_versao(versao, caminho)
     if versao == 0:
         _recusar_alheio(banco, caminho)
         banco.execute(f"PRAGMA page_size={PAGINA}")
@@ -138,6 +136,12 @@ def _preparar(banco: Banco, caminho: Path, tabelas: str) -> None:
     if versao == 0:
         _criar(banco, tabelas, caminho)
     banco.lembrar_arquivos(caminho)
+
+
+def _recusar_outra_versao(versao: int, caminho: Path) -> None:
+    if versao not in (0, VERSAO):
+        raise Falha(f"{caminho} é da versão {versao} do projeto, e este programa é da versão "
+                    f"{VERSAO}: use o programa daquela versão, ou recomece com --limpar", 2)
 
 
 def _recusar_alheio(banco: sqlite3.Connection, caminho: Path) -> None:
@@ -174,14 +178,19 @@ def _criar(banco: Banco, tabelas: str, caminho: Path) -> None:
 
 
 def criado(caminho: Path) -> bool:
-    """Se o banco já existe, com as suas tabelas; não cria nada. Falha se não dá para ler."""
+    """Se o banco já existe, com as suas tabelas; não cria nada.
+
+    Levanta Falha (código 2) se não dá para ler, ou se é de outra versão.
+    """
     if not caminho.exists():
         return False
     try:
         with closing(sqlite3.connect(f"{caminho.resolve().as_uri()}?mode=ro", uri=True)) as banco:
-            return banco.execute("PRAGMA user_version").fetchone()[0] != 0
+            versao = banco.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.Error as erro:
         raise em_portugues(erro, str(caminho)) from erro
+    _recusar_outra_versao(versao, caminho)
+    return versao != 0
 
 
 @contextmanager

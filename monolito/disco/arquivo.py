@@ -12,12 +12,18 @@ Ver o manual do SQLite, "PRAGMA synchronous" e "Write-Ahead Logging".
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
+from contextlib import suppress
 from pathlib import Path
 
+from comum.banco import ArquivoSumiu, abrir
+from comum.falha import Falha, em_portugues
+from comum.tela import alertar
+from disco.vizinhos import conferir_diario
 from palco import quedas
-from comum.banco import abrir
-from comum.falha import Falha
 
+PACIENCIA = 5.0  # segundos de insistência com um arquivo que não aceita uma gravação necessária
 # Só os dados, sem a hora da última gravação; onde não existe (macOS, Windows), tudo.
 forcar_ao_disco = getattr(os, "fdatasync", os.fsync)
 
@@ -32,50 +38,90 @@ class Arquivo:
 
     def __init__(self, caminho: Path, tabelas: str):
         self.caminho = caminho
-        self.banco = abrir(caminho, tabelas)
-        if self.banco.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            raise Falha(f"{caminho}: este disco não aceita o modo WAL do SQLite: use --dados OUTRA_PASTA", 2)
-        self.banco.execute("PRAGMA synchronous=NORMAL")
         self.forcadas = self.gravadas = self.no_disco = 0
-        self._wal: int | None = None
-        self._falha: OSError | None = None
+        self._falha: Falha | None = None
+        self._queixa: str | None = None
+        conferir_diario(caminho)
+        self.banco = abrir(caminho, tabelas)
+        self.banco.execute("PRAGMA synchronous=NORMAL")
+        self._wal = self._abrir_wal()
+
+    def _abrir_wal(self) -> int:
+        # O SQLite segue os links até o arquivo, e põe o WAL ao lado dele: só ele sabe onde é.
+        try:
+            return os.open(f"{self.banco.real}-wal", os.O_RDWR | getattr(os, "O_BINARY", 0))
+        except OSError as erro:
+            self.banco.close()
+            raise em_portugues(erro) from erro
 
     def gravacao(self, forcada: bool) -> Gravacao:
         """Uma transação local, para usar com `with`: o que o bloco escreve vale inteiro, ou não vale."""
         return Gravacao(self, forcada)
 
     def sincronizar(self) -> None:
-        """Força ao disco tudo o que já foi gravado, também por processos que morreram. Levanta OSError.
+        """Força ao disco tudo o que já foi gravado, também por processos que morreram.
 
-        Depois de um fsync que falhou, os seguintes podem dizer que sim sem ter gravado nada (Rebello et
-        al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020): nunca mais se crê neste.
+        Levanta Falha se não deu, ou se o que foi forçado já não tem nome; depois disso, sempre:
+        de um fsync que falhou, os seguintes podem dizer que sim sem ter gravado nada (Rebello et
+        al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
         """
         if self._falha:
             raise self._falha
-        if self._wal is None:
-            try:
-                self._wal = os.open(f"{self.caminho}-wal", os.O_RDWR | getattr(os, "O_BINARY", 0))
-            except FileNotFoundError:
-                return  # sem WAL, o SQLite já levou tudo ao arquivo principal, com fsync
         try:
             forcar_ao_disco(self._wal)
+            insistir(self.conferir, self, SEM_SABER)
         except OSError as erro:
-            self._falha = erro
+            self._falha = Falha(f"{em_portugues(erro, self.caminho.name)}; {SEM_SABER}")
+            raise self._falha from erro
+        except Falha as falha:
+            self._falha = falha
             raise
         self.no_disco = self.gravadas
         quedas.passo()
 
+    def queixar(self, erro: sqlite3.Error) -> None:
+        """Diz por que este arquivo não aceita gravações: uma linha só, por mais pedidos que ele recuse."""
+        texto = str(em_portugues(erro, self.caminho.name))
+        if self._queixa != texto:
+            self._queixa = texto
+            alertar(texto)
+
+    def conferir(self) -> None:
+        """Se os arquivos deste banco ainda são os da pasta; levanta sqlite3.Error se não são.
+
+        O -wal ou o -shm que alguém apagou é refeito, se ninguém mais tem o banco aberto.
+        """
+        try:
+            self.banco.conferir_arquivo()
+        except ArquivoSumiu:
+            self.banco.refazer_diario()
+            self._reabrir_wal()
+
+    def sozinho(self) -> bool:
+        """Se nenhum outro processo tem este banco aberto agora."""
+        if not self.banco.sozinho():
+            return False
+        self._reabrir_wal()
+        return True
+
+    def _reabrir_wal(self) -> None:
+        os.close(self._wal)
+        self._wal = self._abrir_wal()
+
     def fechar(self) -> None:
-        if self._wal is not None:
-            os.close(self._wal)
+        os.close(self._wal)
         self.banco.close()
+
+
+SEM_SABER = ("não sei se a última gravação ficou, e não aviso ninguém: "
+             "o que estava em andamento fica em dúvida até a próxima partida")
 
 
 class Gravacao:
     """O `with` de Arquivo.gravacao. Um bloco que nada escreve não conta, nem espera pelo disco.
 
-    Um sqlite3.Error quer dizer que nada ficou; um OSError, que o COMMIT ficou e o fsync falhou:
-    ninguém sabe se uma queda de energia levaria a gravação.
+    Um sqlite3.Error quer dizer que nada ficou; uma Falha, que o COMMIT ficou e o disco não
+    respondeu por ele: ninguém sabe se uma queda de energia levaria a gravação.
     """
 
     __slots__ = ("arquivo", "forcada", "antes")
@@ -99,10 +145,35 @@ class Gravacao:
                 banco.conferir_arquivo()
                 banco.execute("COMMIT")
                 arquivo.gravadas += 1
+                arquivo._queixa = None
                 quedas.passo()
                 if self.forcada:
                     arquivo.sincronizar()
                     arquivo.forcadas += 1
+        except ArquivoSumiu:
+            banco.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                arquivo.conferir()  # para a próxima gravação; esta já foi recusada
+            raise
         finally:
             if banco.in_transaction:
                 banco.execute("ROLLBACK")
+
+
+def insistir(tentar, arquivo: Arquivo, senao: str) -> None:
+    """Repete `tentar()` enquanto o SQLite o recusar, com pausas que crescem.
+
+    Depois de PACIENCIA segundos levanta Falha: o que há com o arquivo, e `senao`.
+    """
+    prazo, pausa = time.monotonic() + PACIENCIA, 0.05
+    while True:
+        try:
+            return tentar()
+        except sqlite3.Error as erro:
+            falha = em_portugues(erro, arquivo.caminho.name)
+            if time.monotonic() > prazo:
+                raise Falha(f"{falha}; {senao}") from erro
+            if pausa == 0.05:
+                alertar(f"{falha}; insisto por {PACIENCIA:.0f} s")
+        time.sleep(pausa)
+        pausa = min(2 * pausa, 1)

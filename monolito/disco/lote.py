@@ -1,9 +1,10 @@
 """Gravação em grupo: quem chega enquanto uma rodada espera pelo disco entra na próxima.
 
-Não há thread própria. A thread que encontra o lugar vazio lidera: conduz, junto com a sua,
-as transações de todas as que esperam, e assim dez pedidos custam os fsyncs de um. Quem
-chega sozinho lidera logo, e não paga nenhuma troca de thread. (A ideia é o "group commit"
-de DeWitt et al., "Implementation Techniques for Main Memory Database Systems", SIGMOD 1984.)
+Fica por fora do protocolo: dá ao coordenador rodadas de muitos, e ele não sabe. Não há thread
+própria. A thread que encontra o lugar vazio lidera: conduz, junto com a sua, as transações
+de todas as que esperam, e assim dez pedidos custam os fsyncs de um. Quem chega sozinho lidera
+logo, e não paga nenhuma troca de thread. (A ideia é o "group commit" de DeWitt et al.,
+"Implementation Techniques for Main Memory Database Systems", SIGMOD 1984.)
 """
 
 from __future__ import annotations
@@ -13,57 +14,72 @@ import time
 
 MAIOR = 256  # transações numa rodada: um limite para o tempo que a primeira espera pela última
 CARONA = 0.0003  # segundos que o líder dá a quem acabou de ser atendido para voltar com outro pedido
-PAUSA = 0.002  # segundos entre duas olhadas numa trava que não é nossa
+PAUSA = 0.002  # segundos entre duas olhadas nas travas, quando todas as transações esperam por uma
+
+
+class Cliente:
+    """Uma thread e a transação dela. acordar: fechada até que haja algo a fazer."""
+
+    __slots__ = ("transacao", "acordar", "atendido", "erro")
+
+    def __init__(self, transacao):
+        self.transacao, self.acordar = transacao, threading.Lock()
+        self.atendido, self.erro = False, None
+        self.acordar.acquire()
 
 
 class Lote:
-    """rodada(transacoes): leva todas adiante e devolve as que terminaram."""
+    """O `executar` de um coordenador, para muitas threads ao mesmo tempo."""
 
-    def __init__(self, rodada):
-        self._rodada = rodada
+    def __init__(self, coordenador):
+        self._coordenador = coordenador
         self._mutex = threading.Lock()
-        self._presentes: list = []
+        self._presentes: list[Cliente] = []
         self._ha_lider = False
         self._tamanho = 0
 
-    def conduzir(self, transacao) -> None:
-        """Volta quando a transação terminou; levanta o erro que interrompeu a rodada dela."""
-        transacao.vez.acquire()
+    def executar(self, pedido: dict) -> None:
+        """Volta quando o pedido terminou; levanta o erro que interrompeu a rodada dele."""
+        eu = Cliente(self._coordenador.nova(pedido))
         with self._mutex:
-            self._presentes.append(transacao)
-            lidera, self._ha_lider = not self._ha_lider, True
-        if not lidera:
-            transacao.vez.acquire()  # acorda terminada, ou com a vez de liderar
-        while transacao in self._presentes:
-            self._liderar(transacao)
-        if transacao.erro:
-            raise transacao.erro
+            self._presentes.append(eu)
+            lidero, self._ha_lider = not self._ha_lider, True
+        if not lidero:
+            eu.acordar.acquire()  # volta atendido, ou com a vez de liderar
+        if not eu.atendido:
+            while not eu.atendido:
+                self._conduzir_rodada()
+            self._passar_a_vez()
+        if eu.erro:
+            raise eu.erro
 
-    def _liderar(self, minha) -> None:
+    def _conduzir_rodada(self) -> None:
         if self._tamanho > 1:
             time.sleep(CARONA)
         with self._mutex:
             lote = self._presentes[:MAIOR]
         self._tamanho = len(lote)
-        terminadas = lote
         try:
-            terminadas = self._rodada(lote)
+            terminadas = set(self._coordenador.rodada([cliente.transacao for cliente in lote]))
+            self._dispensar([cliente for cliente in lote if cliente.transacao in terminadas])
         except BaseException as erro:
-            for transacao in lote:
-                transacao.erro = erro
-        with self._mutex:
-            fora = set(terminadas)
-            self._presentes = [t for t in self._presentes if t not in fora]
-            if minha in fora:
-                self._passar_a_vez()
-        for transacao in terminadas:
-            if transacao is not minha:
-                transacao.vez.release()
-        if not terminadas:
+            for cliente in lote:
+                cliente.erro = erro
+            self._dispensar(lote)
+
+    def _dispensar(self, atendidos: list[Cliente]) -> None:
+        if not atendidos:
             time.sleep(PAUSA)
+        for cliente in atendidos:
+            cliente.atendido = True
+        with self._mutex:
+            self._presentes = [c for c in self._presentes if not c.atendido]
+        for cliente in atendidos:
+            cliente.acordar.release()
 
     def _passar_a_vez(self) -> None:
-        if self._presentes:
-            self._presentes[0].vez.release()
-        else:
-            self._ha_lider = False
+        with self._mutex:
+            if self._presentes:
+                self._presentes[0].acordar.release()
+            else:
+                self._ha_lider = False

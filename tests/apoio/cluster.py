@@ -15,7 +15,7 @@ PRAZO = 120.0  # segundos para os nós se encontrarem; medido: 20 com três nós
 def rabbitmqctl(no, *argumentos: str) -> str:
     """Roda o `rabbitmqctl` contra o nó e devolve o que ele disse; falha se ele falha."""
     servidor = carregar("microsservicos", "instalacao").localizar_rabbitmq()
-    ambiente = carregar("microsservicos", "configuracao").ambiente(servidor, no.nome, no._anotado()["epmd_porta"])
+    ambiente = carregar("microsservicos", "configuracao").ambiente(servidor, no.pasta, no.nome, no.anotado()["epmd_porta"])
     resposta = subprocess.run([servidor.with_name("rabbitmqctl"), "--quiet", *argumentos], cwd=no.pasta, env=ambiente,
                               capture_output=True, text=True, timeout=60)
     assert resposta.returncode == 0, resposta.stdout + resposta.stderr

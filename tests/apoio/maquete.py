@@ -188,6 +188,12 @@ class Maquete:
         """produto NOME: quanto dele pode ser vendido agora"""
         dizer(f"{produto}: {M.veredito.estado(self.pasta)['produtos'][produto]} à venda")
 
+    def rastro(self, id: str) -> None:
+        """rastro ID: o que rastro.py mostraria agora, sem broker a que perguntar"""
+        dizer(M.desenho.RAIAS.cabecalho())
+        with M.leitura.lendo(self.pasta, SERVICOS) as bancos:
+            M.rastro.mostrar(M.historia.Historia(bancos, id), M.rastro.DADOS, None)
+
     def veredito(self) -> None:
         """veredito"""
         M.veredito.veredito(self.pasta, self.pedidos, len(M.veredito.pendentes(self.pasta)))
@@ -195,4 +201,4 @@ class Maquete:
 
 VERBOS = {nome: getattr(Maquete, nome) for nome in (
     "enviar", "cancelar", "andar", "ligar", "desligar", "morrer", "repetir", "veneno", "quebrar", "consertar",
-    "reenviar", "veredito")} | {"mortas": Maquete.ver_mortas, "filas": Maquete.ver_filas, "produto": Maquete.ver_produto}
+    "reenviar", "rastro", "veredito")} | {"mortas": Maquete.ver_mortas, "filas": Maquete.ver_filas, "produto": Maquete.ver_produto}

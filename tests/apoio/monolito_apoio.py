@@ -1,28 +1,37 @@
 """O que os testes do monolito têm em comum: filhos que morrem de verdade, e o que conferir depois.
 
-Um filho é um fork deste processo: começa em milissegundos, com os módulos já carregados, e
-morre por SIGKILL onde o teste manda. Centenas de mortes cabem em poucos segundos.
+Um filho é um fork de um processo à parte (bercario.py), que já carregou os módulos: começa em
+milissegundos, e morre por SIGKILL onde o teste manda. Centenas de mortes cabem em poucos segundos.
+O que o teste troca neste processo, o filho não vê.
 """
 
 from __future__ import annotations
 
 import json
-import mmap
 import os
+import pickle
 import shutil
 import signal
+import socket
 import sqlite3
-import traceback
+import subprocess
+import sys
+import tempfile
+import threading
 from contextlib import closing
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 
+from bercario import ESPERAR, NASCER
 from conftest import carregar, modulos
 
 RAIZ = Path(__file__).resolve().parents[2]
 MONOLITO = RAIZ / "monolito"
 DONOS = ("pedidos", "estoque", "pagamentos", "envio")
 BANCOS = (*DONOS, "coordenador")
+MEMORIA = "/dev/shm" if os.path.isdir("/dev/shm") else None  # onde quem mata é o teste, e não o disco
 
 
 M = SimpleNamespace(**{arquivo.stem: carregar("monolito", arquivo.stem) for arquivo in modulos("monolito")})
@@ -39,39 +48,51 @@ def cenario(nome: str, id: str = "p-1") -> dict:
 # --- filhos ---
 
 class Filho:
-    """Um processo filho que roda `funcao(*argumentos)`; `saida` é o que ela devolveu, ou None se morreu."""
+    """Um processo filho que roda `funcao(*argumentos)`; `saida` é o que ela devolveu, ou None se morreu.
+
+    A função tem de ser de um módulo, e os argumentos, dos que o pickle sabe levar.
+    """
 
     def __init__(self, funcao, *argumentos):
-        self._caixa = mmap.mmap(-1, 1 << 16)  # memória que o filho e este processo dividem
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._rodar(funcao, argumentos)
-
-    def _rodar(self, funcao, argumentos) -> None:
-        try:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            mudo = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(mudo, 1)
-            os.dup2(mudo, 2)
-            texto = json.dumps(funcao(*argumentos)).encode()
-            self._caixa[:len(texto)] = texto
-            os._exit(0)
-        except BaseException:
-            texto = json.dumps({"erro": traceback.format_exc()[-4000:]}).encode()
-            self._caixa[:len(texto)] = texto
-            os._exit(1)
+        descritor, self._resultado = tempfile.mkstemp(prefix="filho-", dir=MEMORIA)
+        os.close(descritor)
+        preparar = partial(_como_no_pai, [negocio.arquivo for negocio in M.app.NEGOCIOS])
+        self._bercario = _bercario()
+        self._bercario.send_bytes(NASCER + pickle.dumps((funcao, argumentos, self._resultado, preparar)))
+        self.pid = self._bercario.recv()
 
     def esperar(self) -> Filho:
-        _, status = os.waitpid(self.pid, 0)
+        self._bercario.send_bytes(ESPERAR + str(self.pid).encode())
+        status = self._bercario.recv()
         self.morto = os.WIFSIGNALED(status)
-        texto = self._caixa[:].rstrip(b"\0")
-        self.saida = json.loads(texto) if texto else None
+        texto = Path(self._resultado).read_bytes()
+        os.unlink(self._resultado)
+        self.saida = pickle.loads(texto) if texto and not self.morto else None
         if not self.morto and os.WEXITSTATUS(status):
-            raise AssertionError(self.saida["erro"])
+            raise AssertionError(self.saida)
         return self
 
     def matar(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
+
+
+def _como_no_pai(ordem: list[str]) -> None:
+    negocios = {negocio.arquivo: negocio for negocio in M.app.NEGOCIOS}
+    M.app.NEGOCIOS = [negocios[nome] for nome in ordem]
+
+
+_bercarios: dict[int, Connection] = {}
+
+
+def _bercario() -> Connection:
+    """O deste processo (os testes podem rodar em dois)."""
+    if os.getpid() not in _bercarios:
+        nosso, dele = socket.socketpair()
+        with dele:
+            subprocess.Popen([sys.executable, Path(__file__).with_name("bercario.py"), str(dele.fileno()), *sys.path],
+                             pass_fds=[dele.fileno()])
+        _bercarios[os.getpid()] = Connection(nosso.detach())
+    return _bercarios[os.getpid()]
 
 
 def no_filho(funcao, *argumentos) -> Filho:
@@ -92,6 +113,26 @@ def abrir(pasta: Path, recuperar: bool = True, espera: float = 0.0, narrar=None)
     coordenador = M.coordenador.Coordenador(participantes, log, M.execucao.Execucao(pasta), espera, narrar)
     coordenador.presenca = presenca
     return coordenador
+
+
+def em_threads(coordenador, clientes: list[list[dict]]) -> list[BaseException]:
+    """Cada cliente é uma thread com os seus pedidos, um depois do outro; devolve os erros que elas viram."""
+    lote, erros = M.lote.Lote(coordenador), []
+
+    def cliente(pedidos):
+        try:
+            for p in pedidos:
+                lote.executar(p)
+        except BaseException as erro:
+            erros.append(erro)
+
+    threads = [threading.Thread(target=cliente, args=(pedidos,), daemon=True) for pedidos in clientes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads), "ficou uma thread esperando"
+    return erros
 
 
 def atender(pasta: Path, pedidos: list[dict], juntos: bool = False, **opcoes) -> None:
@@ -132,9 +173,15 @@ def _criar(onde: Path) -> None:
 
 
 def copiar(de: Path, para: Path) -> Path:
-    """O que um reinício da máquina encontraria: os bancos e os WAL; o -shm é refeito."""
+    """O que um reinício da máquina encontraria: os bancos e os WAL; o -shm é refeito.
+
+    As provas de vida são os mesmos arquivos, e não cópias: é o número deles no disco que conta.
+    """
+    def levar(origem, destino):
+        (os.link if Path(origem).name.startswith(".execucao") else shutil.copy2)(origem, destino)
+
     shutil.rmtree(para, ignore_errors=True)
-    return Path(shutil.copytree(de, para, ignore=shutil.ignore_patterns("*-shm")))
+    return Path(shutil.copytree(de, para, ignore=shutil.ignore_patterns("*-shm"), copy_function=levar))
 
 
 def consultar(pasta: Path, banco: str, sql: str, *valores) -> list[tuple]:
@@ -203,9 +250,15 @@ class Disco:
     """Lembra até onde cada WAL foi forçado, e tira o resto: o que uma queda de energia poderia levar."""
 
     def __init__(self, antes: Disco | None = None):
-        self._caixa = mmap.mmap(-1, 4096)
+        descritor, self._anotacoes = tempfile.mkstemp(prefix="disco-", dir=MEMORIA)
+        os.close(descritor)
+        self._dono = os.getpid()
         if antes:
-            self._caixa[:] = antes._caixa[:]
+            shutil.copy(antes._anotacoes, self._anotacoes)
+
+    def __del__(self):
+        if os.getpid() == self._dono:
+            os.unlink(self._anotacoes)
 
     def vigiar(self) -> None:
         """No filho: anota o tamanho do WAL cada vez que ele é forçado."""
@@ -217,20 +270,27 @@ class Disco:
 
         def forcar_e_anotar(wal):
             forcar(wal)
-            texto = json.dumps({**self.forcado(), qual[0]: os.fstat(wal).st_size}).encode()
-            self._caixa[:] = texto.ljust(4096, b"\0")
+            anotado = json.dumps({**self.forcado(), qual[0]: os.fstat(wal).st_size})
+            Path(self._anotacoes).write_text(anotado)
 
         M.arquivo.Arquivo.sincronizar, M.arquivo.forcar_ao_disco = sincronizar_sabendo, forcar_e_anotar
 
     def forcado(self) -> dict[str, int]:
-        texto = self._caixa[:].rstrip(b"\0")
-        return json.loads(texto) if texto else {}
+        return json.loads(Path(self._anotacoes).read_text() or "{}")
 
     def restos(self, pasta: Path) -> list[str]:
         """Os bancos cujo WAL tem algo que ainda não foi forçado."""
-        return [banco for banco in BANCOS if (wal := pasta / f"{banco}.db-wal").exists()
+        return [banco for banco in BANCOS if (wal := _wal(pasta, banco)).exists()
                 and wal.stat().st_size > self.forcado().get(banco, 0)]
 
     def cortar(self, pasta: Path, bancos: list[str]) -> None:
         for banco in bancos:
-            os.truncate(pasta / f"{banco}.db-wal", self.forcado().get(banco, 0))
+            os.truncate(_wal(pasta, banco), self.forcado().get(banco, 0))
+
+
+def _wal(pasta: Path, banco: str) -> Path:
+    """O WAL fica ao lado do arquivo, onde quer que ele esteja."""
+    real = (pasta / f"{banco}.db").resolve()
+    return real.with_name(f"{real.name}-wal")
+
+

@@ -22,8 +22,10 @@ from contextlib import suppress
 
 PRAZO = 60.0  # segundos para aparecer o que se espera
 # O que só olha pode olhar de novo, como uma pessoa faria, até ver o que está impresso.
-SO_OLHA = re.compile(r"(sqlite3 \S+ \"SELECT|curl |diff |python \S+ --estado$|python microsservicos/mortas.py$)")
-SO_OUVE = re.compile(r"servico_\w+\.py|orquestracao\.py(?!.*(--ate-concluir|--estado))")  # só acaba com Ctrl-C
+SO_OLHA = re.compile(r"(sqlite3 \S+ \"SELECT|python -c |diff |python \S+ --estado$"
+                     r"|python microsservicos/(mortas\.py$|rastro\.py))")
+# Só acaba com Ctrl-C.
+SO_OUVE = re.compile(r"servico_\w+\.py|orquestracao\.py(?!.*(--ate-concluir|--estado))")
 
 
 class Divergencia(AssertionError):
@@ -46,9 +48,9 @@ class Terminal:
 
     def rodar(self) -> None:
         self.saida = b""
-        self.processo = subprocess.Popen(["bash", "-c", self.comando], cwd=self.pasta, env=self.ambiente,
-                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                         start_new_session=True)
+        self.processo = subprocess.Popen(
+            ["bash", "-c", self.comando], cwd=self.pasta, env=self.ambiente, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.leitor = threading.Thread(target=self._ler, args=(self.processo.stdout,), daemon=True)
         self.leitor.start()
 
@@ -105,15 +107,20 @@ class Terminal:
             self.leitor.join(PRAZO)
 
     def divergir(self, como: str) -> None:
-        mostrado = "".join(f"# => {linha}\n" if linha else "# =>\n" for linha in self.texto.splitlines())
-        impresso = "".join(f"# => {linha}\n" if linha else "# =>\n" for linha in self.esperado)
-        raise Divergencia(f"terminal {self.nome}, {como}: {self.comando}\n--- impresso:\n{impresso}--- apareceu:\n{mostrado}")
+        def como_no_roteiro(linhas: list[str]) -> str:
+            return "".join(f"# => {linha}".rstrip() + "\n" for linha in linhas)
+        raise Divergencia(f"terminal {self.nome}, {como}: {self.comando}\n"
+                          f"--- impresso:\n{como_no_roteiro(self.esperado)}"
+                          f"--- apareceu:\n{como_no_roteiro(self.texto.splitlines())}")
 
 
 def padrao(esperado: list[str]) -> re.Pattern:
     """As linhas impressas como uma expressão regular: só as reticências são especiais."""
-    linhas = [r"(?:[^\n]*\n)*?" if linha == "…" else re.escape(linha).replace("…", r"[^\n]*") + r"\n" for linha in esperado]
-    return re.compile("".join(linhas))
+    def de(linha: str) -> str:
+        if linha == "…":
+            return r"(?:[^\n]*\n)*?"
+        return re.escape(linha).replace("…", r"[^\n]*") + r"\n"
+    return re.compile("".join(map(de, esperado)))
 
 
 def executar(bloco: str, pasta, ambiente: dict, normalizar) -> None:

@@ -1,7 +1,7 @@
 """Toda ordem possível: os serviços de verdade, contra uma rede que faz o que quiser.
 
-    python tests/aula/explorador.py                                  todos os cenários
-    python tests/aula/explorador.py --cenario sucesso --rastro       um só, com o caminho até cada fim
+    python tests/aula/explorador.py                               todos os cenários
+    python tests/aula/explorador.py --cenario sucesso --rastro    um só, e o caminho até cada fim
 
 Um teste comum roda uma ordem de acontecimentos; este programa roda todas. De cada estado dá
 todos os passos possíveis, anota os estados novos e segue por eles, em largura, até não haver
@@ -60,16 +60,18 @@ from comum.veredito import PROMESSAS
 
 MODULOS = {"pedidos": servico_pedidos, "estoque": servico_estoque,
            "pagamentos": servico_pagamentos, "envio": servico_envio}
-DO_PROTOCOLO = ("respostas", "caixa_entrada", "caixa_saida", "falhas")  # as outras tabelas são do negócio
+# As outras tabelas são do negócio.
+DO_PROTOCOLO = ("respostas", "caixa_entrada", "caixa_saida", "falhas", "enterradas")
 CANCELAMENTO = "pedido.cancelamento_solicitado"
 SE_DESMENTEM = (("pedido.concluido", "pedido.cancelado"), ("envio.despachado", "envio.recusado"),
                 ("estoque.reservado", "estoque.recusado"), ("estoque.recusado", "estoque.liberado"),
-                ("pagamento.aprovado", "pagamento.recusado"), ("pagamento.recusado", "pagamento.estornado"),
+                ("pagamento.aprovado", "pagamento.recusado"),
+                ("pagamento.recusado", "pagamento.estornado"),
                 ("envio.despachado", "estoque.liberado"))
 
 
 def disputa(quantidade: int, **do_segundo) -> list[dict]:
-    """Dois pedidos do mesmo produto, do qual só há duas unidades; o segundo quer uma, e uma caneca."""
+    """Dois pedidos do mesmo produto, que só tem duas unidades; o segundo quer uma, e uma caneca."""
     primeiro = {"pedido": "p-1", "cliente": "ana", "cep": "01310-100",
                 "itens": [{"produto": "notebook", "quantidade": quantidade}]}
     itens = [{"produto": "caneca", "quantidade": 1}, {"produto": "notebook", "quantidade": 1}]
@@ -78,7 +80,8 @@ def disputa(quantidade: int, **do_segundo) -> list[dict]:
 
 PEDIDOS = {nome: [{"pedido": "p-1", **dados}] for nome, dados in CENARIOS.items()} | {
     "ultima-unidade": disputa(2), "disputa-sem-saldo": disputa(2, cliente="bruno"),
-    "disputa-sem-entrega": disputa(2, cep="69900-062"), "cabem-os-dois": disputa(1, cep="69900-062")}
+    "disputa-sem-entrega": disputa(2, cep="69900-062"),
+    "cabem-os-dois": disputa(1, cep="69900-062")}
 # cenário: (os pedidos, os ids que podem ser cancelados)
 ROTEIROS = {nome: (pedidos, ()) for nome, pedidos in PEDIDOS.items()}
 ROTEIROS |= {f"{nome}+cancelamento": (pedidos, ("p-1",)) for nome, pedidos in PEDIDOS.items()}
@@ -95,15 +98,16 @@ class Mensagem(NamedTuple):
 
     def chegar(self) -> Recebida:
         return Recebida(1, self.corpo.encode(), {
-            "message_id": f"{self.pedido}:{self.tipo}", "correlation_id": self.pedido, "type": self.tipo,
-            "app_id": coreografia.quem_publica(self.tipo), "content_type": "application/json",
+            "message_id": f"{self.pedido}:{self.tipo}", "correlation_id": self.pedido,
+            "type": self.tipo, "app_id": coreografia.quem_publica(self.tipo),
+            "content_type": "application/json",
             "headers": {"causa": self.causa, "versao": coreografia.VERSAO}})
 
 
 class Passo(NamedTuple):
-    """Algo que acontece num serviço; entre parênteses, o alvo de cada verbo: receber (pedido), cancelar
-    (pedido), tratar (mensagem), publicar (as mensagens da caixa de saída), cair (a única delas que saiu,
-    ou None), em dobro (a mensagem que a outra cópia trata)."""
+    """Algo que acontece num serviço; entre parênteses, o alvo de cada verbo: receber (pedido),
+    cancelar (pedido), tratar (mensagem), publicar (as mensagens da caixa de saída), cair (a única
+    delas que saiu, ou None), em dobro (a mensagem que a outra cópia trata)."""
 
     verbo: str
     servico: str
@@ -153,33 +157,38 @@ class NaMemoria(Servico):
 
     def __init__(self, nome: str):
         with tempfile.TemporaryDirectory() as pasta:
-            super().__init__(nome, MODULOS[nome].TABELAS, MODULOS[nome].OUVE, Path(pasta), mostrar=False)
+            negocio = MODULOS[nome]
+            super().__init__(nome, negocio.TABELAS, negocio.OUVE, Path(pasta), mostrar=False)
             self.banco.close()
             self.presenca.fechar()
         self.banco = bancos.abrir(Path(":memory:"), MODULOS[nome].TABELAS + ";" + DE_TODOS)
         self.falhas = falhas.Falhas(self.banco)
         self.narrador = Calado(nome)
-        criacao = dict(self.banco.execute("SELECT name, sql FROM sqlite_master "
-                                          "WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"))
-        self.negocio = {tabela: sql for tabela, sql in criacao.items() if tabela not in DO_PROTOCOLO}
-        self.colunas = {tabela: [c[1] for c in self.banco.execute(f"PRAGMA table_info({tabela})") if c[1] != "ordem"]
-                        for tabela in sorted(criacao, key=lambda tabela: tabela in DO_PROTOCOLO)}
+        criacao = dict(self.banco.execute(
+            "SELECT name, sql FROM sqlite_master"
+            " WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"))
+        self.negocio = {t: sql for t, sql in criacao.items() if t not in DO_PROTOCOLO}
+        colunas = lambda t: [c[1] for c in self.banco.execute(f"PRAGMA table_info({t})")]
+        self.colunas = {t: [coluna for coluna in colunas(t) if coluna != "ordem"]
+                        for t in sorted(criacao, key=lambda t: t in DO_PROTOCOLO)}
 
     def ler(self) -> tuple:
         """O conteúdo de todas as tabelas, as do negócio primeiro, sem os números de ordem."""
-        return tuple(tuple(sorted(self.banco.execute(f"SELECT {', '.join(colunas)} FROM {tabela}"), key=repr))
-                     for tabela, colunas in self.colunas.items())
+        linhas = lambda tabela, colunas: self.banco.execute(
+            f"SELECT {', '.join(colunas)} FROM {tabela}")
+        return tuple(tuple(sorted(linhas(*tabela), key=repr)) for tabela in self.colunas.items())
 
     def tabela(self, conteudo: tuple, nome: str) -> tuple:
         return conteudo[list(self.colunas).index(nome)]
 
     def dar(self, passo: Passo, pedidos: dict) -> set[Mensagem]:
-        """Dá um passo a partir do que está nas tabelas; devolve as mensagens que saíram para a rede."""
+        """Dá um passo a partir do que está nas tabelas; devolve as mensagens que saíram."""
         rede, tratar = Rede(passo), lambda: self.tratar_lote([passo.alvo.chegar()], [])
+        entrar = servico_pedidos.entrar_na_saga
         if passo.verbo == "receber":
-            servico_pedidos.entrar_na_saga(self.banco, servico_pedidos.receber, [pedidos[passo.alvo]])
+            entrar(self.banco, servico_pedidos.receber, [pedidos[passo.alvo]])
         elif passo.verbo == "cancelar":
-            servico_pedidos.entrar_na_saga(self.banco, servico_pedidos.solicitar_cancelamento, [passo.alvo])
+            entrar(self.banco, servico_pedidos.solicitar_cancelamento, [passo.alvo])
         elif passo.verbo == "tratar":
             tratar()
         else:
@@ -194,7 +203,8 @@ def escrever(banco: sqlite3.Connection, colunas: dict, conteudo: tuple) -> None:
     """Faz as tabelas (as primeiras de `colunas`) conterem o que `ler` devolveu."""
     for (tabela, nomes), linhas in zip(colunas.items(), conteudo):
         banco.execute(f"DELETE FROM {tabela}")
-        banco.executemany(f"INSERT INTO {tabela} ({', '.join(nomes)}) VALUES ({', '.join('?' * len(nomes))})", linhas)
+        valores = ", ".join("?" * len(nomes))
+        banco.executemany(f"INSERT INTO {tabela} ({', '.join(nomes)}) VALUES ({valores})", linhas)
 
 
 class Numeros(dict):
@@ -212,7 +222,8 @@ class Explorador:
     """Visita todos os estados de um roteiro.
 
     pedidos: os que o cliente manda. cancelaveis: os ids que ele pode cancelar.
-    Depois de explorar(): `estados`, `transicoes` e `fins`, {como os pedidos acabaram: o estado mais próximo}.
+    Depois de explorar(): `estados`, `transicoes` e `fins`, {como os pedidos acabaram: o estado
+    mais próximo}.
     """
 
     def __init__(self, pedidos: list[dict], cancelaveis=()):
@@ -223,11 +234,12 @@ class Explorador:
         self.contas = sqlite3.connect(":memory:", isolation_level=None)
         for sql in (sql for servico in self.servicos for sql in servico.negocio.values()):
             self.contas.execute(sql)
-        inicio = (*(n[servico.ler()] for n, servico in zip(self.locais, self.servicos)), self.redes[frozenset()])
+        inicio = (*(numeros[servico.ler()] for numeros, servico in zip(self.locais, self.servicos)),
+                  self.redes[frozenset()])
         self.estados, self.de_onde, self.transicoes, self.fins = [inicio], [(0, None)], 0, {}
 
     def explorar(self) -> Explorador:
-        """Busca em largura; levanta Violacao na primeira promessa desmentida, que é a mais próxima."""
+        """Busca em largura; levanta Violacao na primeira promessa desmentida, a mais próxima."""
         indice, rumo = {self.estados[0]: 0}, []
         for i, estado in enumerate(self.estados):  # a lista cresce enquanto é percorrida
             rumo.append(i)
@@ -249,10 +261,10 @@ class Explorador:
         return self
 
     def saltar(self, i: int, s: int) -> tuple[int, list]:
-        """Quantos passos o serviço `s` pode dar no estado `i`, e os que mudam algo: (passo, banco, rede).
+        """Quantos passos o serviço `s` pode dar no estado `i`, e os que mudam algo.
 
-        Só dependem do banco dele e da rede: cada combinação se calcula uma vez, por mais
-        estados em que apareça. É o que torna a busca possível.
+        Cada um destes é (passo, banco, rede). Só dependem do banco dele e da rede: cada combinação
+        se calcula uma vez, por mais estados em que apareça. É o que torna a busca possível.
         """
         antes, rede = self.estados[i][s], self.estados[i][-1]
         passos, destinos, saltos = list(self.passos(s, antes, rede)), {}, []
@@ -269,9 +281,11 @@ class Explorador:
 
     def passos(self, s: int, local: int, rede: int) -> Iterator[Passo]:
         """Tudo o que pode acontecer a um serviço; cair e as duas cópias por último."""
-        servico, conteudo, rede = self.servicos[s], self.locais[s].conteudos[local], self.redes.conteudos[rede]
+        servico, conteudo = self.servicos[s], self.locais[s].conteudos[local]
+        rede = self.redes.conteudos[rede]
         saida = [Mensagem(*linha) for linha in servico.tabela(conteudo, "caixa_saida")]
-        chegam = sorted((m for m in rede if servico.nome in coreografia.quem_ouve(m.tipo)), key=repr)
+        ouve = lambda mensagem: servico.nome in coreografia.quem_ouve(mensagem.tipo)
+        chegam = sorted(filter(ouve, rede), key=repr)
         if servico.nome == "pedidos":
             yield from (Passo("receber", "pedidos", pedido) for pedido in self.pedidos)
         yield from (Passo("tratar", servico.nome, mensagem) for mensagem in chegam)
@@ -280,7 +294,8 @@ class Explorador:
         if servico.nome == "pedidos":
             ja = {m.pedido for m in (*rede, *saida) if m.tipo == CANCELAMENTO}
             existem = {linha[0] for linha in servico.tabela(conteudo, "pedidos")}
-            yield from (Passo("cancelar", "pedidos", pedido) for pedido in sorted(self.cancelaveis & existem - ja))
+            for pedido in sorted(self.cancelaveis & existem - ja):
+                yield Passo("cancelar", "pedidos", pedido)
         if saida:
             yield from (Passo("cair", servico.nome, mensagem) for mensagem in (None, *saida))
             yield from (Passo("em dobro", servico.nome, mensagem) for mensagem in chegam)
@@ -296,26 +311,30 @@ class Explorador:
         return depois, self.redes[self.redes.conteudos[rede] | saiu]
 
     def conferir_salto(self, i: int, passo: Passo, s: int, depois: int, rede: int) -> None:
-        """Ninguém falha num evento de outro; o encerrado não muda; nenhuma mensagem desmente outra."""
-        servico, conteudos, rede = self.servicos[s], self.locais[s].conteudos, self.redes.conteudos[rede]
+        """Ninguém falha num evento de outro; o encerrado não muda; nada desmente outra mensagem."""
+        servico, conteudos = self.servicos[s], self.locais[s].conteudos
+        rede = self.redes.conteudos[rede]
         antes, depois, motivos = conteudos[self.estados[i][s]], conteudos[depois], []
         for mensagem, *_, motivo in servico.tabela(depois, "falhas"):
             motivos.append(f"{servico.nome} falhou em {mensagem}: {motivo}")
         if servico.nome == "pedidos":
             mudaram = set(servico.tabela(antes, "pedidos")) - set(servico.tabela(depois, "pedidos"))
-            motivos += [f"{linha[0]} já estava {linha[3]}, e mudou" for linha in mudaram if linha[3] != "pendente"]
+            motivos += [f"{pedido} já estava {estado}, e mudou"
+                        for pedido, _, _, estado, *_ in mudaram if estado != "pendente"]
         tipos = {(m.pedido, m.tipo) for m in rede}
         if len(tipos) < len(rede):
             motivos.append("duas mensagens diferentes têm o mesmo id")
-        motivos += [f"{pedido}: {um} e {outro}" for pedido in self.pedidos for um, outro in SE_DESMENTEM
+        motivos += [f"{pedido}: {um} e {outro}"
+                    for pedido in self.pedidos for um, outro in SE_DESMENTEM
                     if {(pedido, um), (pedido, outro)} <= tipos]
         if motivos:
             raise Violacao(motivos[0], [*self.caminho(i), passo])
 
     def conferir_promessas(self, i: int) -> None:
         """As promessas do contrato: as consultas de veredito.py, sobre as tabelas do negócio."""
+        trios = zip(self.servicos, self.locais, self.estados[i])
         negocio = tuple(numeros.conteudos[local][:len(servico.negocio)]
-                        for servico, numeros, local in zip(self.servicos, self.locais, self.estados[i]))
+                        for servico, numeros, local in trios)
         if negocio in self.conferidos:
             return
         self.conferidos.add(negocio)
@@ -323,7 +342,8 @@ class Explorador:
             escrever(self.contas, servico.colunas, conteudo)
         for nome, (promessa, consulta) in PROMESSAS.items():
             for linha in self.contas.execute(consulta):
-                raise Violacao(f"{nome}: {promessa}: {' | '.join(map(str, linha))}", self.caminho(i))
+                motivo = f"{nome}: {promessa}: {' | '.join(map(str, linha))}"
+                raise Violacao(motivo, self.caminho(i))
 
     def conferir_fim(self, i: int) -> None:
         """Nada mais muda neste estado: todo pedido tem de estar encerrado, e isso publicado."""
@@ -331,12 +351,13 @@ class Explorador:
         pedidos = self.servicos[0].tabela(self.locais[0].conteudos[self.estados[i][0]], "pedidos")
         for pedido, _, _, estado, _ in pedidos:
             if (pedido, f"pedido.{estado}") not in publicadas:
-                raise Violacao(f"término: nada mais há a fazer, e {pedido} está {estado}, sem que isso se publique",
-                               self.caminho(i))
-        self.fins.setdefault(tuple((pedido, estado, motivo) for pedido, _, _, estado, motivo in pedidos), i)
+                raise Violacao(f"término: nada mais há a fazer, e {pedido} está {estado}, "
+                               "sem que isso se publique", self.caminho(i))
+        fim = tuple((pedido, estado, motivo) for pedido, _, _, estado, motivo in pedidos)
+        self.fins.setdefault(fim, i)
 
     def conferir_rumo(self, rumo: list[int]) -> None:
-        """De todo estado se chega a um fim, dando sempre o primeiro passo que muda algo (nunca uma queda).
+        """De todo estado se chega a um fim, pelo primeiro passo que muda algo (nunca uma queda).
 
         rumo: para cada estado, o seguinte; um fim leva a si mesmo. Dobra o passo a cada volta.
         """
@@ -357,7 +378,7 @@ class Explorador:
 
 
 def rastro(passos: list[Passo]) -> list[str]:
-    """As linhas que contam um caminho, nas raias do projeto: a seta de uma mensagem é a chegada dela."""
+    """Um caminho, nas raias do projeto: a seta de uma mensagem é a chegada dela."""
     linhas, notas = [RAIAS.cabecalho()], []
     for n, passo in enumerate(passos):
         verbo, servico, alvo = passo
@@ -368,7 +389,9 @@ def rastro(passos: list[Passo]) -> list[str]:
         elif verbo == "publicar":
             notas = [(mensagem.pedido, f"publica {mensagem.tipo}") for mensagem in alvo]
         elif verbo == "cair":
-            notas = [(alvo.pedido, f"publica {alvo.tipo} e CAI") if alvo else ("", "CAI antes de publicar")]
+            notas = [("", "CAI antes de publicar")]
+            if alvo:
+                notas = [(alvo.pedido, f"publica {alvo.tipo} e CAI")]
         elif verbo == "em dobro":
             notas = [(alvo.pedido, f"publica; outra cópia publica e trata {alvo.tipo}")]
         else:
@@ -385,15 +408,18 @@ def explorar(nome: str, com_rastro: bool) -> bool:
     try:
         explorador.explorar()
     except Violacao as violacao:
-        dizer(f"{nome}: FALHOU, em {len(violacao.passos)} passos, após {len(explorador.estados)} estados", "vermelho")
+        dizer(f"{nome}: FALHOU, em {len(violacao.passos)} passos, "
+              f"após {len(explorador.estados)} estados", "vermelho")
         dizer(textwrap.fill(violacao.motivo, LARGURA) + "\n", "vermelho")
         dizer("\n".join(rastro(violacao.passos)))
         return False
     segundos = f"{time.monotonic() - inicio:.1f}".replace(".", ",")
-    dizer(f"{nome:33} {len(explorador.estados):>9} {explorador.transicoes:>11} {segundos:>8} s  vale", "verde")
+    dizer(f"{nome:33} {len(explorador.estados):>9} {explorador.transicoes:>11} {segundos:>8} s"
+          "  vale", "verde")
     for fim, i in explorador.fins.items():
         for n, (pedido, estado, motivo) in enumerate(fim):
-            dizer(f"{'     ' if n else '  fim'}  {pedido} {estado}{': ' + motivo if motivo else ''}")
+            margem, por_que = "     " if n else "  fim", f": {motivo}" if motivo else ""
+            dizer(f"{margem}  {pedido} {estado}{por_que}")
         if com_rastro:
             dizer("\n" + "\n".join(rastro(explorador.caminho(i))) + "\n")
     return True
@@ -403,12 +429,15 @@ def main():
     opcoes = Opcoes("Visita todos os estados a que os microsserviços podem chegar,\n"
                     "e confere as promessas em cada um.")
     opcoes.add_argument("--cenario", metavar="NOME", choices=ROTEIROS,
-                        help=f"{', '.join(PEDIDOS)}; com +cancelamento no fim, p-1 pode ser cancelado a qualquer "
-                             "instante; ultima-unidade+cancelamentos: os dois podem (meio minuto)")
-    opcoes.add_argument("--rastro", action="store_true", help="mostra o caminho mais curto até cada fim")
+                        help=f"{', '.join(PEDIDOS)}; com +cancelamento no fim, p-1 pode ser "
+                             "cancelado a qualquer instante; ultima-unidade+cancelamentos: "
+                             "os dois podem (meio minuto)")
+    opcoes.add_argument("--rastro", action="store_true",
+                        help="mostra o caminho mais curto até cada fim")
     escolha = opcoes.parse_args()
     dizer(f"{'cenário':33} {'estados':>9} {'transições':>11} {'tempo':>10}", "forte")
-    resultados = [explorar(nome, escolha.rastro) for nome in ([escolha.cenario] if escolha.cenario else ROTEIROS)]
+    nomes = [escolha.cenario] if escolha.cenario else ROTEIROS
+    resultados = [explorar(nome, escolha.rastro) for nome in nomes]
     return 0 if all(resultados) else 1
 
 

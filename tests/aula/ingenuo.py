@@ -44,7 +44,8 @@ def consumir(ordem: str, arquivo: str) -> None:
             if ordem == "antes":
                 canal.basic_ack(lote[-1][0].delivery_tag, multiple=True)
             for _, _, corpo in lote:
-                banco.execute("INSERT INTO reservas VALUES (?)", (json.loads(corpo)["pedido"],))  # um COMMIT
+                pedido = json.loads(corpo)["pedido"]
+                banco.execute("INSERT INTO reservas VALUES (?)", (pedido,))  # um COMMIT
             if ordem == "depois":
                 canal.basic_ack(lote[-1][0].delivery_tag, multiple=True)
 
@@ -55,7 +56,10 @@ def no_meio(novas: int) -> bool:
 
 
 def maltratar(comando: list, reservas) -> None:
-    """Roda o comando, mata-o MORTES vezes no meio de um lote, e o deixa terminar. reservas(): quantas há."""
+    """Roda o comando, mata-o MORTES vezes no meio de um lote, e o deixa terminar.
+
+    reservas(): quantas há.
+    """
     for _ in range(MORTES):
         antes = reservas()
         processo = subprocess.Popen(comando, stdout=subprocess.DEVNULL)
@@ -65,7 +69,8 @@ def maltratar(comando: list, reservas) -> None:
         processo.wait()
     processo = subprocess.Popen(comando, stdout=subprocess.DEVNULL)
     ultimas, desde = reservas(), time.monotonic()
-    while processo.poll() is None and time.monotonic() - desde < 1:  # há um segundo ninguém reserva nada
+    # Acabou quando há um segundo ninguém reserva nada.
+    while processo.poll() is None and time.monotonic() - desde < 1:
         if reservas() != ultimas:
             ultimas, desde = reservas(), time.monotonic()
         time.sleep(0.02)
@@ -79,7 +84,8 @@ def experimentar(nome: str, comando: list, arquivo: Path, tabela: str, encher) -
     with closing(sqlite3.connect(arquivo, isolation_level=None)) as banco:
         banco.execute("PRAGMA journal_mode=WAL")
         maltratar(comando, lambda: banco.execute(f"SELECT count(*) FROM {tabela}").fetchone()[0])
-        total, pedidos = banco.execute(f"SELECT count(pedido), count(DISTINCT pedido) FROM {tabela}").fetchone()
+        total, pedidos = banco.execute(
+            f"SELECT count(pedido), count(DISTINCT pedido) FROM {tabela}").fetchone()
     dizer(f"{nome:32} {PEDIDOS - pedidos:6} perdidos {total - pedidos:6} em dobro")
 
 
@@ -94,7 +100,8 @@ def main() -> int:
             for ordem in ("antes", "depois"):
                 arquivo = Path(pasta) / f"{ordem}.db"
                 sqlite3.connect(arquivo).execute(SQL).connection.close()
-                experimentar(f"ack {ordem} do COMMIT, sem caixas", [sys.executable, __file__, ordem, str(arquivo)],
+                experimentar(f"ack {ordem} do COMMIT, sem caixas",
+                             [sys.executable, __file__, ordem, str(arquivo)],
                              arquivo, "reservas", encher_ingenua)
             do_estoque(Path(pasta))
     finally:
@@ -111,8 +118,8 @@ def do_estoque(pasta: Path) -> None:
     arquivo = pasta / "microsservicos" / "estoque.db"
     with closing(banco.abrir(arquivo, servico_estoque.TABELAS + ";" + caixas.TABELAS)) as aberto:
         aberto.execute("UPDATE produtos SET inicial = 1000000, quantidade = 1000000")
-    experimentar("servico_estoque.py", [sys.executable, servico_estoque.__file__, "--dados", str(pasta), "--sem-eventos"],
-                 arquivo, "reservas", encher_estoque)
+    comando = [sys.executable, servico_estoque.__file__, "--dados", str(pasta), "--sem-eventos"]
+    experimentar("servico_estoque.py", comando, arquivo, "reservas", encher_estoque)
 
 
 def encher_ingenua(canal) -> None:
@@ -134,7 +141,8 @@ def conferir_que_ninguem_usa() -> None:
         for servico in SERVICOS:
             fila = canal.queue_declare(servico, passive=True).method
             if fila.consumer_count or fila.message_count:
-                raise Falha(f"a fila «{servico}» está em uso: encerre os serviços e use --limpar antes", 2)
+                raise Falha(f"a fila «{servico}» está em uso: encerre os serviços "
+                            "e use --limpar antes", 2)
 
 
 if __name__ == "__main__":

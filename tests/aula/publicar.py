@@ -1,7 +1,7 @@
 """Publica uma mensagem à mão: uma repetida, ou uma que ninguém entende.
 
-    python tests/aula/publicar.py pedido.criado p-1                  o evento do pedido p-1, de novo
-    python tests/aula/publicar.py pedido.criado p-9 --corpo 'oi'     o mesmo envelope, com este corpo
+    python tests/aula/publicar.py pedido.criado p-1               o evento do pedido p-1, de novo
+    python tests/aula/publicar.py pedido.criado p-9 --corpo oi    o mesmo envelope, com este corpo
 
 O evento sai como o serviço dele o publicaria para um pedido do cenário sucesso.
 """
@@ -27,23 +27,28 @@ def evento(tipo: str, pedido: str) -> Evento:
     dados = {"pedido": pedido, "motivo": "publicado à mão"}
     if EVENTOS[tipo][2] == "pedido":
         sucesso = CENARIOS["sucesso"]
-        dados = {"pedido": pedido, **sucesso, "total": sum(PRECOS[i["produto"]] * i["quantidade"] for i in sucesso["itens"])}
+        total = sum(PRECOS[item["produto"]] * item["quantidade"] for item in sucesso["itens"])
+        dados = {"pedido": pedido, **sucesso, "total": total}
     return Evento(tipo, pedido, dados)
 
 
 def publicar(canal, evento: Evento, corpo: str | None = None) -> None:
     """canal: um de filas.avulso(). corpo: em vez do JSON do evento."""
     propriedades = conexao.pika.BasicProperties(
-        message_id=evento.mensagem, correlation_id=evento.pedido, type=evento.tipo, app_id=quem_publica(evento.tipo),
+        message_id=evento.mensagem, correlation_id=evento.pedido, type=evento.tipo,
+        app_id=quem_publica(evento.tipo),
         content_type="application/json", delivery_mode=2, headers={"causa": None, "versao": VERSAO})
-    canal.basic_publish(filas.EXCHANGE, evento.tipo, corpo or json.dumps(evento.dados), propriedades)
+    corpo = corpo or json.dumps(evento.dados)
+    canal.basic_publish(filas.EXCHANGE, evento.tipo, corpo, propriedades)
 
 
 def main() -> int:
     opcoes = Opcoes(__doc__)
-    opcoes.add_argument("tipo", metavar="EVENTO", choices=EVENTOS, help="um dos eventos da coreografia")
+    opcoes.add_argument("tipo", metavar="EVENTO", choices=EVENTOS,
+                        help="um dos eventos da coreografia")
     opcoes.add_argument("pedido", metavar="PEDIDO", help="o id do pedido")
-    opcoes.add_argument("--corpo", metavar="TEXTO", help="o corpo da mensagem, no lugar do JSON do evento")
+    opcoes.add_argument("--corpo", metavar="TEXTO",
+                        help="o corpo da mensagem, no lugar do JSON do evento")
     escolha = opcoes.parse_args()
     novo = evento(escolha.tipo, escolha.pedido)
     with filas.avulso() as canal:

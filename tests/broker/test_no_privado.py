@@ -81,7 +81,7 @@ def test_em_pasta_com_espacos_e_acentos_nada_escuta_fora_e_nada_fica(no_novo, tm
     processos = processos_do_no(no)
     abertas = escutas(processos)
     portas = {porta for _, porta in abertas}  # AMQP, página, epmd e a distribuição do Erlang
-    assert {no.porta, no.porta + 10000, no._anotado()["epmd_porta"]} < portas and len(portas) == 4
+    assert {no.porta, no.porta + 10000, no.anotado()["epmd_porta"]} < portas and len(portas) == 4
     assert [(maquina, porta) for maquina, porta in abertas if maquina not in LOCAL] == []
     assert sum("epmd" in comando.split()[0] for comando in processos.values()) == 1
     for arquivo in (".erlang.cookie", "rabbitmq.conf", "definicoes.json", "no.json"):
@@ -127,8 +127,8 @@ def test_no_morto_com_sigkill_volta_com_as_mensagens(broker_proprio):
 LANCADOR = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import broker
-no = broker.usar_no_privado(sys.argv[2], int(sys.argv[3]), pagina=False)
+from no_privado import compartilhado
+no = compartilhado.usar_no_privado(sys.argv[2], int(sys.argv[3]), pagina=False)
 print(no.pid, flush=True)
 sys.stdin.readline()
 print("desligou" if no.largar() else "saiu", flush=True)
@@ -151,14 +151,15 @@ def test_lancadores_dividem_um_no_e_so_o_ultimo_desliga(no_novo):
         ana, bruno = lancar(), lancar()
         pid = int(ana.stdout.readline())
         assert int(bruno.stdout.readline()) == pid == no.pid
-        for lancador in (ana, bruno):
-            lancador.kill()
-            lancador.wait()
+        ana.kill()
+        ana.wait()
 
         adotado = type(no).adotar(pasta, porta, pagina=False)
         assert adotado.pid == pid and adotado.responde()
         carla = lancar()
         assert int(carla.stdout.readline()) == pid
+        bruno.kill()
+        bruno.wait()
         eu = broker_py.usar_no_privado(pasta, porta, pagina=False)
         assert carla.communicate("\n", timeout=30)[0].strip() == "saiu"
         assert eu.vivo() and eu.responde() and eu.pid == pid
@@ -201,14 +202,15 @@ def test_pasta_que_nao_serve_e_disco_cheio_sao_falhas_e_nao_deixam_nada(no_novo,
             liga()
 
     no = no_novo()
-    gravar = no_privado.gravar
+    arquivos = carregar("microsservicos", "pasta")
+    gravar = arquivos.gravar
 
     def sem_espaco_no_fim(pasta, nome, texto):
         if nome == "no.json":  # a essa altura o nó e o epmd já são processos
             raise OSError(errno.ENOSPC, "No space left on device")
         gravar(pasta, nome, texto)
 
-    monkeypatch.setattr(no_privado, "gravar", sem_espaco_no_fim)
+    monkeypatch.setattr(arquivos, "gravar", sem_espaco_no_fim)
     with pytest.raises(Falha, match="disco cheio"):
         no.iniciar()
     esperar(lambda: not processos_do_no(no), prazo=5, que="o fim do que já tinha sido ligado")
@@ -221,6 +223,72 @@ def test_no_que_nao_parte_diz_onde_esta_o_motivo(no_novo):
     assert str(no.registro) in str(falha.value) and "\n" not in str(falha.value)
     assert "chave.que.nao.existe" in no.registro.read_text(errors="replace")
     conferir_que_acabou(no)
+
+
+def estragar_dados(no, versao: str) -> None:
+    """Os dados de um nó desligado passam a ser ilegíveis, e escritos pela `versao` do RabbitMQ."""
+    (no.pasta / "dados").mkdir(parents=True)
+    (no.pasta / "dados" / no.nome).write_text("aqui devia haver uma pasta")
+    (no.pasta / "versao").write_text(versao + "\n")
+
+
+def test_dados_que_esta_versao_nao_le_sao_ditos_com_as_duas_versoes(no_novo):
+    """E com `recomecar`, que é o --limpar do lançador, somem."""
+    no = no_novo()
+    estragar_dados(no, "1.2.3")
+    with pytest.raises(no_privado.OutraVersao) as falha:
+        no.iniciar()
+    instalada = instalacao.versao_instalada(instalacao.localizar_rabbitmq())
+    assert "RabbitMQ 1.2.3" in str(falha.value) and f"o {instalada}, agora" in str(falha.value)
+    assert "\n" not in str(falha.value) and falha.value.codigo == 2
+    assert (no.pasta / "dados" / no.nome).exists(), "apagou sem licença"
+    conferir_que_acabou(no)
+
+    outro = no_novo(porta=no.porta, recomecar=True).iniciar()
+    assert outro.versao_dos_dados() == instalada
+    outro.parar()
+
+
+def test_dados_de_uma_versao_mais_nova_nem_sao_tocados(no_novo):
+    """O 3.10 partiria com os dados do 4.3, sem ver nenhuma das filas que há neles."""
+    no = no_novo().iniciar()
+    no.parar()
+    (no.pasta / "versao").write_text("99.0.0\n")
+    antes = {a: a.stat().st_mtime_ns for a in (no.pasta / "dados").rglob("*")}
+    with pytest.raises(no_privado.OutraVersao, match="99.0.0.*é mais antigo"):
+        no.iniciar()
+    assert {a: a.stat().st_mtime_ns for a in (no.pasta / "dados").rglob("*")} == antes
+
+
+@pytest.mark.parametrize("texto, esperado", [
+    ("3.10.8", (3, 10, 8)), ("4.0.5", (4, 0, 5)), ("4.3.0-rc.1", (4, 3, 0)), ("", ())])
+def test_versoes_se_comparam_por_numeros(texto, esperado):
+    assert instalacao.numeros(texto) == esperado
+
+
+@pytest.mark.longo
+@pytest.mark.parametrize("idioma", [None, "C", "C.UTF-8"])
+def test_pasta_com_acentos_que_muda_de_lugar_leva_as_filas(no_novo, tmp_path, monkeypatch, idioma):
+    """Nem o idioma do sistema nem o caminho fazem parte dos dados: renomear a pasta não os perde."""
+    for nome in ("LANG", "LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(nome, raising=False)
+    if idioma:
+        monkeypatch.setenv("LANG", idioma)
+    no = no_novo(tmp_path / "aula é 日本" / "rabbitmq").iniciar()
+    publicar(no.url, "quorum", **{"x-queue-type": "quorum"})
+    no.parar()
+    (tmp_path / "aula é 日本").rename(tmp_path / "outro nome, ç")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    mudou = no_novo(tmp_path / "outro nome, ç" / "rabbitmq", no.porta).iniciar()
+    assert ler(mudou.url, "quorum") == b"guarde"
+    mudou.parar()
+
+
+@pytest.mark.parametrize("maquina, esperado", [
+    ("localhost", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.2", None),
+    ("192.0.2.1", None), ("nome.que.nao.existe.invalid", None), ("a" * 300, None)])
+def test_so_o_loopback_de_sempre_e_desta_maquina(maquina, esperado):
+    assert instalacao.endereco_de_casa(maquina) == esperado
 
 
 def test_pid_reaproveitado_por_outro_processo_nao_e_o_no(no_novo):

@@ -19,7 +19,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / pasta) for pasta in ("", "apoio")]
+TESTES = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTES), str(TESTES / "apoio")]
 
 import medidas_2pc as duas_fases
 import medidas_saga as saga

@@ -40,7 +40,9 @@ class Monolito:
             pedidos.PRECOS[f"p-{i}"] = 5000
             estoque.execute("INSERT INTO produtos VALUES (?1, ?2, ?2)", (f"p-{i}", FOLGA))
             pagamentos.execute("INSERT INTO clientes VALUES (?1, ?2, ?2)", (f"c-{i}", FOLGA * 1000))
-        self.coordenador = app.Coordenador(self.participantes, app.LogDeDecisoes(self.pasta), app.Execucao(self.pasta), espera)
+        self.coordenador = app.Coordenador(self.participantes, app.LogDeDecisoes(self.pasta),
+                                           app.Execucao(self.pasta), espera)
+        self.lote = app.Lote(self.coordenador)
 
     def atender(self, clientes: int, cada: int, produtos: int | None = None) -> tuple[float, list[float], float]:
         """`clientes` threads, cada uma com `cada` pedidos.
@@ -51,11 +53,12 @@ class Monolito:
         """
         tempos: list[float] = []
         marca = time.time_ns()
+        executar = self.lote.executar if clientes > 1 else self.coordenador.executar
 
         def cliente(n: int) -> None:
             for i in range(cada):
                 inicio = time.perf_counter()
-                self.coordenador.executar({
+                executar({
                     "pedido": f"{marca}-{n}-{i}", "cliente": f"c-{n}", "cep": "01310-100",
                     "itens": [{"produto": f"p-{n % (produtos or clientes)}", "quantidade": 2}]})
                 tempos.append(time.perf_counter() - inicio)

@@ -146,11 +146,12 @@ def test_com_fidelidade_desligado_o_pedido_espera_e_da_para_ver_onde(maquete):
     maquete.fazer(f"desligar {NOME}")
     maquete.fazer("enviar p-1 sucesso")
     maquete.fazer("andar")
-    assert M.rastro.onde_espera(maquete.pasta, "p-1") == [
-        "pagamento.aprovado espera na fila «fidelidade» (ou em «fidelidade.mortas»)"]
-    assert M.rastro.Movimento(maquete.pasta).parado_ha() < 60
+    [lugar] = M.rastro.onde_espera(maquete.pasta, "p-1")
+    assert "pagamento.aprovado, na fila «fidelidade»" in lugar and "fidelidade.db" in lugar
+    assert M.movimento.Movimento(maquete.pasta).parado_ha() < 60
     maquete.fazer(f"ligar {NOME}")
     maquete.fazer("andar")
+    assert M.rastro.onde_espera(maquete.pasta, "p-1") == []
     conferir(maquete, {"ana": 100})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import caos
+from rastros import conferir_rastros
 
 
 def test_a_mesma_semente_planeja_as_mesmas_falhas():
@@ -24,6 +25,7 @@ def test_cada_falha_uma_vez_com_milhares_de_pedidos_na_fila(tmp_path):
     feito = caos.executar(tmp_path, segundos=1, semente=1, pedidos=3000)
     assert feito.feitas["pendentes quando o plano acabou"] >= 0 and len(feito.venenos) >= 1
     assert all(feito.feitas[falha] for falha in caos.FALHAS)
+    assert conferir_rastros(tmp_path / "dados" / "microsservicos") == 3000
 
 
 @pytest.mark.longo

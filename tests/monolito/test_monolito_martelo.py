@@ -14,7 +14,8 @@ import pytest
 if not hasattr(os, "fork"):
     pytest.skip("estes testes matam processos filhos feitos com fork", allow_module_level=True)
 
-from monolito_apoio import Filho, Retrato, abrir, conferir_repouso, consultar, no_filho, nova_pasta, so_recuperar
+from monolito_apoio import (M, Filho, Retrato, abrir, conferir_repouso, consultar, em_threads, no_filho, nova_pasta,
+                            pedido, so_recuperar)
 
 PRODUTOS, CLIENTES, CEPS = ["livro", "caneca", "teclado", "notebook"], ["ana", "bruno", "carla"], ["01310-100", "69900-062"]
 
@@ -26,7 +27,7 @@ def sortear(acaso: random.Random, id: str) -> dict:
 
 def martelar(pasta, semente, threads, dito):
     """Pede sem parar, em várias threads; cada resultado que o programa deu vai para o arquivo `dito`."""
-    coordenador = abrir(pasta, espera=0.3)
+    lote = M.lote.Lote(abrir(pasta, espera=0.3))
     vistos = os.open(dito, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def cliente(numero):
@@ -35,7 +36,7 @@ def martelar(pasta, semente, threads, dito):
         for n in range(10**6):
             # De vez em quando repete um id já usado, dele ou de outro: um pedido vale uma vez.
             id = f"{semente}-{numero}-{n}" if acaso.random() > 0.1 or not n else f"{semente}-{numero}-{acaso.randrange(n)}"
-            coordenador.executar(sortear(acaso, id))
+            lote.executar(sortear(acaso, id))
             estado, = leitura.execute("SELECT estado FROM pedidos WHERE pedido = ?", (id,)).fetchone()
             os.write(vistos, f"{id} {estado}\n".encode())
 
@@ -92,40 +93,19 @@ def test_muitas_threads_no_mesmo_produto_ninguem_fica_para_tras(tmp_path):
 
 def todas_no_livro(pasta, threads):
     coordenador = abrir(pasta, espera=30)
-
-    def cliente(numero):
-        for n in range(2):
-            coordenador.executar({"pedido": f"p-{numero}-{n}", "cliente": "ana", "cep": "01310-100",
-                                  "itens": [{"produto": "livro", "quantidade": 2}]})
-
-    filas = [threading.Thread(target=cliente, args=(numero,)) for numero in range(threads)]
-    for fila in filas:
-        fila.start()
-    for fila in filas:
-        fila.join()
+    em_threads(coordenador, [[pedido(f"p-{numero}-{n}") for n in range(2)] for numero in range(threads)])
     coordenador.encerrar()
 
 
 def test_um_erro_na_rodada_acorda_todas_as_threads(tmp_path):
     """Nenhuma thread pode ficar esperando por um líder que já desistiu."""
-    assert no_filho(errar_no_lote, nova_pasta(tmp_path / "d")).saida == 8
+    erros = no_filho(errar_no_lote, nova_pasta(tmp_path / "d")).saida
+    assert erros and set(erros) == {"ZeroDivisionError"}
 
 
 def errar_no_lote(pasta):
-    coordenador, erros = abrir(pasta), []
+    coordenador = abrir(pasta)
     coordenador.log.decidir = lambda *_: 1 / 0
-
-    def cliente(numero):
-        try:
-            coordenador.executar({"pedido": f"p-{numero}", "cliente": "ana", "cep": "01310-100",
-                                  "itens": [{"produto": "livro", "quantidade": 1}]})
-        except ZeroDivisionError as erro:
-            erros.append(erro)
-
     # Cada uma com o seu cliente preso: as que não chegam à decisão desistem pela espera (0 s).
-    filas = [threading.Thread(target=cliente, args=(numero,)) for numero in range(8)]
-    for fila in filas:
-        fila.start()
-    for fila in filas:
-        fila.join(20)
-    return sum(not fila.is_alive() for fila in filas)
+    erros = em_threads(coordenador, [[pedido(f"p-{numero}")] for numero in range(8)])
+    return [type(erro).__name__ for erro in erros]

@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
 from contextlib import closing
 
 import pytest
@@ -16,7 +15,7 @@ if not hasattr(os, "fork"):
     pytest.skip("estes testes usam processos filhos feitos com fork", allow_module_level=True)
 
 from monolito_apoio import (DONOS, MONOLITO, M, Filho, Retrato, abrir, atender, cenario, conferir_repouso, consultar,
-                            no_filho, nova_pasta, pedido, so_recuperar)
+                            em_threads, no_filho, nova_pasta, pedido, so_recuperar)
 
 
 @pytest.fixture
@@ -146,11 +145,7 @@ def test_quem_espera_por_uma_trava_passa_quando_ela_cai(pasta):
 
 def disputar(pasta, quantos):
     coordenador = abrir(pasta, espera=30)
-    threads = [threading.Thread(target=coordenador.executar, args=(pedido(f"p-{n}"),)) for n in range(quantos)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    em_threads(coordenador, [[pedido(f"p-{n}")] for n in range(quantos)])
     coordenador.encerrar()
 
 
@@ -216,7 +211,7 @@ def test_participante_sem_disco_ao_preparar_e_um_nao(qual, pasta):
 
 def sem_disco_ao_preparar(pasta, qual):
     coordenador = abrir(pasta)
-    falhar(coordenador.participantes[qual], "preparar", [CHEIO])
+    falhar(coordenador.participantes[qual], "_votar", [CHEIO])
     coordenador.executar(pedido("p-1"))
     coordenador.executar(pedido("p-2"))
     coordenador.encerrar()
@@ -232,7 +227,7 @@ def test_decisao_que_nao_pode_ser_gravada_e_aborto(pasta):
 
 def sem_disco_ao_decidir(pasta):
     coordenador = abrir(pasta)
-    falhar(coordenador.log, "decidir", [CHEIO])
+    falhar(coordenador.log, "_renovar", [CHEIO])
     coordenador.executar(pedido("p-1"))
     coordenador.executar(pedido("p-2"))
     coordenador.encerrar()
@@ -287,7 +282,7 @@ def test_participante_que_nunca_confirma_fica_em_duvida_ate_a_recuperacao(qual, 
 
 
 def falhar_ao_confirmar(pasta, qual, vezes):
-    M.coordenador.PACIENCIA = 30 if vezes < 10 else 0
+    M.arquivo.PACIENCIA = 30 if vezes < 10 else 0
     coordenador = abrir(pasta)
     falhar(coordenador.participantes[qual], "encerrar", [CHEIO] * min(vezes, 1000))
     try:
@@ -315,7 +310,7 @@ def limitado(pasta, limite):
     import signal
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limite, resource.RLIM_INFINITY))
-    M.coordenador.PACIENCIA = 0
+    M.arquivo.PACIENCIA = 0
     try:
         atender(pasta, [pedido("p-1"), cenario("envio-recusado", "p-2"), pedido("p-3")])
     except (M.falha.Falha, sqlite3.Error, OSError) as erro:
@@ -494,44 +489,6 @@ def forcar_e_morrer(pasta, escolha):
 
     M.participante.Participante.forcar = forcar
     operar(pasta, escolha)
-
-
-# --- quem está vivo ---
-
-@pytest.fixture
-def vivo(pasta):
-    """Um processo parado com todos os votos na mão e nenhuma decisão; `soltar()` o deixa terminar."""
-    avisar, ouvir = os.pipe(), os.pipe()
-    filho = Filho(parar_no_meio, pasta, avisar[1], ouvir[0])
-    os.read(avisar[0], 1)
-    filho.soltar = lambda: (os.write(ouvir[1], b"x"), filho.esperar())
-    yield filho
-    if not hasattr(filho, "morto"):
-        filho.matar()
-        filho.esperar()
-
-
-def test_recuperacao_nao_toca_no_que_outro_processo_conduz(pasta, vivo):
-    transacao = Retrato(pasta).preparadas["pedidos"]["p-1"]
-    no_filho(so_recuperar, pasta)
-    assert Retrato(pasta).esperando("p-1") == set(DONOS)
-    assert "está viva" in no_filho(operar, pasta, f"{transacao}=abortar").saida
-    no_filho(atender, pasta, [pedido("p-2")])
-    assert Retrato(pasta).motivos["p-2"] == f"livro travado pela transação {transacao}"
-    vivo.soltar()
-    no_filho(so_recuperar, pasta)
-    conferir_repouso(pasta)
-    assert Retrato(pasta).pedidos == {"p-1": "concluido", "p-2": "cancelado"}
-
-
-def parar_no_meio(pasta, avisar, ouvir):
-    def parar(nome):
-        if nome == "antes-da-decisao":
-            os.write(avisar, b"x")
-            os.read(ouvir, 1)
-
-    M.quedas.ponto = parar
-    atender(pasta, [pedido("p-1")])
 
 
 def test_duas_recuperacoes_ao_mesmo_tempo(pasta):

@@ -3,7 +3,7 @@
 As soluções ficam em .gabarito/, e são postas sobre uma cópia do projeto de hoje: se ele mudar onde
 uma delas mexe, é aqui que se descobre.
 
-    python -m pytest -m longo tests/test_exercicios.py     com cada defeito desta lista, o teste falha
+    python -m pytest -m longo tests/projeto/test_exercicios.py    com cada defeito, o teste falha
 """
 
 from __future__ import annotations
@@ -20,63 +20,75 @@ from test_monolito_quedas import rapida  # noqa: F401
 sys.path.insert(0, str(RAIZ / ".gabarito"))
 import aplicar  # noqa: E402
 
+PEDIDOS, PAGAMENTOS, FIDELIDADE, ORQUESTRADOR = (
+    f"microsservicos/servico_{nome}.py" for nome in ("pedidos", "pagamentos", "fidelidade",
+                                                     "orquestrador"))
 # Em cada exercício, o que do projeto continua valendo depois dele, e cabe em poucos segundos.
+DOS_SERVICOS = ["saga/test_servicos.py", "saga/test_servicos_caixas.py"]
 CONTINUAM = {
-    "1": ["test_servicos.py", "test_servicos_caixas.py", "test_gemeos.py"],
-    "2": ["test_servicos.py", "test_servicos_caixas.py", "test_gemeos.py"],
-    "3": ["test_gemeos.py"],
-    "4": ["test_gemeos.py"],
-    "5": ["test_gemeos.py"],
+    "1": [*DOS_SERVICOS, "projeto/test_gemeos.py"],
+    "2": [*DOS_SERVICOS, "projeto/test_gemeos.py"],
+    "3": ["projeto/test_gemeos.py"],
+    "4": ["projeto/test_gemeos.py"],
+    "5": ["projeto/test_gemeos.py"],
 }
 # (exercício, arquivo, o que havia na solução, o defeito)
 DEFEITOS = {
-    "1: quem recusou não lembra": ("1", "microsservicos/servico_pagamentos.py", 'responder(banco, pedido, "recusado")\n        ', ""),
-    "1: o limite também é recusado": ("1", "microsservicos/servico_pagamentos.py", "total <= LIMITE", "total < LIMITE"),
-    "1: na 2PC o saldo é olhado antes": ("1", "monolito/pagamentos.py", 'pedido["total"] > LIMITE_POR_PEDIDO',
-                                         'saldo[0] >= pedido["total"] > LIMITE_POR_PEDIDO'),
-    "2: cada ronda cancela outra vez": ("2", "microsservicos/servico_pedidos.py",
-                                        "recebido <= ? AND cancelamento IS NULL", "recebido <= ?"),
-    "2: o mesmo id com dois motivos": ("2", "microsservicos/servico_pedidos.py",
-                                       "WHERE pedido = ? AND cancelamento IS NULL", "WHERE pedido = ?"),
+    "1: quem recusou não lembra": (
+        "1", PAGAMENTOS, 'responder(banco, pedido, "recusado")\n        ', ""),
+    "1: o limite também é recusado": ("1", PAGAMENTOS, "total <= LIMITE", "total < LIMITE"),
+    "1: na 2PC o saldo é olhado antes": (
+        "1", "monolito/pagamentos.py", 'pedido["total"] > LIMITE_POR_PEDIDO',
+        'saldo[0] >= pedido["total"] > LIMITE_POR_PEDIDO'),
+    "2: cada ronda cancela outra vez": (
+        "2", PEDIDOS, "recebido <= ? AND cancelamento IS NULL", "recebido <= ?"),
+    "2: o mesmo id com dois motivos": (
+        "2", PEDIDOS, "WHERE pedido = ? AND cancelamento IS NULL", "WHERE pedido = ?"),
     "2: pedidos decide sem perguntar ao pivô": (
-        "2", "microsservicos/servico_pedidos.py",
-        "return [evento for pedido, in vencidos for evento in solicitar_cancelamento(banco, pedido, PRAZO_ESGOTADO)]",
-        "return [evento for pedido, in vencidos for evento in cancelar("
-        "banco, __import__('coreografia').Evento('', pedido, {'pedido': pedido, 'motivo': PRAZO_ESGOTADO}))]"),
+        "2", PEDIDOS, "in solicitar_cancelamento(banco, pedido, PRAZO_ESGOTADO)]",
+        "in cancelar(banco, __import__('coreografia').Evento("
+        "'', pedido, {'pedido': pedido, 'motivo': PRAZO_ESGOTADO}))]"),
     "2: o prazo conta da partida do serviço": (
-        "2", "microsservicos/servico_pedidos.py", "(lambda banco: vencer_prazos(banco, time.time() - escolha.prazo))",
+        "2", PEDIDOS, "(lambda banco: vencer_prazos(banco, time.time() - escolha.prazo))",
         "(lambda banco, partida=time.time(): vencer_prazos("
         "banco, time.time() - escolha.prazo if time.time() - partida > escolha.prazo else 0))"),
-    "3: quem votou LEITURA é avisado": ("3", "monolito/coordenador.py", "if ordem < t.sim and ordem not in t.leram", "if ordem < t.sim"),
+    "3: quem votou LEITURA é avisado": (
+        "3", "monolito/coordenador.py", "if ordem < t.sim and ordem not in t.leram",
+        "if ordem < t.sim"),
     "3: o voto LEITURA guarda a trava": (
         "3", "monolito/participante.py", "return Leitura(pedido)",
-        "banco.executemany('INSERT INTO travas VALUES (?, ?)', [(linha, transacao.nome) for linha in linhas])\n"
-        "            return Leitura(pedido)"),
+        "banco.executemany('INSERT INTO travas VALUES (?, ?)', "
+        "[(linha, transacao.nome) for linha in linhas])\n            return Leitura(pedido)"),
     "3: quem só lê ignora a trava de quem escreve": (
         "3", "monolito/participante.py", "self._conferir_travas(banco, linhas)",
         "self.negocio.confirmar and self._conferir_travas(banco, linhas)"),
-    "4: sem a lápide": ("4", "microsservicos/servico_fidelidade.py", 'if resposta_dada(banco, pedido) == "estornado"', "if False"),
+    "4: sem a lápide": (
+        "4", FIDELIDADE, 'if resposta_dada(banco, pedido) == "estornado"', "if False"),
     "4: o estorno apaga os pontos dos outros pedidos": (
-        "4", "microsservicos/servico_fidelidade.py", "SET saldo = saldo - c.pontos", "SET saldo = 0"),
-    "4: o rastro não olha o banco novo": ("4", "microsservicos/rastro.py", "abrir_leitura(pasta, SERVICOS), []", "abrir_leitura(pasta), []"),
+        "4", FIDELIDADE, "SET saldo = saldo - c.pontos", "SET saldo = 0"),
+    "4: o rastro não olha o banco novo": (
+        "4", "microsservicos/rastro.py", "lendo(pasta, SERVICOS)",
+        "lendo(pasta, [nome for nome in SERVICOS if nome != 'fidelidade'])"),
     "5: compensa sem esperar a resposta que falta": (
-        "5", "microsservicos/servico_orquestrador.py", "return []", 'return [("estoque.liberar", evento.dados)]'),
+        "5", ORQUESTRADOR, "return []", 'return [("estoque.liberar", evento.dados)]'),
     "5: o passo não é gravado": (
-        "5", "microsservicos/servico_orquestrador.py", "DO UPDATE SET passo = excluded.passo", "DO NOTHING"),
+        "5", ORQUESTRADOR, "DO UPDATE SET passo = excluded.passo", "DO NOTHING"),
     "5: desiste depois do pivô": (
-        "5", "microsservicos/servico_orquestrador.py", '"pagamento.aprovado":   "pagamento.estornar",',
+        "5", ORQUESTRADOR, '"pagamento.aprovado":   "pagamento.estornar",',
         '"pagamento.aprovado":   "pagamento.estornar", "envio.despachado": "pagamento.estornar",'),
     "5: aceita resposta fora de hora": (
-        "5", "microsservicos/servico_orquestrador.py", "if evento.tipo not in RESPOSTAS.get(passo, ())", "if False"),
+        "5", ORQUESTRADOR, "if evento.tipo not in RESPOSTAS.get(passo, ())", "if False"),
 }
 
 
 def rodar(copia, numero: str, *outros: str) -> tuple[int, str]:
-    """Os testes de um exercício numa cópia, mais `outros` arquivos de tests/; o status e o que o pytest disse."""
-    fim = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--processos", "1",
-                          "--basetemp", copia / "dados", "tests/exercicios", *(f"tests/{nome}" for nome in outros)],
-                         cwd=copia, env={**os.environ, "EXERCICIO": numero, "PYTHONIOENCODING": "utf-8"},
-                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=120)
+    """Os testes de um exercício numa cópia, e `outros` arquivos de tests/: (status, o que se leu)."""
+    fim = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--processos", "1",
+         "--basetemp", copia / "dados", "tests/exercicios", *(f"tests/{nome}" for nome in outros)],
+        cwd=copia, env={**os.environ, "EXERCICIO": numero, "PYTHONIOENCODING": "utf-8"},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        encoding="utf-8", timeout=120)
     return fim.returncode, fim.stdout
 
 

@@ -1,10 +1,10 @@
-"""O README diz a verdade: cada experimento roda como está impresso, cada diagrama é o de uma execução.
+"""Os README dizem a verdade: cada experimento roda como está impresso, cada diagrama é o de hoje.
 
-    python -m pytest tests/test_readme.py -k experimento-4
+    python -m pytest tests/projeto/test_readme.py -k experimento-4
 
 Os experimentos rodam numa cópia nova do projeto, um depois do outro, como na aula (e em três
 cópias ao mesmo tempo); antes de cada um, o experimento 0. As convenções do que está impresso
-estão em terminais.py e no próprio README.
+estão em terminais.py e em tests/aula/README.md.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import ast
 import os
 import queue
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -25,16 +28,23 @@ from conftest import RAIZ, carregar, vhost_novo
 from maquete import Maquete
 from verbos import CENARIOS, M
 
-README = (RAIZ / "README.md").read_text(encoding="utf-8")
+FORA = {".venv", "dados", ".git", ".pytest_cache"}
+READMES = [arquivo for arquivo in RAIZ.rglob("README.md")
+           if not FORA & set(arquivo.relative_to(RAIZ).parts)]
+AULA, FALHAS = "tests/aula/README.md", "tests/README.md"
 LONGOS = {"12"}  # ligam um RabbitMQ só para si
 PALCOS = 3  # experimentos ao mesmo tempo: o que mais se faz neles é esperar
 DEMORADOS = ["10", "7", "5", "2", "8"]  # começam primeiro
 
 
-def secao(titulo: str, nivel: str = "##") -> str:
+def texto_de(readme: str | Path) -> str:
+    return (RAIZ / readme).read_text(encoding="utf-8")
+
+
+def secao(readme: str, titulo: str, nivel: str = "##") -> str:
     """O texto de uma seção, até a próxima do mesmo nível (ou de um acima)."""
-    partes = re.split(rf"^{nivel} {re.escape(titulo)}.*$", README, flags=re.M)
-    assert len(partes) == 2, f"o README não tem (uma vez só) a seção {titulo!r}"
+    partes = re.split(rf"^{nivel} {re.escape(titulo)}.*$", texto_de(readme), flags=re.M)
+    assert len(partes) == 2, f"{readme} não tem (uma vez só) a seção {titulo!r}"
     return re.split(rf"^#{{2,{len(nivel)}}} ", partes[1], maxsplit=1, flags=re.M)[0]
 
 
@@ -42,32 +52,33 @@ def blocos(texto: str, linguagem: str) -> list[str]:
     return re.findall(rf"^```{linguagem}\n(.*?)^```$", texto, flags=re.M | re.S)
 
 
-EXPERIMENTOS = re.findall(r"^### Experimento (\d+)\.", README, flags=re.M)
+EXPERIMENTOS = re.findall(r"^### Experimento (\d+)\.", texto_de(AULA), flags=re.M)
+
+
+def experimento(numero: str) -> str:
+    return secao(AULA, f"Experimento {numero}.", "###")
 
 
 def bloco(numero: str) -> str:
-    return "".join(blocos(secao(f"Experimento {numero}.", "###"), "sh"))
+    return "".join(blocos(experimento(numero), "sh"))
 
 
 # --- o palco ---
 
 class Palco:
-    """Uma cópia do projeto, como a de quem acabou de baixá-lo, e um canto do broker; um experimento de cada vez."""
+    """Uma cópia do projeto, como a de quem acabou de baixá-lo, e um canto do broker."""
 
     def __init__(self, pasta, url: str):
         self.pasta, self.url = pasta.resolve(), url
         for nome in ("monolito", "microsservicos", "tests"):
             shutil.copytree(RAIZ / nome, pasta / nome, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(RAIZ / "orquestracao.py", pasta)
-        self.comando("python", f'exec "{sys.executable}" "$@"')  # o dos terminais é o que roda o teste
-        if not shutil.which("sqlite3"):
-            consulta = "import sqlite3, sys; [print(*l, sep='|') for l in sqlite3.connect(sys.argv[1]).execute(sys.argv[2])]"
-            self.comando("sqlite3", f'exec "{sys.executable}" -c "{consulta}" "$@"')
+        self.comando("python", f'exec "{sys.executable}" "$@"')  # o mesmo que roda o teste
         livre = carregar("microsservicos", "instalacao").porta_livre
         porta = next(p for p in iter(livre, None) if livre(p + 10000))
-        self.portas = {"5673": str(porta), "15673": str(porta + 10000)}  # as impressas, e as que estão livres
-        self.ambiente = {**os.environ, "RABBITMQ_URL": url, "PYTHONIOENCODING": "utf-8", "COLUMNS": "80",
-                         "PATH": f"{pasta}/.bin{os.pathsep}{os.environ['PATH']}"}
+        self.portas = {"5673": str(porta), "15673": str(porta + 10000)}  # a impressa: a livre
+        self.ambiente = {**os.environ, "RABBITMQ_URL": url, "PYTHONIOENCODING": "utf-8",
+                         "COLUMNS": "80", "PATH": f"{pasta}/.bin{os.pathsep}{os.environ['PATH']}"}
 
     def comando(self, nome: str, texto: str) -> None:
         arquivo = self.pasta / ".bin" / nome
@@ -91,11 +102,13 @@ class Palco:
 
 @pytest.fixture(scope="module")
 def experimentos(request, broker, tmp_path_factory):
-    """Os experimentos pedidos, rodando em PALCOS ao mesmo tempo: {número: a promessa do fim dele}."""
-    pedidos = [item.callspec.params["numero"] for item in request.session.items if item.name.startswith("test_experimento")]
+    """Os experimentos pedidos, PALCOS ao mesmo tempo: {número: a promessa do fim dele}."""
+    pedidos = [item.callspec.params["numero"] for item in request.session.items
+               if item.name.startswith("test_experimento")]
     livres = queue.Queue()
     for n in range(min(PALCOS, len(pedidos))):
-        livres.put(Palco(tmp_path_factory.mktemp("aula"), f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"))
+        url = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
+        livres.put(Palco(tmp_path_factory.mktemp("aula"), url))
 
     def rodar(numero: str) -> None:
         palco = livres.get()
@@ -106,13 +119,15 @@ def experimentos(request, broker, tmp_path_factory):
             livres.put(palco)
 
     with ThreadPoolExecutor(PALCOS) as palcos:
-        yield {numero: palcos.submit(rodar, numero) for numero in sorted(pedidos, key=lambda n: n not in DEMORADOS)}
+        yield {numero: palcos.submit(rodar, numero)
+               for numero in sorted(pedidos, key=lambda n: n not in DEMORADOS)}
 
 
 # --- os testes ---
 
 @pytest.mark.parametrize("numero", [
-    pytest.param(n, id=f"experimento-{n}", marks=[pytest.mark.longo] if n in LONGOS else []) for n in EXPERIMENTOS if n != "0"])
+    pytest.param(n, id=f"experimento-{n}", marks=[pytest.mark.longo] if n in LONGOS else [])
+    for n in EXPERIMENTOS if n != "0"])
 def test_experimento_mostra_o_que_esta_impresso(numero, experimentos):
     experimentos[numero].result()
 
@@ -120,25 +135,54 @@ def test_experimento_mostra_o_que_esta_impresso(numero, experimentos):
 def test_os_experimentos_estao_numerados_em_ordem():
     assert EXPERIMENTOS == [str(n) for n in range(len(EXPERIMENTOS))] and len(EXPERIMENTOS) > 11
     for numero in EXPERIMENTOS[1:]:
-        texto = secao(f"Experimento {numero}.", "###")
-        assert bloco(numero).startswith("# terminal 1") and "**Para a turma.**" in texto and "**O que se aprende.**" in texto
+        assert bloco(numero).startswith("# terminal 1")
+        for parte in ("**O que se aprende.**", "**Para a turma.**"):
+            assert parte in experimento(numero), numero
 
 
 @pytest.mark.parametrize("titulo, fim", [("Executar", "orquestracao.py"), ("Testar", "-m pytest")])
 def test_o_comando_de_partida_e_o_primeiro_bloco(titulo, fim):
-    primeiro = blocos(secao(titulo), "sh")[0].strip()
+    primeiro = blocos(secao("README.md", titulo), "sh")[0].strip()
     assert "\n" not in primeiro and primeiro.endswith(f".venv/bin/python {fim}")
 
 
+def test_os_comandos_de_partida_instalam_o_que_o_roteiro_digita():
+    """Numa máquina nua só há o que eles instalam, e o que o Debian tem de todo jeito."""
+    instalado = {"python", "sqlite3"} | {"diff", "rm", "echo"}
+    for titulo in ("Executar", "Testar"):
+        comando = blocos(secao("README.md", titulo), "sh")[0]
+        assert re.search(r"install -y python3-venv rabbitmq-server sqlite3 ", comando)
+    for numero in EXPERIMENTOS:
+        assert set(programas(bloco(numero))) <= instalado, numero
+
+
+def programas(bloco: str):
+    """O primeiro nome de cada comando, depois das variáveis que ele recebe."""
+    comando = ""
+    for linha in bloco.splitlines():
+        if linha.startswith("#"):
+            continue
+        comando += linha + "\n"
+        try:
+            palavras = shlex.split(comando)
+        except ValueError:
+            continue  # um texto entre aspas que continua na outra linha
+        yield next(re.sub(r"^\w+=\$\(", "", palavra) for palavra in palavras
+                   if not re.match(r"\w+=(?!\$\()", palavra))
+        comando = ""
+
+
 def test_o_ci_roda_o_que_o_readme_manda():
-    programa = re.search(r"awk '(.*?)' README.md", (RAIZ / ".ci" / "run").read_text(), flags=re.S)[1]
-    achado = subprocess.run(["awk", programa, "README.md"], cwd=RAIZ, capture_output=True, text=True).stdout
-    assert achado == blocos(secao("Testar"), "sh")[0]
+    programa = re.search(r"awk '(.*?)' README.md", texto_de(".ci/run"), flags=re.S)[1]
+    achado = subprocess.run(["awk", programa, "README.md"], cwd=RAIZ, stdout=subprocess.PIPE,
+                            encoding="utf-8")
+    assert achado.stdout == blocos(secao("README.md", "Testar"), "sh")[0]
 
 
 def desenhar_2pc(cenario: str, pasta) -> str:
-    subprocess.run([sys.executable, RAIZ / "monolito" / "app.py", "--dados", pasta, "--cenario", cenario, "--id", "p-1",
-                    "--diagrama", pasta / "desenho"], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([sys.executable, RAIZ / "monolito" / "app.py", "--dados", pasta,
+                    "--cenario", cenario, "--id", "p-1", "--diagrama", pasta / "desenho"],
+                   stdout=subprocess.DEVNULL, check=True)
     return (pasta / "desenho").read_text(encoding="utf-8")
 
 
@@ -150,41 +194,129 @@ def desenhar_saga(cenario: str, pasta) -> str:
 
 
 @pytest.mark.parametrize("cenario", CENARIOS)
-@pytest.mark.parametrize("qual, desenhar", [(0, desenhar_2pc), (1, desenhar_saga)], ids=["2pc", "saga"])
+@pytest.mark.parametrize("qual, desenhar", [(0, desenhar_2pc), (1, desenhar_saga)],
+                         ids=["2pc", "saga"])
 def test_diagrama_impresso_e_o_de_uma_execucao(cenario, qual, desenhar, tmp_path):
-    assert blocos(secao(f"`{cenario}`", "###"), "mermaid")[qual] == desenhar(cenario, tmp_path)
+    onde = "README.md" if cenario == "sucesso" else AULA
+    impressos = blocos(secao(onde, f"`{cenario}`", "###"), "mermaid")
+    assert len(impressos) == 2 and impressos[qual] == desenhar(cenario, tmp_path)
 
 
-def test_todo_arquivo_citado_existe():
-    for alvo in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (RAIZ / alvo).exists(), alvo
-    for citado in re.findall(r"`((?:monolito|microsservicos|tests)/[\w/.*-]+)`", README):
-        assert list(RAIZ.glob(citado)), citado
+# --- o que se cita existe ---
+
+def fora_dos_blocos(texto: str) -> str:
+    return re.sub(r"^( *)```.*?^\1```$", "", texto, flags=re.M | re.S)
 
 
-def test_toda_opcao_citada_existe():
-    ajudas = "".join(subprocess.run([sys.executable, RAIZ / script, "--help"], capture_output=True, encoding="utf-8",
-                                    env={**os.environ, "PYTHONIOENCODING": "utf-8"}).stdout
-                     for script in ("monolito/app.py", "orquestracao.py", "microsservicos/servico_pedidos.py",
-                                    "microsservicos/mortas.py", "tests/aula/publicar.py", "tests/desempenho/desempenho.py", "tests/aula/caos.py")
-                     if (RAIZ / script).exists())
-    de_fora = {"--regravar"}
-    for opcao in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - de_fora:
-        assert opcao in ajudas, opcao
+def ancoras(arquivo: Path) -> set[str]:
+    """As âncoras que o GitHub faz dos títulos: minúsculas, hífens, e nada de pontuação."""
+    titulos = re.findall(r"^#+ (.*)$", fora_dos_blocos(texto_de(arquivo)), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", titulo.lower()).strip().replace(" ", "-") for titulo in titulos}
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda arquivo: str(arquivo.relative_to(RAIZ)))
+def test_todo_elo_leva_a_um_lugar_que_existe(readme):
+    quebrados = []
+    for elo in re.findall(r"\]\(([^)\s]+)\)", fora_dos_blocos(texto_de(readme))):
+        nome, _, ancora = unquote(elo).partition("#")
+        alvo = (readme.parent / nome).resolve() if nome else readme
+        if re.match(r"https?://", elo):
+            continue
+        if not alvo.exists() or (ancora and ancora not in ancoras(alvo)):
+            quebrados.append(elo)
+    for citado in re.findall(r"`((?:monolito|microsservicos|tests)/[\w/.*-]+)`", texto_de(readme)):
+        nos_exercicios = RAIZ.glob(f".gabarito/exercicio-*/{citado}")  # um arquivo que se vai criar
+        if not [*RAIZ.glob(citado), *nos_exercicios]:
+            quebrados.append(citado)
+    assert not quebrados
+
+
+def test_todo_readme_e_alcancado_a_partir_do_primeiro():
+    vistos, a_ver = set(), [RAIZ / "README.md"]
+    while a_ver:
+        readme = a_ver.pop()
+        vistos.add(readme)
+        if not readme.exists():
+            continue  # o teste dos elos o acusa
+        elos = re.findall(r"\]\(([^)\s#]+)", texto_de(readme))
+        alvos = {(readme.parent / elo).resolve() for elo in elos if elo.endswith("README.md")}
+        a_ver += alvos - vistos - set(a_ver)
+    assert set(READMES) <= vistos
+
+
+def test_a_casa_impressa_tem_cada_comodo_e_cada_arquivo_da_porta():
+    casa = blocos(secao("README.md", "A casa"), "")[0]
+    for ala in ("monolito", "microsservicos"):
+        trecho = re.split(r"^(?=\w)", casa[casa.index(f"\n{ala}/") + 1:], flags=re.M)[1]
+        for aqui in (RAIZ / ala).iterdir():
+            if aqui.suffix == ".py":
+                assert aqui.name in trecho, f"a casa não mostra {ala}/{aqui.name}"
+            elif aqui.is_dir() and aqui.name != "__pycache__":
+                assert f"{aqui.name}/" in trecho, f"a casa não mostra {ala}/{aqui.name}/"
+        for nome in re.findall(r"\w+\.py", trecho):
+            assert (RAIZ / ala / nome).exists(), f"a casa mostra {ala}/{nome}, que não existe"
+
+
+@pytest.mark.parametrize("coluna, ala", [(2, "monolito"), (3, "microsservicos")])
+def test_o_mapa_de_leitura_cita_arquivos_e_funcoes_que_existem(coluna, ala):
+    onde = {arquivo.name: arquivo for arquivo in (RAIZ / ala).rglob("*.py")}
+    celulas = [linha.split("|")[coluna] for linha in secao("README.md", "Como se lê").splitlines()
+               if linha.startswith("| ")]
+    assert len(celulas) > 8
+    for celula in celulas:
+        citados = re.findall(r"`(\w+\.py)`", celula)
+        assert set(citados) <= set(onde), celula
+        textos = [texto_de(onde[nome]) for nome in citados or onde]
+        for funcao in re.findall(r"`([a-z_]+)`", celula):
+            if funcao != "fsync":
+                assert any(f"def {funcao}(" in texto for texto in textos), (funcao, celula)
+
+
+SCRIPTS = ["monolito/app.py", "orquestracao.py", "microsservicos/servico_pedidos.py",
+           "microsservicos/servico_estoque.py", "microsservicos/mortas.py",
+           "microsservicos/rastro.py", "tests/aula/publicar.py", "tests/aula/caos.py",
+           "tests/desempenho/desempenho.py"]
+DE_FORA = {"--regravar", "--version"} | {"--processos"}  # de test_tracos.py; do pytest
+
+
+@pytest.fixture(scope="module")
+def ajudas() -> str:
+    textos = []
+    for script in SCRIPTS:
+        fim = subprocess.run([sys.executable, RAIZ / script, "--help"], capture_output=True,
+                             encoding="utf-8", env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+        assert fim.returncode == 0, f"{script} --help: {fim.stderr}"
+        textos.append(fim.stdout)
+    solucoes = RAIZ.glob(".gabarito/exercicio-*/mudancas.patch")  # uma opção que se vai criar
+    return "".join(textos + [texto_de(solucao) for solucao in solucoes])
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda arquivo: str(arquivo.relative_to(RAIZ)))
+def test_toda_opcao_citada_existe(readme, ajudas):
+    for opcao in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", texto_de(readme))) - DE_FORA:
+        assert re.search(rf"{opcao}(?![\w-])", ajudas), opcao
+
+
+def os_testes() -> dict[str, bool]:
+    """{nome do teste: se ele só roda na rodada longa}."""
+    achados = {}
+    for arquivo in (RAIZ / "tests").rglob("test_*.py"):
+        arvore = ast.parse(arquivo.read_text(encoding="utf-8"))
+        todos_longos = "pytestmark = pytest.mark.longo" in map(ast.unparse, arvore.body)
+        for no in arvore.body:
+            if isinstance(no, ast.FunctionDef):
+                marcas = map(ast.unparse, no.decorator_list)
+                achados[no.name] = todos_longos or "pytest.mark.longo" in marcas
+    return achados
 
 
 def test_toda_falha_da_tabela_tem_o_seu_teste():
     """O nome existe, e o ◷ está em quem só roda na rodada longa (e em mais ninguém)."""
-    achados = {}
-    for arquivo in (RAIZ / "tests").glob("test_*.py"):
-        arvore = ast.parse(arquivo.read_text(encoding="utf-8"))
-        todos_longos = any(isinstance(no, ast.Assign) and ast.unparse(no) == "pytestmark = pytest.mark.longo" for no in arvore.body)
-        for no in arvore.body:
-            if isinstance(no, ast.FunctionDef):
-                achados[no.name] = todos_longos or "pytest.mark.longo" in map(ast.unparse, no.decorator_list)
-    linhas = [linha.split(" | ") for linha in secao("O que pode falhar").splitlines() if linha.startswith("| ") and "`test_" in linha]
+    existem = os_testes()
+    linhas = [linha.split(" | ") for linha in secao(FALHAS, "O que pode falhar").splitlines()
+              if linha.startswith("| ") and "`test_" in linha]
     assert len(linhas) > 30 and all(len(linha) == 4 for linha in linhas)
     for linha in linhas:
         for nome, longo in re.findall(r"`(test_\w+)`( ◷)?", linha[2]):
-            assert nome in achados, f"a tabela cita {nome}, que não existe"
-            assert achados[nome] == bool(longo), f"o ◷ de {nome} não confere"
+            assert nome in existem, f"a tabela cita {nome}, que não existe"
+            assert existem[nome] == bool(longo), f"o ◷ de {nome} não confere"

@@ -4,11 +4,11 @@ Cada arquivo é para ser lido: um comentário que diz o que olhar, comandos, e o
 
     # comentário
     $ python monolito/app.py --id p-1        um comando do shell, numa cópia nova do monolito
-    > enviar p-1 sucesso                     um verbo da maquete da saga (tests/maquete.py)
+    > enviar p-1 sucesso                     um verbo da maquete da saga (tests/apoio/maquete.py)
 
 Os números de execução, sorteados, viram aaaaaaaa, bbbbbbbb... Se um traço muda de propósito:
 
-    python tests/test_tracos.py --regravar   mostra as diferenças e grava os arquivos
+    python tests/tracos/test_tracos.py --regravar   mostra as diferenças e grava os arquivos
 
 e a mensagem do commit explica a diferença. Para um traço novo, escreva só os comandos e regrave.
 """
@@ -28,15 +28,17 @@ from pathlib import Path
 
 import pytest
 
-from conftest import RAIZ
-
 TRACOS = Path(__file__).resolve().parent
+sys.path[:0] = [str(TRACOS.parent), str(TRACOS.parent / "apoio")]  # para --regravar
+
+from conftest import RAIZ  # noqa: E402
+
 EXECUCAO = re.compile(r"\b[0-9a-f]{8}\b")
 
 
 def refazer(arquivo: Path, pasta: Path) -> str:
-    """O texto que o traço teria hoje: os mesmos comentários e comandos, com o que cada comando mostra agora."""
-    rodar = NoShell(pasta) if arquivo.name.startswith("2pc") else NaMaquete(pasta)
+    """O texto que o traço teria hoje: os mesmos comentários e comandos, com o que mostram agora."""
+    rodar = NoShell(pasta) if "2pc" in arquivo.name else NaMaquete(pasta)
     novo, ultima = [], "#"
     for linha in arquivo.read_text(encoding="utf-8").splitlines():
         if linha[:1] not in ("#", "$", ">"):
@@ -55,7 +57,8 @@ class NoShell:
 
     def __init__(self, pasta: Path):
         self.pasta = pasta
-        shutil.copytree(RAIZ / "monolito", pasta / "monolito", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(RAIZ / "monolito", pasta / "monolito",
+                        ignore=shutil.ignore_patterns("__pycache__"))
         python = pasta / "bin" / "python"
         python.parent.mkdir()
         python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
@@ -65,12 +68,14 @@ class NoShell:
         self.execucoes: dict[str, str] = {}
 
     def __call__(self, comando: str) -> list[str]:
-        fim = subprocess.run(["bash", "-c", comando], cwd=self.pasta, env=self.ambiente, stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        fim = subprocess.run(["bash", "-c", comando], cwd=self.pasta, env=self.ambiente,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, timeout=60)
         texto = fim.stdout.decode().replace(f"{self.pasta}/", "")
         texto = EXECUCAO.sub(lambda achado: self.execucoes.setdefault(
             achado[0], chr(ord("a") + len(self.execucoes)) * 8), texto)
-        return texto.splitlines() + ([f"(status de saída: {fim.returncode})"] if fim.returncode else [])
+        status = [f"(status de saída: {fim.returncode})"] if fim.returncode else []
+        return texto.splitlines() + status
 
 
 class NaMaquete:
@@ -90,18 +95,21 @@ class NaMaquete:
 @pytest.mark.parametrize("arquivo", sorted(TRACOS.glob("*.txt")), ids=lambda arquivo: arquivo.stem)
 def test_traco(arquivo, tmp_path):
     velho, novo = arquivo.read_text(encoding="utf-8"), refazer(arquivo, tmp_path)
-    assert novo == velho, f"{arquivo.name} mudou (se foi de propósito: python tests/test_tracos.py --regravar)\n" + diferenca(
-        arquivo, velho, novo)
+    assert novo == velho, (
+        f"{arquivo.name} mudou (se foi de propósito: python tests/tracos/test_tracos.py --regravar)\n"
+        + diferenca(arquivo, velho, novo))
 
 
 def diferenca(arquivo: Path, velho: str, novo: str) -> str:
-    return "\n".join(difflib.unified_diff(velho.splitlines(), novo.splitlines(), arquivo.name, "agora", lineterm=""))
+    return "\n".join(difflib.unified_diff(velho.splitlines(), novo.splitlines(), arquivo.name,
+                                          "agora", lineterm=""))
 
 
 def regravar() -> int:
     for arquivo in sorted(TRACOS.glob("*.txt")):
         with tempfile.TemporaryDirectory() as pasta:
-            velho, novo = arquivo.read_text(encoding="utf-8"), refazer(arquivo, Path(pasta).resolve())
+            velho = arquivo.read_text(encoding="utf-8")
+            novo = refazer(arquivo, Path(pasta).resolve())
         if novo != velho:
             print(diferenca(arquivo, velho, novo))
             arquivo.write_text(novo, encoding="utf-8", newline="\n")
@@ -110,5 +118,5 @@ def regravar() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:] != ["--regravar"]:
-        sys.exit("para regravar os traços: python tests/test_tracos.py --regravar")
+        sys.exit("para regravar os traços: python tests/tracos/test_tracos.py --regravar")
     sys.exit(regravar())

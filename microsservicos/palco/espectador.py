@@ -1,0 +1,63 @@
+"""A plateia: mostra na tela cada evento da saga, e não diz nada a ninguém.
+
+Ouve por uma fila só sua, que some com ela; os serviços nem sabem se há alguém assistindo.
+"""
+
+from __future__ import annotations
+
+import time
+
+from comum.diagrama import Diagrama
+from comum.falha import Falha
+from comum.tela import Torneira, dizer
+from palco.desenho import desenhar_recebidas
+from rabbitmq.canal import Plateia
+
+
+class Espectador:
+    """Mostra os eventos; se a ligação com o broker cai, abre outra.
+
+    loja: a identidade dela. diagrama: onde mais anotar os eventos, ou None.
+    """
+
+    def __init__(self, loja: str, diagrama: Diagrama | None = None):
+        self.loja, self.diagrama, self.torneira = loja, diagrama, Torneira()
+        self.plateia: Plateia | None = None
+        self.proxima, self.guardadas = 0.0, []
+
+    def abrir(self) -> None:
+        """Senta-se: daqui em diante nenhum evento passa sem ser visto. Sem broker, tenta depois."""
+        self.proxima = time.monotonic() + 1
+        try:
+            self.plateia = Plateia(self.loja)
+        except Falha:
+            pass
+
+    def guardar(self) -> None:
+        """Recebe o que já chegou, para mostrar depois; o broker não espera por quem se cala."""
+        if self.plateia:
+            self.guardadas += self._receber(0)
+
+    def mostrar(self, espera: float) -> None:
+        """Mostra os eventos dos próximos instantes, até `espera` segundos."""
+        if not self.plateia and time.monotonic() >= self.proxima:
+            self.abrir()
+        if not self.plateia:
+            time.sleep(espera)
+            return
+        recebidas = [*self.guardadas, *self._receber(0 if self.guardadas else espera)]
+        self.guardadas.clear()
+        for linha in self.torneira.passar(desenhar_recebidas(recebidas, self.diagrama)):
+            dizer(linha)
+
+    def _receber(self, espera: float) -> list:
+        try:
+            return self.plateia.receber(espera)
+        except Falha:
+            self.fechar()  # os serviços já disseram que o broker caiu
+            return []
+
+    def fechar(self) -> None:
+        if self.plateia:
+            self.plateia.fechar()
+            self.plateia = None

@@ -1,0 +1,215 @@
+"""app.py --rastro: o que aconteceu com um pedido no monolito, e o que a próxima partida fará.
+
+O que o rastro prevê para um pedido em dúvida é conferido rodando a próxima partida.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import RAIZ, esperar
+from monolito_apoio import conferir_repouso, consultar
+
+APP = RAIZ / "monolito" / "app.py"
+FINAIS = {"sucesso": "concluido", "sem-estoque": "cancelado: estoque insuficiente",
+          "pagamento-recusado": "cancelado: saldo insuficiente",
+          "envio-recusado": "cancelado: CEP fora da área de entrega"}
+
+
+def app(dados: Path, *opcoes: str, python=(sys.executable,)) -> subprocess.CompletedProcess:
+    return subprocess.run([*python, str(APP), "--dados", str(dados), *opcoes], cwd=RAIZ,
+                          env={**os.environ, "PYTHONIOENCODING": "utf-8"}, encoding="utf-8",
+                          timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+
+
+def rastrear(dados: Path, *ids: str, **opcoes) -> str:
+    fim = app(dados, "--rastro", *ids, **opcoes)
+    assert fim.returncode == 0 and "\x1b" not in fim.stdout, fim.stdout
+    return fim.stdout
+
+
+def em_linha(texto: str) -> str:
+    return " ".join(texto.split())
+
+
+def comandos(tela: str) -> list[list[str]]:
+    return [shlex.split(comando)[2:]
+            for comando in re.findall(r"^      (python .*)$", tela, flags=re.M)]
+
+
+def resultado(dados: Path, id: str) -> str | None:
+    for estado, motivo in consultar(dados / "monolito", "pedidos",
+                                    "SELECT estado, motivo FROM pedidos WHERE pedido = ?", id):
+        return f"{estado}{f': {motivo}' if motivo else ''}"
+    return None
+
+
+def retrato(pasta: Path) -> dict:
+    return {a.name: (hashlib.sha256(a.read_bytes()).hexdigest(), a.stat().st_mtime_ns)
+            for a in pasta.iterdir() if not a.name.endswith("-shm")}
+
+
+@pytest.mark.parametrize("nome", FINAIS)
+def test_de_um_pedido_encerrado_mostra_o_resultado_e_o_que_vale(nome, tmp_path):
+    app(tmp_path, "--cenario", nome, "--id", "p-1")
+    tela = rastrear(tmp_path, "p-1")
+    assert f"  p-1: {FINAIS[nome]}\n" in tela and "espera" not in tela and "preparada" not in tela
+    vale = {linha.split()[0] for linha in tela.splitlines() if "vale agora" in linha}
+    assert vale == ({"estoque.db", "pagamentos.db", "envio.db"} if nome == "sucesso" else set())
+    assert max(map(len, tela.splitlines())) <= 80
+
+
+# ponto: (quem está preparado, o que o log diz, como a próxima partida termina)
+NO_PONTO = {
+    "entre-votos": (2, "aborto presumido", "cancelado"),
+    "antes-da-decisao": (4, "aborto presumido", "cancelado"),
+    "depois-da-decisao": (4, "tem CONFIRMAR", "concluido"),
+    "entre-confirmacoes": (2, "tem CONFIRMAR", "concluido"),
+    "antes-do-fim": (0, None, "concluido"),
+}
+
+
+@pytest.mark.parametrize("ponto", NO_PONTO)
+def test_o_que_o_rastro_diz_que_a_proxima_partida_fara_e_o_que_ela_faz(ponto, tmp_path):
+    preparados, log, fim = NO_PONTO[ponto]
+    assert app(tmp_path, "--id", "p-1", "--cair-em", ponto).returncode == -signal.SIGKILL
+    tela = rastrear(tmp_path, "p-1")
+    assert len(re.findall(r"\.db +transação \w+-1 preparada; trava ", tela)) == preparados
+    if log is None:
+        assert "p-1: concluido\n" in tela and "espera" not in tela
+        return
+    [do_log] = re.findall(r"coordenador\.db (.*)", tela)
+    assert do_log.endswith(log) and "p-1: pendente, em dúvida" in tela
+    fara = "confirma em quem falta" if fim == "concluido" else "aborta em quem preparou"
+    assert fara in em_linha(tela)
+    [comando] = comandos(tela)
+    assert app(tmp_path, *comando[2:] if comando[:1] == ["--dados"] else comando).returncode == 0
+    assert resultado(tmp_path, "p-1").startswith(fim)
+    assert "em dúvida" not in rastrear(tmp_path, "p-1")
+    conferir_repouso(tmp_path / "monolito")
+
+
+def test_antes_de_preparar_o_pedido_nao_deixou_nada(tmp_path):
+    app(tmp_path, "--id", "p-1", "--cair-em", "antes-de-preparar")
+    fim = app(tmp_path, "--rastro", "p-1")
+    assert fim.returncode == 2 and fim.stdout.count("\n") == 1
+    assert "conhece o pedido p-1" in fim.stdout
+
+
+@pytest.mark.parametrize("estrago, diz", [
+    (lambda log: log.unlink(), "coordenador.db não está nesta pasta"),
+    (lambda log: log.write_bytes(b"estragado" * 999), "não é um banco SQLite")],
+    ids=["falta", "estragado"])
+def test_sem_o_log_diz_que_nao_sabe_e_o_comando_de_quem_decide_serve(estrago, diz, tmp_path):
+    app(tmp_path, "--id", "p-1", "--cair-em", "antes-da-decisao")
+    for resto in ("-wal", "-shm"):
+        (tmp_path / "monolito" / f"coordenador.db{resto}").unlink()
+    estrago(tmp_path / "monolito" / "coordenador.db")
+    tela = rastrear(tmp_path, "p-1")
+    assert diz in em_linha(tela) and "espera: o log certo" in em_linha(tela)
+    assert "p-1: pendente, em dúvida" in tela
+    [comando] = comandos(tela)
+    fim = app(tmp_path, *comando[:2])
+    assert fim.returncode == 0, fim.stdout
+    assert resultado(tmp_path, "p-1") == "concluido"
+    assert "uma pessoa forçou CONFIRMAR" in em_linha(rastrear(tmp_path, "p-1"))
+
+
+def test_o_log_de_outra_execucao_nao_responde_por_esta(tmp_path):
+    app(tmp_path / "a", "--id", "p-1", "--cair-em", "antes-da-decisao")
+    app(tmp_path / "b", "--id", "p-1")
+    for resto in ("", "-wal", "-shm"):
+        (tmp_path / "a" / "monolito" / f"coordenador.db{resto}").unlink(missing_ok=True)
+    shutil.copy(tmp_path / "b" / "monolito" / "coordenador.db", tmp_path / "a" / "monolito")
+    tela = rastrear(tmp_path / "a", "p-1")
+    assert re.search(r"coordenador\.db não conhece a execução \w{8}", tela) and "--forcar" in tela
+
+
+PARA_EM_VEZ_DE_MORRER = """
+import os, signal, sys
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+from palco import quedas
+quedas.morrer = lambda: os.kill(os.getpid(), signal.SIGSTOP)
+import runpy
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_uma_execucao_viva_ainda_conduz_e_nao_se_propoe_nada(tmp_path):
+    viva = subprocess.Popen([sys.executable, "-c", PARA_EM_VEZ_DE_MORRER, APP, "--dados", tmp_path,
+                             "--id", "p-1", "--cair-em", "antes-da-decisao"],
+                            stdout=subprocess.DEVNULL, start_new_session=True)
+    estado = Path(f"/proc/{viva.pid}/stat")
+    try:
+        esperar(lambda: estado.read_text().rsplit(")", 1)[1].split()[0] == "T", que="a parada")
+        tela = rastrear(tmp_path, "p-1")
+        assert "que está viva e ainda conduz a transação" in em_linha(tela) and comandos(tela) == []
+        assert viva.poll() is None
+        viva.send_signal(signal.SIGCONT)
+        assert viva.wait(30) == 0
+    finally:
+        viva.kill()
+        viva.wait()
+    assert "p-1: concluido" in rastrear(tmp_path, "p-1")
+
+
+@pytest.mark.parametrize("opcoes", [["--cair-em", "antes-da-decisao"], []],
+                         ids=["em-duvida", "encerrado"])
+def test_o_rastro_nao_escreve_nada_nem_ao_lado_nem_numa_copia_so_de_leitura(opcoes, tmp_path):
+    app(tmp_path, "--id", "p-1", *opcoes)
+    copia = tmp_path / "copia" / "monolito"
+    shutil.copytree(tmp_path / "monolito", copia, ignore=shutil.ignore_patterns("*-shm", ".*"))
+    for arquivo in copia.iterdir():
+        arquivo.chmod(0o444)
+    copia.chmod(0o555)
+    antes, python = retrato(copia), (sys.executable,)
+    if os.geteuid() == 0:  # ao root nenhuma permissão falta
+        for parte in [*copia.parents][:4]:
+            parte.chmod(0o755)
+        python = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable)
+    try:
+        tela = rastrear(tmp_path / "copia", "p-1", python=python)
+    finally:
+        copia.chmod(0o755)
+    assert retrato(copia) == antes
+    assert ("em dúvida" if opcoes else "p-1: concluido") in tela
+    antes, arquivos = retrato(tmp_path / "monolito"), sorted((tmp_path / "monolito").iterdir())
+    rastrear(tmp_path, "p-1")
+    assert retrato(tmp_path / "monolito") == antes
+    assert sorted((tmp_path / "monolito").iterdir()) == arquivos
+
+
+@pytest.mark.parametrize("argumentos, diz", [
+    (["--rastro", "p-9"], "conhece o pedido p-9"), (["--rastro", "p 1"], "não é um id de pedido"),
+    (["--rastro"], "falta o valor"),
+    (["--rastro", "p-1", "--cenario", "sucesso"], "não combina com --rastro")])
+def test_uso_errado_e_uma_linha_com_status_2(argumentos, diz, tmp_path):
+    app(tmp_path, "--id", "p-1")
+    fim = app(tmp_path, *argumentos)
+    assert fim.returncode == 2 and fim.stdout.count("\n") == 1 and diz in fim.stdout, fim.stdout
+
+
+def test_uma_pasta_sem_bancos_nao_ganha_bancos(tmp_path):
+    fim = app(tmp_path / "nova", "--rastro", "p-1")
+    assert fim.returncode == 2 and "falta" in fim.stdout and fim.stdout.count("\n") == 1
+    assert not (tmp_path / "nova").exists()
+
+
+def test_o_diagrama_do_rastro_tem_as_mesmas_notas(tmp_path):
+    app(tmp_path, "--id", "p-1", "--cair-em", "depois-da-decisao")
+    rastrear(tmp_path, "p-1", "p-1", "--diagrama", str(tmp_path / "desenho"))
+    desenho = (tmp_path / "desenho").read_text(encoding="utf-8")
+    assert desenho.startswith("sequenceDiagram\n") and desenho.count("preparada") == 4
+    assert "o log tem CONFIRMAR" in desenho

@@ -1,0 +1,201 @@
+"""A casa como o README a desenha: cômodos, setas num sentido só, arquivos que cabem no projetor."""
+
+from __future__ import annotations
+
+import ast
+import re
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from conftest import RAIZ
+
+LINHAS, TELA, COLUNAS = 250, 40, 100  # de um arquivo; de uma função; de uma linha
+PRODUTO = sorted([RAIZ / "orquestracao.py", *(RAIZ / "monolito").rglob("*.py"),
+                  *(RAIZ / "microsservicos").rglob("*.py")])
+DE_AULA = sorted((RAIZ / "tests" / "aula").glob("*.py"))
+DONOS = {"pedidos", "estoque", "pagamentos", "envio"}
+
+# Quem pode importar quem: um arquivo da porta, ou um cômodo inteiro. O que não está, não pode.
+SETAS = {
+    "orquestracao": "palco no_privado rastro rabbitmq coreografia comum",
+    "servico_*": "servico coreografia comum",
+    "servico": "caixas falhas palco.prontidao rabbitmq coreografia comum",
+    "rastro": "falhas palco rabbitmq coreografia comum",
+    "mortas": "rabbitmq coreografia comum",
+    "falhas": "caixas coreografia comum",
+    "caixas": "coreografia comum",
+    "no_privado": "rabbitmq comum",
+    "palco": "rabbitmq coreografia comum",
+    "rabbitmq": "coreografia comum",
+    "coreografia": "comum",
+    "comum": "",
+}
+SETAS_DO_MONOLITO = {
+    "app": "recuperacao operador coordenador participante decisoes NEGOCIO palco disco comum",
+    "recuperacao": "coordenador participante decisoes palco disco comum",
+    "operador": "recuperacao participante decisoes disco comum",
+    "coordenador": "participante decisoes palco disco comum",
+    "NEGOCIO": "participante comum",
+    "participante": "palco disco comum",
+    "decisoes": "disco comum",
+    "disco": "palco.quedas comum",
+    "palco": "comum",
+    "comum": "",
+}
+
+
+def de(arquivo: Path) -> str:
+    return str(arquivo.relative_to(RAIZ))
+
+
+def arvore(arquivo: Path) -> ast.Module:
+    return ast.parse(arquivo.read_text(encoding="utf-8"))
+
+
+# --- o que cabe ---
+
+@pytest.mark.parametrize("arquivo", [*PRODUTO, *DE_AULA], ids=de)
+def test_cabe_no_projetor(arquivo):
+    linhas = arquivo.read_text(encoding="utf-8").splitlines()
+    largas = [n for n, linha in enumerate(linhas, 1) if len(linha) > COLUNAS]
+    assert not largas, f"linhas com mais de {COLUNAS} colunas: {largas}"
+    longas = [f"{no.name} ({no.end_lineno - no.lineno + 1})" for no in ast.walk(arvore(arquivo))
+              if isinstance(no, ast.FunctionDef) and no.end_lineno - no.lineno >= TELA]
+    assert not longas, f"funções com mais de {TELA} linhas: {longas}"
+    if arquivo in PRODUTO:
+        assert len(linhas) <= LINHAS, f"{len(linhas)} linhas: são duas ideias"
+
+
+@pytest.mark.parametrize("arquivo", [*PRODUTO, *(RAIZ / "tests").rglob("*.py")], ids=de)
+def test_diz_o_que_e_na_primeira_linha(arquivo):
+    assert ast.get_docstring(arvore(arquivo)), "falta a docstring do módulo"
+
+
+def test_a_porta_de_cada_casa_tem_o_que_se_veio_ver():
+    visiveis = {aqui.name for aqui in RAIZ.iterdir() if not aqui.name.startswith((".", "__"))}
+    assert visiveis - {"dados"} == {"README.md", "orquestracao.py", "requirements.txt", "monolito",
+                                    "microsservicos", "tests"}
+    for ala, comodos in (("monolito", {"disco", "palco", "comum"}),
+                         ("microsservicos", {"rabbitmq", "no_privado", "palco", "comum"})):
+        dentro = [a for a in (RAIZ / ala).iterdir() if not a.name.startswith((".", "__"))]
+        assert {a.name for a in dentro if a.is_dir()} == comodos
+        a_porta = sorted(a.name for a in dentro if a.is_file())
+        assert len(a_porta) <= 11 and "README.md" in a_porta, f"à porta de {ala}: {a_porta}"
+
+
+# --- as setas ---
+
+def importados(arquivo: Path) -> set[str]:
+    """O que o arquivo importa, por inteiro: "comum.tela.dizer", "caixas"."""
+    achados = set()
+    for no in ast.walk(arvore(arquivo)):
+        if isinstance(no, ast.Import):
+            achados |= {nome.name for nome in no.names}
+        elif isinstance(no, ast.ImportFrom) and no.level == 0:
+            achados |= {f"{no.module}.{nome.name}" for nome in no.names}
+    return achados
+
+
+def lugar(arquivo: Path, ala: Path) -> str:
+    """O cômodo de um arquivo, ou o nome dele, se está à porta."""
+    partes = arquivo.relative_to(ala).with_suffix("").parts if ala in arquivo.parents else ()
+    nome = partes[0] if partes else arquivo.stem
+    if ala.name == "monolito" and nome in DONOS:
+        return "NEGOCIO"
+    return "servico_*" if nome.startswith("servico_") else nome
+
+
+def setas_a_mais(ala: Path, arquivos: list[Path], tabela: dict[str, str]) -> list[str]:
+    a_mais = []
+    nossos = {lugar(aqui, ala) for aqui in ala.iterdir()}
+    for arquivo in arquivos:
+        daqui = lugar(arquivo, ala)
+        permitidos = tabela[daqui].split()
+        for modulo in importados(arquivo):
+            para = lugar(ala / f"{modulo.partition('.')[0]}.py", ala)
+            if para in nossos - {daqui, *permitidos}:
+                modulos = {m for m in permitidos if "." in m}
+                if not any(modulo == m or modulo.startswith(f"{m}.") for m in modulos):
+                    a_mais.append(f"{de(arquivo)} -> {modulo}")
+    return a_mais
+
+
+def test_as_setas_dos_microsservicos_correm_num_sentido_so():
+    ala = RAIZ / "microsservicos"
+    arquivos = [RAIZ / "orquestracao.py", *ala.rglob("*.py")]
+    assert not setas_a_mais(ala, arquivos, SETAS)
+
+
+def test_as_setas_do_monolito_correm_num_sentido_so():
+    ala = RAIZ / "monolito"
+    assert not setas_a_mais(ala, [*ala.rglob("*.py")], SETAS_DO_MONOLITO)
+
+
+@pytest.mark.parametrize("tabela", [SETAS, SETAS_DO_MONOLITO], ids=["microsservicos", "monolito"])
+def test_a_tabela_das_setas_nao_da_voltas(tabela):
+    andares = {daqui: {para.partition(".")[0] for para in paras.split() if "." not in para}
+               for daqui, paras in tabela.items()}
+    assert [*TopologicalSorter(andares).static_order()][0] == "comum"
+
+
+def test_a_falha_a_loja_e_os_bancos_nao_conhecem_a_tela():
+    for nome in ("falha", "loja", "banco"):
+        aqui = RAIZ / "microsservicos" / "comum" / f"{nome}.py"
+        assert not [m for m in importados(aqui) if m.startswith("comum.tela")], nome
+
+
+# --- o que é dos outros ---
+
+def test_so_um_comodo_conhece_o_pika():
+    fora = [de(arquivo) for arquivo in PRODUTO if arquivo.parent.name != "rabbitmq"
+            and any(m.partition(".")[0] == "pika" for m in importados(arquivo))]
+    assert not fora
+
+
+def nomes_privados(arquivo: Path) -> list[str]:
+    """Os atributos que começam por _ e não são do próprio arquivo."""
+    modulo = arvore(arquivo)
+    daqui = {no.name for no in ast.walk(modulo) if isinstance(no, ast.ClassDef)} | {"self", "cls"}
+    achados = []
+    for no in ast.walk(modulo):
+        if isinstance(no, ast.Attribute) and re.match(r"_(?!_)", no.attr):
+            if not (isinstance(no.value, ast.Name) and no.value.id in daqui):
+                achados.append(ast.unparse(no))
+        elif isinstance(no, ast.ImportFrom) and no.module != "__future__":
+            achados += [nome.name for nome in no.names if nome.name.startswith("_")]
+    return sorted(set(achados) - {"os._exit"})  # este é público: está no manual
+
+
+@pytest.mark.parametrize("arquivo", PRODUTO, ids=de)
+def test_ninguem_usa_os_nomes_privados_dos_outros(arquivo):
+    assert not nomes_privados(arquivo)
+
+
+def test_nem_os_testes_usam_nomes_privados_das_bibliotecas():
+    privados = re.compile(r"\._impl\b|\bargparse\._|\b_pytest\b")
+    achados = [de(arquivo) for arquivo in (RAIZ / "tests").rglob("*.py")
+               if privados.search(arquivo.read_text(encoding="utf-8"))
+               and arquivo != Path(__file__).resolve()]
+    assert not achados
+
+
+def test_a_tabela_do_pika_que_se_muda_esta_num_lugar_so():
+    """spec.props não é um nome público; se o pika ganhar outro jeito, some também dali."""
+    usam = [de(arquivo) for arquivo in PRODUTO if "spec.props" in arquivo.read_text("utf-8")]
+    assert len(usam) <= 1 and all("rabbitmq" in nome for nome in usam)
+
+
+def test_os_servicos_sao_listados_uma_vez_so():
+    """Em coreografia.py; em veredito.py estão os donos dos dados, que as duas alas têm."""
+    listas = []
+    for arquivo in PRODUTO:
+        if "monolito" in arquivo.relative_to(RAIZ).parts:
+            continue
+        for no in ast.walk(arvore(arquivo)):
+            partes = no.keys if isinstance(no, ast.Dict) else getattr(no, "elts", [])
+            textos = {parte.value for parte in partes if isinstance(parte, ast.Constant)}
+            if len(textos & DONOS) >= 3:
+                listas.append(de(arquivo))
+    assert listas == ["microsservicos/comum/veredito.py", "microsservicos/coreografia.py"]

@@ -1,0 +1,308 @@
+"""O fim do lançador, seja qual for: nada fica ligado, e 0 só de quem viu o veredito."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, suppress
+
+import pytest
+
+from conftest import RAIZ, carregar, esperar, processos_do_no
+from test_orquestracao import (ORQUESTRACAO, concluir, dados, estado, orquestrar,  # noqa: F401
+                               ouvindo)
+from verbos import (M, SERVICOS, Loja, Programa, cenario, existe, filhos,
+                    processos_dos_dados)
+
+# Um emulador de terminal: quem o mata fecha a janela, e o sistema manda SIGHUP a quem está nela.
+JANELA = "import pty, sys; pty.spawn(sys.argv[1:])"
+
+
+PENDENTE = "INSERT INTO pedidos VALUES ('p', 'ana', 1, 'pendente', NULL)"
+
+
+def na_janela(url, *comando) -> Programa:
+    return Programa("-c", JANELA, *comando, url=url)
+
+
+@pytest.fixture
+def privado(dados):  # noqa: F811
+    """O nó que o lançador vai ligar: (o endereço, o NoPrivado que o vê de fora)."""
+    porta = carregar("microsservicos", "instalacao").porta_livre()
+    no = carregar("microsservicos", "no").NoPrivado(dados / "rabbitmq", porta)
+    yield f"amqp://guest:guest@localhost:{porta}/", no
+    no.matar()
+
+
+def nada_fica(dados, no=None, prazo: float = 40) -> None:  # noqa: F811
+    esperar(lambda: not processos_dos_dados(dados), prazo, "o fim dos serviços")
+    if no:
+        esperar(lambda: not processos_do_no(no), prazo, "o fim do nó privado e do epmd")
+        pasta = str(no.pasta.parent).encode()
+        vigias = [p for p in processos_de(b"vigia.py") if pasta in p[1]]
+        esperar(lambda: not any(existe(pid) for pid, _ in vigias), 5, "o fim do vigia")
+
+
+def processos_de(script: bytes) -> list[tuple[int, list[bytes]]]:
+    achados = []
+    for nome in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError), open(f"/proc/{nome}/cmdline", "rb") as arquivo:
+            comando = arquivo.read().split(b"\0")
+            if any(parte.endswith(script) for parte in comando):
+                achados.append((int(nome), comando))
+    return achados
+
+
+# --- a janela do terminal ---
+
+def test_janela_do_terminal_fechada_para_tudo(privado, dados):
+    url, no = privado
+    programa = na_janela(url, sys.executable, ORQUESTRACAO, "--dados", dados, "--id", "p-1")
+    programa.esperar_dizer("Ouvindo; Ctrl-C encerra.", 60)
+    [vigia] = [pid for pid, comando in processos_de(b"vigia.py")
+               if str(dados / "rabbitmq").encode() in comando]
+    os.kill(vigia, signal.SIGSTOP)  # quem tem de desligar o nó é o lançador
+    programa.matar()
+    nada_fica(dados, no)
+    assert estado(dados)["pedidos"]["p-1"]["estado"] == "concluido"
+
+
+def test_com_nohup_a_janela_fechada_nao_para_nada(url, dados, tmp_path):
+    tela = tmp_path / "tela.txt"
+    comando = 'nohup "$@" >"$TELA" 2>&1'
+    programa = Programa("-c", JANELA, "sh", "-c", comando, "sh", sys.executable, ORQUESTRACAO,
+                        "--dados", dados, "--sem-pedido", url=url, ambiente={"TELA": str(tela)})
+    esperar(lambda: tela.exists() and "Ouvindo" in tela.read_text(), que="o lançador ouvir")
+    programa.matar()
+    loja = Loja(dados, url)
+    loja.enviar(cenario("sucesso", "depois"))
+    esperar(lambda: "pedido.concluido" in tela.read_text(), que="o pedido de depois na tela")
+    [lancador] = [pid for pid, comando in processos_de(b"orquestracao.py")
+                  if str(dados).encode() in comando]
+    os.kill(lancador, signal.SIGTERM)
+    nada_fica(dados)
+    assert "tudo encerrado" in tela.read_text()
+
+
+def test_em_segundo_plano_sem_terminal_nem_entrada(url, dados):
+    """Como `orquestracao.py &` num script: SIGINT chega ignorado, e SIGTERM encerra."""
+    comando = f'trap "" INT; exec "{sys.executable}" "{ORQUESTRACAO}" "$@" <&-'
+    with subprocess.Popen(["sh", "-c", comando, "sh", "--dados", dados], cwd=RAIZ, text=True,
+                          stdout=subprocess.PIPE, env={**os.environ, "RABBITMQ_URL": url},
+                          start_new_session=True) as lancador:
+        for linha in lancador.stdout:
+            if linha.startswith("Ouvindo"):
+                break
+        lancador.send_signal(signal.SIGINT)
+        lancador.send_signal(signal.SIGTERM)
+        assert lancador.stdout.read() == "tudo encerrado\n" and lancador.wait(20) == 0
+    nada_fica(dados)
+
+
+# --- interrompido antes do veredito ---
+
+@pytest.mark.parametrize("sinal", [signal.SIGINT, signal.SIGTERM])
+def test_interrompido_com_pedidos_pendentes_diz_quais_e_sai_com_130(url, dados, sinal):
+    loja = Loja(dados, url)
+    loja.quebrar("estoque", "reservas", "p-1")
+    programa = orquestrar(url, dados, "--ate-concluir", "--id", "p-1")
+    programa.esperar_dizer("pedido.criado").sinal(sinal)
+    assert programa.fim(15) == 130, programa.texto
+    assert programa.disse("interrompido sem veredito: 1 pedidos pendentes (p-1)")
+    assert not programa.disse("Veredito") and programa.linhas[-1] == "tudo encerrado"
+    programa.limpo()
+    nada_fica(dados)
+    loja.consertar("estoque")
+    assert concluir(url, dados, "--sem-pedido").disse("p-1")
+
+
+@pytest.mark.parametrize("vezes", [pytest.param(1, marks=pytest.mark.longo), 3])
+def test_interrompido_enquanto_o_no_privado_parte(privado, dados, vezes):
+    url, no = privado
+    programa = orquestrar(url, dados, "--ate-concluir", "--id", "p-1")
+    programa.esperar_dizer("inicio um nó privado")
+    esperar(no.vivo, que="o nó partir")
+    for _ in range(vezes):  # com pressa: os outros não cortam a limpeza ao meio
+        programa.interromper()
+    assert programa.fim(40) == 130, programa.texto
+    assert programa.disse("1 de 1 pedidos nem foram registrados")
+    programa.limpo()
+    nada_fica(dados, no)
+
+
+def test_interrompido_depois_do_ultimo_resultado_diz_que_ja_tinham_terminado(tmp_path, capsys):
+    loja = Loja(tmp_path, "amqp://nenhum/")
+    loja.escrever("pedidos", "INSERT INTO pedidos VALUES ('p-1', 'ana', 1, 'concluido', NULL)")
+    M.espera.dizer_o_que_faltou(loja.pasta, ["p-1"])
+    assert "todos os pedidos desta execução já tinham terminado" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ate_concluir, status", [
+    (True, 130), pytest.param(False, 0, marks=pytest.mark.longo)])
+def test_quem_le_tres_linhas_e_vai_embora(privado, dados, ate_concluir, status):
+    """Um `| head -3` com o nó privado: 0 só de quem não devia um veredito."""
+    url, no = privado
+    opcoes = ["--ate-concluir"] if ate_concluir else []
+    lancador = subprocess.Popen([sys.executable, ORQUESTRACAO, "--dados", dados, *opcoes], cwd=RAIZ,
+                                env={**os.environ, "RABBITMQ_URL": url}, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE)
+    for _ in range(3):
+        lancador.stdout.readline()
+    lancador.stdout.close()
+    erros = lancador.stderr.read()
+    lancador.stderr.close()
+    assert lancador.wait(60) == status and erros == b"", erros
+    nada_fica(dados, no)
+
+
+def test_sem_saida_nenhuma(url, dados):
+    lancador = subprocess.run(f'"{sys.executable}" "{ORQUESTRACAO}" --dados "{dados}" --id p-1 '
+                              "--ate-concluir >&- 2>&- <&-", shell=True, timeout=60,
+                              env={**os.environ, "RABBITMQ_URL": url})
+    assert lancador.returncode == 0
+    nada_fica(dados)
+    assert estado(dados)["pedidos"]["p-1"]["estado"] == "concluido"
+
+
+def test_lancador_morto_com_sigkill_nao_deixa_o_no_privado(privado, dados):
+    url, no = privado
+    programa = ouvindo(url, dados, "--sem-pedido")
+    assert no.vivo()
+    programa.matar()
+    nada_fica(dados, no)
+
+
+# --- os pedidos que a porta de entrada recebe ---
+
+def test_pedidos_morto_antes_de_ficar_pronto_recebe_os_mesmos_pedidos(url, dados):
+    loja = Loja(dados, url)
+    with closing(sqlite3.connect(loja.pasta / "pedidos.db", isolation_level=None)) as trava:
+        trava.execute("BEGIN IMMEDIATE")  # o serviço lê os pedidos, e não consegue gravá-los
+        programa = orquestrar(url, dados, "--ate-concluir", "--pedidos", 3, "--id", "p")
+        [pid] = esperar(lambda: filhos(programa.pid), que="pedidos partir")
+        esperar(lambda: leu_tudo(pid), que="pedidos ler a entrada padrão")
+        os.kill(pid, signal.SIGKILL)
+        programa.esperar_dizer("pedidos morreu (sinal 9): inicio outro")
+        trava.execute("ROLLBACK")
+    assert programa.fim() == 0, programa.texto
+    assert sorted(estado(dados)["pedidos"]) == ["p-1", "p-2", "p-3"]
+    assert not programa.disse("FALHOU")
+
+
+def leu_tudo(pid: int) -> bool:
+    """Se o processo já chegou ao fim do arquivo que é a entrada padrão dele."""
+    with suppress(OSError, IndexError), open(f"/proc/{pid}/fdinfo/0", encoding="ascii") as info:
+        return int(info.readline().split()[1]) == os.stat(f"/proc/{pid}/fd/0").st_size > 0
+    return False
+
+
+def test_os_pedidos_que_outra_execucao_deixou_sao_vistos_desde_o_comeco(url, dados):
+    """A lista e a plateia vêm antes do primeiro serviço: nada termina sem ser visto."""
+    loja = Loja(dados, url)
+    loja.enviar(*(cenario("sucesso", f"velho-{n}") for n in range(3)))
+    programa = concluir(url, dados, "--sem-pedido")
+    veredito = programa.texto.partition("Veredito")[2]
+    for n in range(3):
+        assert f"velho-{n}" in veredito
+        desenho = [linha for linha in programa.linhas if linha.startswith(f"velho-{n}")]
+        assert "pedido.criado" in desenho[0] and "pedido.concluido" in desenho[-1]
+
+
+def test_estado_e_o_mesmo_com_bancos_faltando_e_com_os_servicos_no_ar(url, dados):
+    inicial = estado(dados)
+    (dados / "microsservicos" / "envio.db").unlink()
+    assert estado(dados) == inicial
+    programa = ouvindo(url, dados, "--id", "p-1")
+    assert estado(dados)["pedidos"]["p-1"]["estado"] == "concluido"
+    programa.interromper()
+    assert programa.fim(10) == 0
+
+
+def test_o_lancador_nao_abre_banco_nenhum_para_escrever(url, dados):
+    programa = ouvindo(url, dados, "--id", "p-1")
+    bancos = [str(dados / "microsservicos" / f"{nome}.db") for nome in SERVICOS]
+    for fd in os.listdir(f"/proc/{programa.pid}/fd"):
+        with suppress(OSError):
+            assert os.readlink(f"/proc/{programa.pid}/fd/{fd}") not in bancos
+    importados = [linha for linha in ORQUESTRACAO.read_text().splitlines() if "import" in linha]
+    assert not any("servico" in linha for linha in importados), importados
+    programa.interromper()
+    assert programa.fim(10) == 0
+
+
+# --- um nó de outra versão ---
+
+@pytest.fixture
+def de_versao_futura(privado):
+    url, no = privado
+    no.criar()
+    (no.pasta / "dados").mkdir()
+    (no.pasta / "versao").write_text("99.1.0\n")
+    return url, no
+
+
+def test_dados_de_outra_versao_sem_nada_a_perder_podem_ser_apagados(de_versao_futura, dados):
+    url, no = de_versao_futura
+    programa = orquestrar(url, dados, "--id", "p-1")
+    assert programa.fim(20) == 2, programa.texto
+    assert "RabbitMQ 99.1.0" in programa.linhas[-1]
+    assert f"apague {no.pasta} e rode de novo" in programa.linhas[-1]
+    assert "Não apague" not in programa.texto and (no.pasta / "dados").exists()
+    nada_fica(dados, no)
+
+
+@pytest.mark.parametrize("que, escrita", [
+    ("1 pedidos pendentes", ("pedidos", PENDENTE)),
+    ("1 eventos na caixa de saída de estoque", (
+        "estoque", "INSERT INTO caixa_saida (tipo, pedido, corpo) "
+                   "VALUES ('estoque.liberado', 'p', '{}')")),
+    ("1 falhas guardadas em envio", (
+        "envio", "INSERT INTO falhas (mensagem, corpo, propriedades, restam, motivo) "
+                 "VALUES ('m', '{}', '{}', 1, 'x')"))])
+def test_dados_de_outra_versao_de_que_algo_depende_ficam(de_versao_futura, dados, que, escrita):
+    url, no = de_versao_futura
+    loja = Loja(dados, url)
+    loja.escrever(*escrita)
+    programa = orquestrar(url, dados, "--sem-pedido")
+    assert programa.fim(20) == 2 and que in programa.linhas[-1], programa.texto
+    assert f"Não apague {no.pasta}" in programa.linhas[-1]
+
+
+def test_limpar_apaga_tambem_os_dados_de_outra_versao(de_versao_futura, dados):
+    url, no = de_versao_futura
+    Loja(dados, url).escrever("pedidos", PENDENTE)
+    concluir(url, dados, "--limpar", "--sim", "--id", "p-1")
+    assert list(estado(dados)["pedidos"]) == ["p-1"]
+    assert no.versao_dos_dados() != "99.1.0"
+
+
+def test_limpar_recusado_nao_apaga_os_dados_do_no(de_versao_futura, dados):
+    url, no = de_versao_futura
+    presenca = M.presenca.Presenca(dados / "microsservicos")
+    presenca.entrar()
+    programa = orquestrar(url, dados, "--limpar", "--sim")
+    assert programa.fim(20) == 2 and programa.disse("encerre-os"), programa.texto
+    assert no.versao_dos_dados() == "99.1.0"
+    presenca.fechar()
+
+
+# --- outro jeito de dizer "esta máquina" ---
+
+@pytest.mark.parametrize("maquina", [
+    "[::1]", pytest.param("127.0.0.1", marks=pytest.mark.longo)])
+def test_no_privado_responde_no_endereco_que_se_pediu(privado, dados, maquina):
+    url, no = privado
+    endereco = url.replace("localhost", maquina)
+    concluir(endereco, dados, "--id", "p-1")
+    assert estado(dados)["pedidos"]["p-1"]["estado"] == "concluido"
+    nada_fica(dados, no)
+
+
+def test_outro_nome_desta_maquina_e_recusado_logo_em_uma_linha(privado, dados):
+    url, no = privado
+    programa = orquestrar(url.replace("localhost", "127.0.0.2"), dados)
+    assert programa.fim(20) == 2 and "127.0.0.2" in programa.linhas[-1], programa.texto
+    assert not no.pasta.exists()
