@@ -88,6 +88,9 @@ def main() -> int:
             encerrar(lancador, no)
     except (KeyboardInterrupt, BrokenPipeError) as interrupcao:
         return interromper(interrupcao, escolha, pasta, ids)
+    finally:
+        if diagrama:
+            diagrama.fechar()
 
 
 def mostrar_estado(dados: Path) -> int:

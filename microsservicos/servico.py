@@ -13,6 +13,7 @@ tentar de novo, e enterrar, de falhas.py.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import caixas
@@ -73,6 +74,7 @@ class Servico:
         """Os quatro passos, com o lote que houver."""
         morrer_com_o_lancador()
         try:
+            self.banco.conferir_arquivo()
             recebidas = canal.receber(0 if self.sobrou else OCIOSO)
             vencidas = self.falhas.vencidas()
             if recebidas or vencidas:
@@ -81,7 +83,18 @@ class Servico:
             self.sobrou = self.publicar_pendentes(canal, recebidas[-1].entrega if recebidas else 0)
         except sqlite3.DatabaseError as erro:
             self.narrador.recomecar()
+            if isinstance(erro, bancos.ArquivoSumiu):
+                self.salvar_diario()
             raise BancoFora(str(em_portugues(erro, str(self.banco.caminho)))) from erro
+
+    def salvar_diario(self) -> None:
+        """O -wal foi apagado com o serviço no ar: leva ao banco o que só esta conexão ainda vê.
+
+        Sem isto, um kill -9 perderia o que a fila já esqueceu.
+        """
+        with suppress(sqlite3.Error):  # o que não deu certo volta a falhar, e é dito
+            self.banco.execute("PRAGMA wal_checkpoint(FULL)")
+            self.banco.refazer_diario()
 
     # --- passo 2 ---
 

@@ -128,8 +128,9 @@ def main():
     if escolha.cancelar:
         entrar_na_saga(servico.banco, solicitar_cancelamento, [escolha.cancelar])
     entrar_na_saga(servico.banco, receber, novos)
-    mostrar_pedidos(servico.banco, [p["pedido"] for p in novos]
-                    + [escolha.cancelar] * bool(escolha.cancelar))
+    if not escolha.sem_eventos:
+        mostrar_pedidos(servico.banco, [p["pedido"] for p in novos]
+                        + [escolha.cancelar] * bool(escolha.cancelar))
     return atender(servico)
 
 

@@ -75,23 +75,22 @@ class Ouvinte(Conexao):
 
 
 class Publicador(Conexao):
-    """Uma conexão que publica, e sabe o que o broker respondeu sobre cada mensagem."""
+    """Uma conexão que publica, num canal só para isso, e sabe o que o broker respondeu."""
 
-    def ligar_respostas(self) -> None:
+    def abrir_saida(self) -> None:
+        """Abre o canal das publicações; chamada de novo, troca-o por um que nada recusou ainda."""
         self._devolvida: str | None = None
         self._ultima = 0  # o broker numera as publicações de um canal a partir de 1
         self._sem_resposta: set[int] = set()
         self._recusadas: set[int] = set()
-        self.canal.add_on_return_callback(self._ao_devolver)
-        self.canal.confirm_delivery(self._ao_responder, callback=self._ao_ligar)
-
-    def _ao_ligar(self, quadro) -> None:
-        """O broker passa a responder; não é preciso esperar por isto para publicar."""
+        self.saida = self.abrir_canal()
+        self.saida.add_on_return_callback(self._ao_devolver)
+        self.pedir(self.saida.confirm_delivery, self._ao_responder)
 
     def enfileirar(self, exchange: str, rota: str, corpo, propriedades, mandatory: bool) -> int:
         """Deixa uma mensagem pronta para sair no próximo passo; devolve o número dela."""
         with traduzindo():
-            self.canal.basic_publish(exchange, rota, corpo, propriedades, mandatory)
+            self.saida.basic_publish(exchange, rota, corpo, propriedades, mandatory)
         self._ultima += 1
         self._sem_resposta.add(self._ultima)
         return self._ultima
@@ -102,10 +101,15 @@ class Publicador(Conexao):
         Levanta BrokerFora se ele não respondeu a tempo, ou se alguma não achou fila.
         """
         self.esperar(lambda: not self._sem_resposta, "a resposta por uma publicação")
-        recusadas, self._recusadas = self._recusadas, set()
+        recusadas = self._recusadas
         if self._devolvida:
             raise BrokerFora(f"nenhuma fila recebeu {self._devolvida}: alguém apagou uma fila; "
                              "declaro de novo")
+        if recusadas:
+            # Um canal que uma fila quorum recusou pode não saber que o limite dela já é outro, e
+            # recusar por ela para sempre (rabbit_fifo_client.erl).
+            self.saida.close()
+            self.abrir_saida()
         return recusadas
 
     def _ao_responder(self, quadro) -> None:
@@ -141,7 +145,7 @@ class Canal(Ouvinte, Publicador):
             lambda *_: self.plantao.ao_bloquear(bloqueio))
         self._conexao.add_on_connection_unblocked_callback(
             lambda *_: self.plantao.ao_bloquear(None))
-        self.ligar_respostas()
+        self.abrir_saida()
         self.pedir(self.canal.basic_qos, prefetch_count=2 * LOTE)
         self.pedir(self.canal.basic_consume, servico, self._ao_receber)
 

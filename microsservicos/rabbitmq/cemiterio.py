@@ -33,7 +33,7 @@ class Leitor(Ouvinte, Publicador):
 
     def _preparar(self, quem: str) -> None:
         self.primeira, self.ultima = 1, 0  # as entregas em mãos
-        self.ligar_respostas()
+        self.abrir_saida()
         while not self._pegar_a_chave():
             self.andar(ESPERA_PELA_VEZ)
 

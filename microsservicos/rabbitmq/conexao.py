@@ -170,6 +170,8 @@ class Conexao:
             self._laco.close()
 
     def _ao_encerrar(self, de_que, motivo: BaseException) -> None:
+        if isinstance(motivo, pika.exceptions.ChannelClosedByClient):
+            return
         if self._conexao and not self._erro:  # o primeiro motivo é o verdadeiro
             self._erro = explicar([motivo], onde())
         self.acordar()

@@ -197,7 +197,7 @@ def salto_encadeado(url, fila, publica, sementes, total, sinais, extra):
 
     chegaram: list = []
     with no_endereco(url), Rele("relé") as rele:
-        rele.ligar_respostas()
+        rele.abrir_saida()
         rele.pedir(rele.canal.basic_qos, prefetch_count=2 * LOTE)
         rele.pedir(rele.canal.basic_consume, fila, rele.ao_receber)
         sinais.put("pronto")
