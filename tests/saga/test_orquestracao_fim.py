@@ -35,15 +35,20 @@ def privado(dados):  # noqa: F811
     no = carregar("microsservicos", "no").NoPrivado(dados / "rabbitmq", porta)
     yield f"amqp://guest:guest@localhost:{porta}/", no
     no.matar()
+    for pid in vigias(dados):  # o que um teste que falhou tenha deixado suspenso
+        os.kill(pid, signal.SIGKILL)
 
 
 def nada_fica(dados, no=None, prazo: float = 40) -> None:  # noqa: F811
     esperar(lambda: not processos_dos_dados(dados), prazo, "o fim dos serviços")
     if no:
         esperar(lambda: not processos_do_no(no), prazo, "o fim do nó privado e do epmd")
-        pasta = str(no.pasta.parent).encode()
-        vigias = [p for p in processos_de(b"vigia.py") if pasta in p[1]]
-        esperar(lambda: not any(existe(pid) for pid, _ in vigias), 5, "o fim do vigia")
+        esperar(lambda: not any(map(existe, vigias(dados))), 5, "o fim do vigia")
+
+
+def vigias(dados) -> list[int]:  # noqa: F811
+    return [pid for pid, comando in processos_de(b"vigia.py")
+            if str(dados / "rabbitmq").encode() in comando]
 
 
 def processos_de(script: bytes) -> list[tuple[int, list[bytes]]]:
@@ -62,8 +67,7 @@ def test_janela_do_terminal_fechada_para_tudo(privado, dados):
     url, no = privado
     programa = na_janela(url, sys.executable, ORQUESTRACAO, "--dados", dados, "--id", "p-1")
     programa.esperar_dizer("Ouvindo; Ctrl-C encerra.", 60)
-    [vigia] = [pid for pid, comando in processos_de(b"vigia.py")
-               if str(dados / "rabbitmq").encode() in comando]
+    [vigia] = vigias(dados)
     os.kill(vigia, signal.SIGSTOP)  # quem tem de desligar o nó é o lançador
     programa.matar()
     nada_fica(dados, no)
