@@ -72,19 +72,25 @@ def main() -> int:
     if not pedidos and not escolha.limpar:
         ids = espera.pendentes_ate_aqui(pasta)
     dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
-    no = lancador = None
+    lancador = None
     try:
         no = garantir_broker(dados, escolha.limpar)
-        if escolha.limpar:
-            voltar_ao_inicio(pasta, escolha.tomar_vhost)
-        if escolha.estado:
-            return mostrar_estado(dados)
-        lancador = Lancador(dados, no, pedidos, ids, diagrama)
-        return concluir(lancador, escolha.paciencia) if escolha.ate_concluir else ouvir(lancador)
+        try:
+            if escolha.limpar:
+                voltar_ao_inicio(pasta, escolha.tomar_vhost)
+            if escolha.estado:
+                return mostrar_estado(dados)
+            lancador = Lancador(dados, no, pedidos, ids, diagrama)
+            if escolha.ate_concluir:
+                return concluir(lancador, escolha.paciencia)
+            return ouvir(lancador)
+        finally:
+            encerrar(lancador, no)
     except (KeyboardInterrupt, BrokenPipeError) as interrupcao:
         return interromper(interrupcao, escolha, pasta, ids)
     finally:
-        encerrar(lancador, no)
+        if diagrama:
+            diagrama.fechar()
 
 
 def mostrar_estado(dados: Path) -> int:
@@ -178,9 +184,8 @@ def encerrar(lancador: Lancador | None, no) -> None:
     finally:
         if no:
             no.largar()
-    if lancador or no:
-        with suppress(BrokenPipeError):
-            dizer("tudo encerrado")
+    with suppress(BrokenPipeError):
+        dizer("tudo encerrado")
 
 
 if __name__ == "__main__":

@@ -85,9 +85,10 @@ def a_publicar(banco: sqlite3.Connection, limite: int, menos: Iterable[str] = ()
 
     menos: os tipos que agora não adianta publicar.
     """
-    return banco.execute("SELECT ordem, tipo, pedido, corpo, causa FROM caixa_saida "
-                         "WHERE tipo NOT IN (SELECT value FROM json_each(?)) ORDER BY ordem LIMIT ?",
-                         (json.dumps(list(menos)), limite)).fetchall()
+    return banco.execute(
+        "SELECT ordem, tipo, pedido, corpo, causa FROM caixa_saida "
+        "WHERE tipo NOT IN (SELECT value FROM json_each(?)) ORDER BY ordem LIMIT ?",
+        (json.dumps(list(menos)), limite)).fetchall()
 
 
 def estranhos(servico: str, eventos: list[tuple]) -> list[tuple]:

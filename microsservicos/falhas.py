@@ -111,7 +111,7 @@ class Falhas:
         """O broker guardou estas na fila de mensagens mortas.
 
         Só estas: outra cópia do serviço pode ter acabado de esgotar as tentativas de uma mais
-        antiga, e apagar "até a última" a perderia. Do evento de um pedido fica o motivo: onde parou.
+        antiga, e apagar "até a última" a perderia. Do evento de um pedido fica o motivo.
         """
         ordens = [(n,) for n in ordens]
         self.banco.executemany("INSERT OR REPLACE INTO enterradas SELECT mensagem, motivo "

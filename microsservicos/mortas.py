@@ -26,7 +26,8 @@ from rabbitmq.dona import identidade_se_houver
 def listar(servicos: tuple[str, ...], ids: list[str], loja: str | None) -> int:
     """Mostra as mensagens mortas destes serviços; devolve quantas são."""
     quantas = 0
-    with ler(servicos, loja) as mortas:  # já saíram da rede: quem lê devagar não segura nada de ninguém
+    # Já saíram da rede: quem lê devagar não segura nada de ninguém.
+    with ler(servicos, loja) as mortas:
         for servico, corpo, propriedades in mortas:
             identidade = str(propriedades.get("message_id"))
             if ids and identidade not in ids:

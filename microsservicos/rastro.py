@@ -36,9 +36,10 @@ CORES = {"concluido": "verde", "cancelado": "roxo"}
 
 
 class Espera(NamedTuple):
-    """Onde um evento está parado, e os comandos que o fazem andar."""
+    """Onde um evento está parado; os comandos que o fazem andar, e o que dizer antes deles."""
 
     texto: str
+    como: str
     comandos: list[str]
 
 
@@ -62,9 +63,9 @@ def esperas(historia: Historia, dados: Path, filas: dict[str, int] | None) -> li
         elif tipo in historia.saida:
             dono = quem_publica(tipo)
             achadas.append(Espera(f"{tipo}, na caixa de saída ({dono}.db), sem a resposta do "
-                                  "broker; com ele no ar:", [ligar(dono, dados)]))
+                                  "broker", "com ele no ar", [ligar(dono, dados)]))
         else:
-            achadas.append(Espera(_na_fila(tipo, ouvinte, filas), [ligar(ouvinte, dados)]))
+            achadas.append(Espera(_na_fila(tipo, ouvinte, filas), "", [ligar(ouvinte, dados)]))
     return achadas
 
 
@@ -86,21 +87,23 @@ def _na_falha(historia: Historia, tipo: str, ouvinte: str, dados: Path, filas) -
                 f"--mensagem {historia.pedido}:{tipo} --reenviar")
     if restam > 0:
         return Espera(f"{tipo}, outra tentativa em {ouvinte} {falhou}; restam {restam}, e com "
-                      f"{ouvinte} no ar a próxima vem em até {Falhas.pausa(restam):.1f} s; "
-                      "consertada a causa:", [tratar])
+                      f"{ouvinte} no ar a próxima vem em até {Falhas.pausa(restam):.1f} s",
+                      "consertada a causa", [tratar])
     if restam == 0:
-        return Espera(f"{tipo}, a caminho de «{mortas}» {falhou}, sem a resposta do broker; "
-                      "um o leva até lá e, consertada a causa, o outro o traz de volta:",
+        return Espera(f"{tipo}, a caminho de «{mortas}» {falhou}, sem a resposta do broker",
+                      "um o leva até lá e, consertada a causa, o outro o traz de volta",
                       [tratar, reenviar])
     quantas = _quantas(filas, mortas, f"já voltou à fila «{ouvinte}»")
-    return Espera(f"{tipo}, em «{mortas}» {falhou}{quantas}; consertada a causa, "
-                  "um o traz de volta, o outro o trata:", [reenviar, tratar])
+    return Espera(f"{tipo}, em «{mortas}» {falhou}{quantas}",
+                  "consertada a causa, um o traz de volta, o outro o trata", [reenviar, tratar])
 
 
 def _quantas(filas: dict[str, int] | None, fila: str, se_nenhuma: str) -> str:
     if filas is None:
         return ""
-    if not (quantas := filas.get(fila, 0)):
+    if fila not in filas:
+        return "; neste broker ela não existe: é de outro broker"
+    if not (quantas := filas[fila]):
         return f"; neste broker ela está vazia: é de outro broker, ou {se_nenhuma}"
     estao = f"estão {quantas} mensagens" if quantas > 1 else "está 1 mensagem"
     return f"; nela, neste broker, {estao}"
@@ -113,11 +116,12 @@ def ligar(servico: str, dados: Path) -> str:
     return f"python microsservicos/servico_{servico}.py{sem_pedido}{outra}"
 
 
-def perguntar_ao_broker() -> dict[str, int] | None:
+def perguntar_ao_broker(bancos: dict) -> dict[str, int] | None:
     """Quantas mensagens há em cada fila; None, com uma linha que diz por quê, se não se sabe."""
     try:
         from rabbitmq import filas
-        return filas.profundidades()
+        loja = bancos["pedidos"].execute("PRAGMA application_id").fetchone()[0]
+        return filas.profundidades(f"{loja:08x}" if loja else None)
     except SystemExit:  # falta o pika, e isso já foi dito
         return None
     except Falha as falha:
@@ -139,7 +143,8 @@ def mostrar(historia: Historia, dados: Path, filas: dict[str, int] | None, diagr
           CORES.get(estado, "vermelho"))
     paradas = esperas(historia, dados, filas)
     for espera in paradas:
-        dizer(em_colunas("  espera: ", espera.texto))
+        como = f"; {espera.como}:" if espera.como else ""
+        dizer(em_colunas("  espera: ", espera.texto + como))
         for comando in espera.comandos:
             dizer(em_linhas(comando))
     if estado == "pendente" and not paradas:
@@ -176,7 +181,7 @@ def rastrear(bancos: dict, escolha) -> int:
     for id in ids:
         historia = Historia(bancos, id)
         if not perguntei and historia.por_tratar():
-            filas, perguntei = perguntar_ao_broker(), True
+            filas, perguntei = perguntar_ao_broker(bancos), True
         if id != ids[0]:
             dizer()
         dizer(RAIAS.cabecalho(), "forte")

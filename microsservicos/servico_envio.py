@@ -21,7 +21,8 @@ from palco.linha_de_comando import ouvir
 from comum.tela import executar
 
 TABELAS = """
-CREATE TABLE envios (pedido TEXT PRIMARY KEY, cep TEXT NOT NULL, situacao TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE envios (
+    pedido TEXT PRIMARY KEY, cep TEXT NOT NULL, situacao TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE respostas (pedido TEXT PRIMARY KEY, resposta TEXT NOT NULL) WITHOUT ROWID
 """
 SEM_ENTREGA = "69"  # a transportadora simulada não chega aos CEPs que começam assim
@@ -66,7 +67,8 @@ OUVE = {
 
 
 def main():
-    return ouvir("envio", TABELAS, OUVE, "Serviço de envio: despacha, ou recusa antes de despachar.")
+    return ouvir("envio", TABELAS, OUVE,
+                 "Serviço de envio: despacha, ou recusa antes de despachar.")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ CREATE TABLE reservas (
     pedido TEXT, produto TEXT, quantidade INTEGER NOT NULL,
     PRIMARY KEY (pedido, produto)) WITHOUT ROWID;
 CREATE TABLE respostas (pedido TEXT PRIMARY KEY, resposta TEXT NOT NULL) WITHOUT ROWID;
-INSERT INTO produtos VALUES ('livro', 100, 100), ('caneca', 50, 50), ('teclado', 10, 10), ('notebook', 2, 2)
+INSERT INTO produtos VALUES
+    ('livro', 100, 100), ('caneca', 50, 50), ('teclado', 10, 10), ('notebook', 2, 2)
 """
 
 
@@ -46,7 +47,8 @@ def reservar(banco, evento):
             devolver(banco, pedido)
             responder(banco, pedido, "recusado")
             return [("estoque.recusado", {"pedido": pedido, "motivo": ESTOQUE_INSUFICIENTE})]
-        banco.execute("INSERT INTO reservas VALUES (?, ?, ?)", (pedido, item["produto"], item["quantidade"]))
+        banco.execute("INSERT INTO reservas VALUES (?, ?, ?)",
+                      (pedido, item["produto"], item["quantidade"]))
     responder(banco, pedido, "reservado")
     return [("estoque.reservado", evento.dados)]
 
@@ -68,7 +70,7 @@ def devolver(banco, pedido):
 
 
 def resposta_dada(banco, pedido):
-    """A última resposta deste serviço sobre o pedido: 'reservado', 'recusado', 'liberado' ou None."""
+    """A última resposta deste serviço ao pedido: 'reservado', 'recusado', 'liberado' ou None."""
     linha = banco.execute("SELECT resposta FROM respostas WHERE pedido = ?", (pedido,)).fetchone()
     return linha and linha[0]
 
@@ -86,7 +88,8 @@ OUVE = {
 
 
 def main():
-    return ouvir("estoque", TABELAS, OUVE, "Serviço de estoque: reserva, e libera quando a saga volta atrás.")
+    return ouvir("estoque", TABELAS, OUVE,
+                 "Serviço de estoque: reserva, e libera quando a saga volta atrás.")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ CREATE TABLE clientes (
 CREATE TABLE cobrancas (
     pedido TEXT PRIMARY KEY, cliente TEXT NOT NULL, total INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE respostas (pedido TEXT PRIMARY KEY, resposta TEXT NOT NULL) WITHOUT ROWID;
-INSERT INTO clientes VALUES ('ana', 1000000, 1000000), ('bruno', 10000, 10000), ('carla', 100000, 100000)
+INSERT INTO clientes VALUES
+    ('ana', 1000000, 1000000), ('bruno', 10000, 10000), ('carla', 100000, 100000)
 """
 
 
@@ -36,8 +37,10 @@ def cobrar(banco, evento):
     pedido, cliente, total = evento.pedido, evento.dados["cliente"], evento.dados["total"]
     if resposta_dada(banco, pedido) == "estornado":
         return []  # a compensação chegou antes: este pedido já acabou
-    cobrado = banco.execute("UPDATE clientes SET saldo = saldo - :total WHERE cliente = :cliente AND saldo >= :total",
-                            {"cliente": cliente, "total": total}).rowcount
+    cobrado = banco.execute(
+        "UPDATE clientes SET saldo = saldo - :total "
+        "WHERE cliente = :cliente AND saldo >= :total",
+        {"cliente": cliente, "total": total}).rowcount
     if not cobrado:
         conhecido = banco.execute("SELECT 1 FROM clientes WHERE cliente = ?", (cliente,)).fetchone()
         motivo = SALDO_INSUFICIENTE if conhecido else CLIENTE_DESCONHECIDO
@@ -65,7 +68,7 @@ def devolver(banco, pedido):
 
 
 def resposta_dada(banco, pedido):
-    """A última resposta deste serviço sobre o pedido: 'aprovado', 'recusado', 'estornado' ou None."""
+    """A última resposta deste serviço ao pedido: 'aprovado', 'recusado', 'estornado' ou None."""
     linha = banco.execute("SELECT resposta FROM respostas WHERE pedido = ?", (pedido,)).fetchone()
     return linha and linha[0]
 
@@ -82,7 +85,8 @@ OUVE = {
 
 
 def main():
-    return ouvir("pagamentos", TABELAS, OUVE, "Serviço de pagamentos: cobra, e estorna quando a saga volta atrás.")
+    return ouvir("pagamentos", TABELAS, OUVE,
+                 "Serviço de pagamentos: cobra, e estorna quando a saga volta atrás.")
 
 
 if __name__ == "__main__":

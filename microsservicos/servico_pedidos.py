@@ -47,8 +47,10 @@ def receber(banco, dados):
     conhecidos = all(item["produto"] in PRECOS for item in itens)
     total = sum(PRECOS[item["produto"]] * item["quantidade"] for item in itens) if conhecidos else 0
     estado, motivo = ("pendente", None) if conhecidos else ("cancelado", PRODUTO_DESCONHECIDO)
-    banco.execute("INSERT INTO pedidos VALUES (?, ?, ?, ?, ?)", (pedido, cliente, total, estado, motivo))
-    banco.executemany("INSERT INTO itens VALUES (?, ?, ?)", [(pedido, i["produto"], i["quantidade"]) for i in itens])
+    banco.execute("INSERT INTO pedidos VALUES (?, ?, ?, ?, ?)",
+                  (pedido, cliente, total, estado, motivo))
+    banco.executemany("INSERT INTO itens VALUES (?, ?, ?)",
+                      [(pedido, item["produto"], item["quantidade"]) for item in itens])
     if conhecidos:
         return [("pedido.criado", {**dados, "total": total})]
     return [("pedido.cancelado", {"pedido": pedido, "motivo": motivo})]
@@ -58,7 +60,8 @@ def solicitar_cancelamento(banco, pedido):
     """Pede a envio, o pivô, que recuse este pedido; quem já despachou não responde."""
     estado = estado_de(banco, pedido)
     if estado is None:
-        raise Falha(f"não há nenhum pedido {pedido!r}: confira o id com --estado em orquestracao.py", 2)
+        raise Falha(f"não há nenhum pedido {pedido!r}: "
+                    "confira o id com --estado em orquestracao.py", 2)
     if estado != "pendente":
         return []
     return [("pedido.cancelamento_solicitado", {"pedido": pedido, "motivo": A_PEDIDO})]
@@ -77,11 +80,13 @@ def cancelar(banco, evento):
 
 
 def encerrar(banco, pedido, estado, motivo):
-    """Escreve o resultado, uma vez: um pedido encerrado não muda mais. Levanta ValueError se já mudou."""
-    mudou = banco.execute("UPDATE pedidos SET estado = ?, motivo = ? WHERE pedido = ? AND estado = 'pendente'",
-                          (estado, motivo, pedido)).rowcount
+    """Escreve o resultado, uma vez só. Levanta ValueError se o pedido já estava encerrado."""
+    mudou = banco.execute(
+        "UPDATE pedidos SET estado = ?, motivo = ? WHERE pedido = ? AND estado = 'pendente'",
+        (estado, motivo, pedido)).rowcount
     if not mudou:
-        raise ValueError(f"o pedido {pedido} está {estado_de(banco, pedido) or 'ausente'}, não pode ficar {estado}")
+        raise ValueError(f"o pedido {pedido} está {estado_de(banco, pedido) or 'ausente'}, "
+                         f"não pode ficar {estado}")
 
 
 def estado_de(banco, pedido):
@@ -110,28 +115,33 @@ def main():
     opcoes = opcoes_de_servico("Serviço de pedidos: envia o pedido e ouve como a saga termina.")
     opcoes.dos_pedidos()
     opcoes.add_argument("--sem-pedido", action="store_true", help="não envia nada, só ouve")
-    opcoes.add_argument("--cancelar", metavar="ID", help="pede o cancelamento do pedido ID e fica ouvindo")
+    opcoes.add_argument("--cancelar", metavar="ID",
+                        help="pede o cancelamento do pedido ID e fica ouvindo")
     escolha = opcoes.parse_args()
     novos = pedidos_escolhidos(escolha)
     if escolha.cancelar is not None and not id_valido(escolha.cancelar):
-        raise Falha("--cancelar: o id de um pedido tem de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
+        raise Falha("--cancelar: o id de um pedido tem de 1 a 64 caracteres "
+                    "entre A-Z a-z 0-9 . _ -", 2)
     servico = Servico("pedidos", TABELAS, OUVE, escolha.dados, not escolha.sem_eventos)
     if escolha.criar_banco:
         return 0
     if escolha.cancelar:
         entrar_na_saga(servico.banco, solicitar_cancelamento, [escolha.cancelar])
     entrar_na_saga(servico.banco, receber, novos)
-    mostrar_pedidos(servico.banco, [p["pedido"] for p in novos] + [escolha.cancelar] * bool(escolha.cancelar))
+    if not escolha.sem_eventos:
+        mostrar_pedidos(servico.banco, [p["pedido"] for p in novos]
+                        + [escolha.cancelar] * bool(escolha.cancelar))
     return atender(servico)
 
 
 def mostrar_pedidos(banco, ids):
-    """Diz como está cada pedido que esta linha de comando enviou (poucos) ou quantos são (muitos)."""
+    """Diz como está cada pedido que se enviou aqui, se são poucos; se são muitos, quantos."""
     if len(ids) > 4:
         dizer(f"pedidos    {len(ids)} pedidos registrados")
         return
     for pedido in ids:
-        estado, motivo = banco.execute("SELECT estado, motivo FROM pedidos WHERE pedido = ?", (pedido,)).fetchone()
+        estado, motivo = banco.execute(
+            "SELECT estado, motivo FROM pedidos WHERE pedido = ?", (pedido,)).fetchone()
         dizer(f"pedidos    {pedido} está {estado}{': ' + motivo if motivo else ''}")
 
 

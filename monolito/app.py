@@ -39,8 +39,7 @@ from palco.rastro import rastrear
 from participante import ForaDoAr, Participante
 from recuperacao import em_duvida, recuperar
 
-# A ordem da votação.
-NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]
+NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]  # nesta ordem
 POUCOS = 4  # até tantos pedidos, o protocolo é desenhado; acima disso, uma barra de progresso
 
 
@@ -67,9 +66,7 @@ def main() -> int:
             return 0
         if opcoes.em_duvida or opcoes.forcar or opcoes.reconhecer:
             return operar(opcoes, pasta, participantes)
-        log = abrir_log(pasta, participantes)
-        abertos.callback(log.arquivo.fechar)
-        return atender(opcoes, pasta, participantes, log, novos)
+        return atender(opcoes, pasta, participantes, novos, abertos)
 
 
 def ler_opcoes() -> argparse.Namespace:
@@ -105,7 +102,8 @@ def opcoes_de_quebrar(grupo) -> None:
     grupo.add_argument("--sem-recuperar", action="store_true",
                        help="não roda a recuperação na partida")
     grupo.add_argument("--forcar", metavar="TRANSACAO=DECISAO",
-                       help="sem o log, uma pessoa decide: confirmar ou abortar (decisão heurística)")
+                       help="sem o log, uma pessoa decide: confirmar ou abortar "
+                            "(decisão heurística)")
     grupo.add_argument("--reconhecer", metavar="TRANSACAO",
                        help="deixa de avisar que a decisão forçada divergiu do log")
 
@@ -117,7 +115,7 @@ def segundos(texto: str) -> float:
 
 
 def abrir_log(pasta: Path, participantes: list[Participante]) -> LogDeDecisoes:
-    """Sem o log não há como decidir nada: o que está em dúvida continua, e é dito. Levanta Falha."""
+    """Sem o log nada se decide: o que está em dúvida continua, e é dito. Levanta Falha."""
     try:
         return LogDeDecisoes(pasta)
     except Falha:
@@ -146,9 +144,13 @@ def operar(opcoes: argparse.Namespace, pasta: Path, participantes: list[Particip
 
 
 def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Participante],
-            log: LogDeDecisoes, novos: list[dict]) -> int:
+            novos: list[dict], abertos: ExitStack) -> int:
     """Recupera, conduz os pedidos, e termina com o veredito; devolve o status de saída."""
+    log = abrir_log(pasta, participantes)
+    abertos.callback(log.arquivo.fechar)
     diagrama = Diagrama(opcoes.diagrama, RAIAS, len(novos)) if opcoes.diagrama else None
+    if diagrama:
+        abertos.callback(diagrama.fechar)
     narrador = Narrador(len(novos) <= POUCOS, diagrama)
     quedas.armar(opcoes.cair_em)
     narrar = narrador.narrar if narrador.raias or narrador.diagrama else None
@@ -239,8 +241,9 @@ class Turno:
     def resumir(self) -> None:
         if self.progresso:
             self.progresso.mostrar(len(self.feitos), self._ritmo())
+            por_pedido = self.coordenador.forcadas() / max(len(self.feitos), 1)
             dizer(f"{len(self.feitos)} pedidos, {self._ritmo()}, "
-                  f"{self.coordenador.forcadas() / max(len(self.feitos), 1):.2f} gravações forçadas por pedido")
+                  f"{por_pedido:.2f} gravações forçadas por pedido")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ não são forçadas; por isso o log só esquece uma decisão quando cada partici
 alguma outra gravação depois dela. Esquecer antes, com presunção de aborto, abortaria num
 dono o que os outros aplicaram.
 
-Uma rodada pode levar muitas transações, que dividem essas gravações; aqui ela é sempre uma
-lista, e quem tem um pedido só tem uma lista de um.
+Uma rodada pode levar muitas transações, que dividem essas gravações; a de um pedido é uma
+lista de um.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 
 from decisoes import ABORTAR, CONFIRMAR, LogDeDecisoes
 from disco.arquivo import insistir
@@ -33,15 +32,17 @@ EU = "Coordenador"
 class Transacao:
     """Um pedido a caminho. Os votos chegam em ordem: basta contar os SIM."""
 
-    __slots__ = ("nome", "execucao", "pedido", "sim", "parada_desde", "decisao", "motivo")
+    __slots__ = ("nome", "execucao", "pedido", "sim", "decisao", "motivo",
+                 "parada_em", "parada_desde")  # a linha que espera, travada por outra
 
     def __init__(self, nome: str, execucao: str, pedido: dict):
         self.nome, self.execucao, self.pedido = nome, execucao, pedido
-        self.sim, self.parada_desde, self.decisao, self.motivo = 0, None, None, None
+        self.sim, self.decisao, self.motivo = 0, None, None
+        self.parada_em = self.parada_desde = None
 
 
 class Coordenador:
-    """Conduz os pedidos desta execução, uma rodada de cada vez.
+    """Conduz os pedidos desta execução.
 
     participantes: na ordem da votação; Pedidos é o primeiro.
     espera: segundos por uma trava. narrar(pedido, de, para, texto, cor): quem assiste, ou None.
@@ -53,7 +54,6 @@ class Coordenador:
         self.espera, self.narrar = espera, narrar
         # Pedidos é avisado por último: o resultado só aparece depois dos efeitos.
         self.avisados = [*enumerate(participantes)][1:] + [(0, participantes[0])]
-        self._encerradas: deque = deque()
         log.registrar(execucao)
         self._antes_dos_pedidos = self._forcadas_no_total()
 
@@ -70,7 +70,7 @@ class Coordenador:
         """Leva cada transação até onde ela pode ir agora; devolve as que terminaram.
 
         Uma que espera por uma trava fica para outra rodada, com os votos que já tem.
-        Uma rodada de cada vez. Levanta Falha se não há como continuar.
+        Uma rodada por vez, numa thread só. Levanta Falha se não há como continuar.
         """
         self._fase_1(transacoes)
         self._decidir([t for t in transacoes if t.sim == len(self.participantes)])
@@ -104,7 +104,8 @@ class Coordenador:
                 self._contar(t, participante.nome, EU, f"NÃO: {voto}", "vermelho")
             self._abortar(t, str(voto))
         else:
-            t.pedido, t.sim, t.parada_desde = voto, t.sim + 1, None
+            t.pedido, t.sim = voto, t.sim + 1
+            t.parada_em = t.parada_desde = None
             if self.narrar:
                 travas = ", ".join(participante.negocio.travar(t.pedido))
                 self._contar(t, participante.nome, None, f"grava e trava {travas}", "fraco")
@@ -112,10 +113,11 @@ class Coordenador:
 
     def _esperar_trava(self, participante: Participante, t: Transacao, trava: Travada) -> None:
         """Espera um tempo limitado, e então é um NÃO que diz de quem é a trava."""
-        agora = time.monotonic()
+        agora, t.parada_em = time.monotonic(), trava.linha
         if t.parada_desde is None:
             t.parada_desde = agora
-            self._contar(t, participante.nome, None, f"espera {trava.o_que}, com {trava.dona}", "roxo")
+            self._contar(t, participante.nome, None,
+                         f"espera {trava.o_que}, com {trava.dona}", "roxo")
         if agora - t.parada_desde >= self.espera:
             self._receber_voto(participante, t, participante.recusa_da_trava(trava))
 
@@ -126,15 +128,10 @@ class Coordenador:
         if not prontas:
             return
         quedas.ponto("antes-da-decisao")
-        esquecer = self._ja_no_disco()
-        recusa = self._promessa_perdida() or self.log.decidir(
-            prontas, [nome for nomes, _ in esquecer for nome in nomes])
-        if recusa:
+        if recusa := self._promessa_perdida() or self.log.decidir(prontas):
             for t in prontas:
                 self._abortar(t, recusa)
             return
-        for _ in esquecer:
-            self._encerradas.popleft()
         for t in prontas:
             t.decisao = CONFIRMAR
             self._contar(t, EU, None, "CONFIRMAR, forçado ao log", "verde")
@@ -148,15 +145,6 @@ class Coordenador:
         """Um SIM vale enquanto está no arquivo: apagado depois do voto, não há o que confirmar."""
         return next((f"{p.nome} perdeu o que prometeu" for p in self.participantes
                      if not p.promessas_no_lugar()), None)
-
-    def _ja_no_disco(self) -> list:
-        """Os lotes encerrados cujas confirmações uma gravação posterior já forçou."""
-        prontos = []
-        for nomes, marcas in self._encerradas:
-            if any(p.arquivo.no_disco < marca for p, marca in zip(self.participantes, marcas)):
-                break
-            prontos.append((nomes, marcas))
-        return prontos
 
     # --- fase 2 ---
 
@@ -172,8 +160,7 @@ class Coordenador:
             if confirmadas and ordem == 2:
                 quedas.ponto("entre-confirmacoes")
         if confirmadas:
-            marcas = [p.arquivo.gravadas for p in self.participantes]
-            self._encerradas.append((confirmadas, marcas))
+            self.log.anotar_fim(confirmadas, [p.arquivo for p in self.participantes])
             quedas.ponto("antes-do-fim")
 
     def _avisar(self, participante: Participante, avisos: list[Transacao]) -> None:
@@ -181,14 +168,15 @@ class Coordenador:
         for t in avisos:
             verbo, cor = ("abortar", "vermelho") if t.motivo else ("confirmar", "verde")
             self._contar(t, EU, participante.nome, verbo, cor)
+        nomes = ", ".join(t.nome for t in avisos)
         insistir(lambda: participante.encerrar([(t.nome, t.pedido, t.motivo) for t in avisos]),
-                 participante.arquivo, f"{', '.join(t.nome for t in avisos)} em dúvida: "
-                                       "a recuperação termina na próxima partida")
+                 participante.arquivo,
+                 f"{nomes} em dúvida: a recuperação termina na próxima partida")
 
     # --- o fim ---
 
     def encerrar(self) -> None:
-        """Força as últimas confirmações e escreve o registro de fim: o log esquece esta execução."""
+        """Força as últimas confirmações e escreve o registro de fim: o log esquece a execução."""
         for participante in self.participantes:
             participante.arquivo.sincronizar()
         if not any(d.execucao == self.execucao.nome
@@ -203,6 +191,6 @@ class Coordenador:
     def _forcadas_no_total(self) -> int:
         return self.log.arquivo.forcadas + sum(p.arquivo.forcadas for p in self.participantes)
 
-    def _contar(self, t: Transacao, de: str, para: str | None, texto: str, cor: str | None = None) -> None:
+    def _contar(self, t: Transacao, de: str, para: str | None, texto: str, cor=None) -> None:
         if self.narrar:
             self.narrar(t.pedido["pedido"], de, para, texto, cor)

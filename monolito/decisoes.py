@@ -14,6 +14,8 @@ que a tenham dado por morta por engano. As duas gravações são neste arquivo: 
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
+from itertools import takewhile
 from pathlib import Path
 
 from comum.falha import Falha
@@ -24,7 +26,8 @@ CONFIRMAR, ABORTAR = "CONFIRMAR", "ABORTAR"
 NOME = "coordenador.db"
 TABELAS = """
 CREATE TABLE execucoes (
-    execucao TEXT PRIMARY KEY, prova TEXT NOT NULL, encerrada INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+    execucao TEXT PRIMARY KEY, prova TEXT NOT NULL,
+    encerrada INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE decisoes (
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL,
     decisao TEXT NOT NULL DEFAULT 'CONFIRMAR') WITHOUT ROWID
@@ -40,6 +43,7 @@ class LogDeDecisoes:
         self.arquivo = Arquivo(pasta / NOME, TABELAS)
         self._execucao: Execucao | None = None
         self._pode_decidir = True
+        self._encerradas: deque = deque()
 
     def registrar(self, execucao: Execucao) -> None:
         """Antes do primeiro pedido: daqui em diante este log responde por esta execução."""
@@ -48,32 +52,44 @@ class LogDeDecisoes:
             banco.execute("INSERT INTO execucoes (execucao, prova) VALUES (?, ?)",
                           (execucao.nome, execucao.prova()))
 
-    def decidir(self, transacoes: list, esquecer: list[str]) -> str | None:
+    def decidir(self, transacoes: list) -> str | None:
         """O ponto sem volta: ao voltar daqui, o CONFIRMAR de cada transação está no disco.
 
         Devolve None; ou por que não decidiu, e então nada ficou no log: é aborto, e não há dúvida.
         Levanta Falha se o COMMIT ficou e o disco não respondeu por ele: então ninguém sabe.
-
-        esquecer: transações encerradas, cujas decisões saem de carona na mesma gravação.
+        As decisões que já podem ser esquecidas saem de carona na mesma gravação.
         """
+        esquecer = self._ja_no_disco()
         try:
-            self.arquivo.conferir()
             prova = self._execucao.prova()
             with self.arquivo.gravacao(forcada=True) as banco:
                 self._pode_decidir = self._renovar(banco, prova)
                 if not self._pode_decidir:
                     return ENCERRADA
                 banco.executemany("DELETE FROM decisoes WHERE transacao = ?",
-                                  [(nome,) for nome in esquecer])
-                banco.executemany("INSERT INTO decisoes (transacao, execucao, pedido) VALUES (?, ?, ?)",
-                                  [(t.nome, t.execucao, t.pedido["pedido"]) for t in transacoes])
+                                  [(nome,) for nomes, _ in esquecer for nome in nomes])
+                banco.executemany(
+                    "INSERT INTO decisoes (transacao, execucao, pedido) VALUES (?, ?, ?)",
+                    [(t.nome, t.execucao, t.pedido["pedido"]) for t in transacoes])
         except sqlite3.Error as erro:
             self.arquivo.queixar(erro)
             return NAO_GRAVADA
+        self.arquivo.garantir()
+        for _ in esquecer:
+            self._encerradas.popleft()
         return None
 
+    def anotar_fim(self, nomes: list[str], arquivos: list[Arquivo]) -> None:
+        """Todos foram avisados destas; cada arquivo tem a confirmação, mas talvez não o disco."""
+        self._encerradas.append((nomes, [(arquivo, arquivo.gravadas) for arquivo in arquivos]))
+
+    def _ja_no_disco(self) -> list:
+        """As encerradas cujas confirmações uma gravação posterior já forçou, em cada arquivo."""
+        return list(takewhile(lambda fim: all(arquivo.no_disco >= ate for arquivo, ate in fim[1]),
+                              self._encerradas))
+
     def _renovar(self, banco, prova: str) -> bool:
-        """False se outra encerrou esta execução. A prova que foi posta de volta passa a ser a certa."""
+        """False se outra encerrou esta execução. Uma prova posta de volta passa a ser a certa."""
         linha = banco.execute("SELECT prova, encerrada FROM execucoes WHERE execucao = ?",
                               (self._execucao.nome,)).fetchone()
         if linha is None or linha[1]:
@@ -84,10 +100,11 @@ class LogDeDecisoes:
         return True
 
     def conferir_se_ainda_decide(self) -> None:
-        """Levanta Falha se esta execução foi encerrada por outra: não há por que começar mais pedidos."""
+        """Levanta Falha se outra encerrou esta execução: não há por que começar mais pedidos."""
         if not self._pode_decidir:
-            raise Falha(f"a execução {self._execucao.nome} foi dada como morta por outra, que resolveu o que "
-                        "estava em dúvida: aborto o que conduzia e paro; rode de novo o que faltou")
+            raise Falha(f"a execução {self._execucao.nome} foi dada como morta por outra, que "
+                        "resolveu o que estava em dúvida: abortei o que conduzia, e paro; "
+                        "rode de novo o que faltou")
 
     def encerrar(self, execucao: str) -> bool:
         """A execução não decide mais nada neste log. False se ele não a conhece."""
@@ -117,7 +134,7 @@ class LogDeDecisoes:
                 self.arquivo.banco.execute("SELECT execucao FROM execucoes ORDER BY execucao")]
 
     def esquecer(self, execucao: str) -> None:
-        """O registro de fim: nada desta execução está em dúvida, e todo efeito dela está no disco."""
+        """O registro de fim: nada dela está em dúvida, e todo efeito dela está no disco."""
         with self.arquivo.gravacao(forcada=False) as banco:
             banco.execute("DELETE FROM decisoes WHERE execucao = ?", (execucao,))
             banco.execute("DELETE FROM execucoes WHERE execucao = ?", (execucao,))

@@ -14,7 +14,8 @@ from comum.loja import CEP_FORA_DA_AREA
 from participante import Negocio, Recusa
 
 TABELAS = """
-CREATE TABLE envios (pedido TEXT PRIMARY KEY, cep TEXT NOT NULL, situacao TEXT NOT NULL) WITHOUT ROWID
+CREATE TABLE envios (
+    pedido TEXT PRIMARY KEY, cep TEXT NOT NULL, situacao TEXT NOT NULL) WITHOUT ROWID
 """
 SEM_ENTREGA = "69"  # a transportadora simulada não chega aos CEPs que começam assim
 
@@ -32,7 +33,8 @@ def despachar(banco, pedido):
 
 def confirmar(banco, pedido):
     """Fase 2: sai para a entrega."""
-    banco.execute("INSERT INTO envios VALUES (?, ?, 'despachado')", (pedido["pedido"], pedido["cep"]))
+    banco.execute("INSERT INTO envios VALUES (?, ?, 'despachado')",
+                  (pedido["pedido"], pedido["cep"]))
 
 
 NEGOCIO = Negocio("Envio", "envio", TABELAS, travar, preparar=despachar, confirmar=confirmar)

@@ -20,7 +20,8 @@ CREATE TABLE produtos (
 CREATE TABLE reservas (
     pedido TEXT, produto TEXT, quantidade INTEGER NOT NULL,
     PRIMARY KEY (pedido, produto)) WITHOUT ROWID;
-INSERT INTO produtos VALUES ('livro', 100, 100), ('caneca', 50, 50), ('teclado', 10, 10), ('notebook', 2, 2)
+INSERT INTO produtos VALUES
+    ('livro', 100, 100), ('caneca', 50, 50), ('teclado', 10, 10), ('notebook', 2, 2)
 """
 
 
@@ -31,8 +32,8 @@ def travar(pedido):
 def reservar(banco, pedido):
     """Fase 1: há todos os itens, ou nenhum serve."""
     for item in pedido["itens"]:
-        if not banco.execute("SELECT 1 FROM produtos WHERE produto = :produto AND quantidade >= :quantidade",
-                             item).fetchone():
+        if not banco.execute("SELECT 1 FROM produtos WHERE produto = :produto "
+                             "AND quantidade >= :quantidade", item).fetchone():
             raise Recusa(ESTOQUE_INSUFICIENTE)
     return pedido
 
@@ -40,8 +41,10 @@ def reservar(banco, pedido):
 def confirmar(banco, pedido):
     """Fase 2: a trava garantiu que ninguém mexeu no produto desde o voto."""
     for item in pedido["itens"]:
-        banco.execute("UPDATE produtos SET quantidade = quantidade - :quantidade WHERE produto = :produto", item)
-        banco.execute("INSERT INTO reservas VALUES (?, ?, ?)", (pedido["pedido"], item["produto"], item["quantidade"]))
+        banco.execute("UPDATE produtos SET quantidade = quantidade - :quantidade "
+                      "WHERE produto = :produto", item)
+        banco.execute("INSERT INTO reservas VALUES (?, ?, ?)",
+                      (pedido["pedido"], item["produto"], item["quantidade"]))
 
 
 NEGOCIO = Negocio("Estoque", "estoque", TABELAS, travar, preparar=reservar, confirmar=confirmar)

@@ -17,12 +17,13 @@ from comum.falha import Falha
 from comum.tela import alertar, dizer
 
 MOTIVO = "abortado por decisão de uma pessoa"
-SEM_PROVA = "a prova de vida dela foi apagada ou trocada, e outro programa tem os bancos abertos; encerre-o"
+SEM_PROVA = ("a prova de vida dela foi apagada ou trocada, e outro programa tem os bancos abertos: "
+             "encerre-o")
 ESCOLHAS = {"confirmar": CONFIRMAR, "abortar": ABORTAR}
 
 
 def listar(participantes: list[Participante], log: LogDeDecisoes | None) -> None:
-    """Mostra cada transação preparada que espera uma decisão, e o que ela trava. Não resolve nada."""
+    """Mostra cada transação que espera uma decisão, e o que ela trava; não resolve nada."""
     achadas, situacoes = em_duvida(participantes), {}
     for execucao, _, _ in achadas.values():
         if execucao not in situacoes:
@@ -34,7 +35,8 @@ def listar(participantes: list[Participante], log: LogDeDecisoes | None) -> None
         dizer()
         dizer(f"transação {nome}   pedido {pedido}", "forte")
         for participante in onde:
-            dizer(f"  {participante.nome:10}  preparada; trava {', '.join(participante.travas(nome))}")
+            travas = ", ".join(participante.travas(nome))
+            dizer(f"  {participante.nome:10}  preparada; trava {travas}")
         dizer(f"  {'log':10}  {_o_que_diz(log, execucao, nome)}")
         if situacoes[execucao] == VIVA:
             dizer(f"  a execução {execucao} está viva e ainda conduz esta transação")
@@ -42,7 +44,8 @@ def listar(participantes: list[Participante], log: LogDeDecisoes | None) -> None
             dizer(f"  não se sabe se a execução {execucao} vive: {SEM_PROVA}")
     if mortas:
         dizer()
-        dizer("Na próxima partida (sem --sem-recuperar) a recuperação resolve as que o log conhece.")
+        dizer("Na próxima partida (sem --sem-recuperar) "
+              "a recuperação resolve as que o log conhece.")
 
 
 def _o_que_diz(log: LogDeDecisoes | None, execucao: str, transacao: str) -> str:
@@ -55,8 +58,12 @@ def _o_que_diz(log: LogDeDecisoes | None, execucao: str, transacao: str) -> str:
     return "conhece a execução, e não tem decisão: aborto presumido"
 
 
-def forcar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes | None, pedido: str) -> None:
-    """pedido: "TRANSACAO=confirmar" ou "TRANSACAO=abortar". Levanta Falha se não cabe a uma pessoa decidir."""
+def forcar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes | None,
+           pedido: str) -> None:
+    """A decisão de uma pessoa. Levanta Falha se não cabe a ela decidir.
+
+    pedido: "TRANSACAO=confirmar" ou "TRANSACAO=abortar".
+    """
     nome, _, escolha = pedido.partition("=")
     if escolha not in ESCOLHAS:
         raise Falha("--forcar: use TRANSACAO=confirmar ou TRANSACAO=abortar", 2)
@@ -69,8 +76,8 @@ def forcar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes | 
         if situacao == NAO_SE_SABE:
             raise Falha(f"--forcar: não se sabe se a execução {execucao} vive: {SEM_PROVA}", 2)
         if log and log.conhece(execucao):
-            raise Falha(f"--forcar: o log conhece {nome}; a recuperação da próxima partida a resolve "
-                        "sem adivinhar", 2)
+            raise Falha(f"--forcar: o log conhece {nome}; a recuperação da próxima partida "
+                        "a resolve sem adivinhar", 2)
         decisao = ESCOLHAS[escolha]
         if any(outra != decisao for outra in _forcadas(participantes, nome)):
             raise Falha(f"--forcar: uma parte de {nome} já foi forçada ao contrário; "
@@ -84,8 +91,8 @@ def forcar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes | 
 
 
 def _forcadas(participantes: list[Participante], transacao: str) -> list[str]:
-    return [decisao for p in participantes for decisao, in
-            p.arquivo.banco.execute("SELECT decisao FROM heuristicas WHERE transacao = ?", (transacao,))]
+    return [decisao for p in participantes for decisao, in p.arquivo.banco.execute(
+        "SELECT decisao FROM heuristicas WHERE transacao = ?", (transacao,))]
 
 
 def conferir(participantes: list[Participante], log: LogDeDecisoes) -> None:
@@ -102,8 +109,9 @@ def conferir(participantes: list[Participante], log: LogDeDecisoes) -> None:
             nova = pedido, decisao, dizia, []
             divergentes.setdefault(nome, nova)[3].append(participante.nome)
     for nome, (pedido, decisao, dizia, onde) in divergentes.items():
-        alertar(f"DIVERGÊNCIA: a transação {nome} (pedido {pedido}) foi forçada a {decisao} em {', '.join(onde)}, "
-                f"e o log diz {dizia}. Corrija os dados à mão e depois: --reconhecer {nome}")
+        alertar(f"DIVERGÊNCIA: a transação {nome} (pedido {pedido}) foi forçada a {decisao} "
+                f"em {', '.join(onde)}, e o log diz {dizia}. "
+                f"Corrija os dados à mão e depois: --reconhecer {nome}")
 
 
 def _anotar_o_que_o_log_diz(participante: Participante, log: LogDeDecisoes) -> None:
@@ -116,7 +124,7 @@ def _anotar_o_que_o_log_diz(participante: Participante, log: LogDeDecisoes) -> N
 
 
 def reconhecer(participantes: list[Participante], nome: str) -> None:
-    """A divergência já foi tratada: não é mais dita. Levanta Falha se não há decisão forçada com esse nome."""
+    """A divergência já foi tratada: não é mais dita. Levanta Falha se nada foi forçado ali."""
     mudou = 0
     for participante in participantes:
         with participante.arquivo.gravacao(forcada=True) as banco:

@@ -19,7 +19,8 @@ CREATE TABLE clientes (
     saldo INTEGER NOT NULL CHECK (saldo >= 0));
 CREATE TABLE cobrancas (
     pedido TEXT PRIMARY KEY, cliente TEXT NOT NULL, total INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO clientes VALUES ('ana', 1000000, 1000000), ('bruno', 10000, 10000), ('carla', 100000, 100000)
+INSERT INTO clientes VALUES
+    ('ana', 1000000, 1000000), ('bruno', 10000, 10000), ('carla', 100000, 100000)
 """
 
 
@@ -29,7 +30,8 @@ def travar(pedido):
 
 def cobrar(banco, pedido):
     """Fase 1: o cliente existe e o saldo dá para o total."""
-    saldo = banco.execute("SELECT saldo FROM clientes WHERE cliente = ?", (pedido["cliente"],)).fetchone()
+    saldo = banco.execute("SELECT saldo FROM clientes WHERE cliente = ?",
+                          (pedido["cliente"],)).fetchone()
     if saldo is None:
         raise Recusa(CLIENTE_DESCONHECIDO)
     if saldo[0] < pedido["total"]:
@@ -41,7 +43,8 @@ def confirmar(banco, pedido):
     """Fase 2: a trava garantiu que ninguém mexeu no saldo desde o voto."""
     banco.execute("UPDATE clientes SET saldo = saldo - :total WHERE cliente = :cliente",
                   {"total": pedido["total"], "cliente": pedido["cliente"]})
-    banco.execute("INSERT INTO cobrancas VALUES (?, ?, ?)", (pedido["pedido"], pedido["cliente"], pedido["total"]))
+    banco.execute("INSERT INTO cobrancas VALUES (?, ?, ?)",
+                  (pedido["pedido"], pedido["cliente"], pedido["total"]))
 
 
 NEGOCIO = Negocio("Pagamentos", "pagamentos", TABELAS, travar, preparar=cobrar, confirmar=confirmar)

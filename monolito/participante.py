@@ -44,7 +44,7 @@ class Travada(Exception):
 
     def __init__(self, linha: str, dona: str):
         super().__init__(linha, dona)
-        self.o_que, self.dona = linha.split("/", 1)[1], dona
+        self.linha, self.o_que, self.dona = linha, linha.split("/", 1)[1], dona
 
 
 class SemResposta(Recusa):
@@ -97,11 +97,11 @@ class Participante:
         """
         try:
             with self.arquivo.gravacao(forcada=True) as banco:
-                return {transacao.nome: self._votar(banco, transacao) for transacao in transacoes}
+                return {t.nome: self._votar(banco, t) for t in transacoes}
         except sqlite3.Error as erro:
             # Quem não conseguiu gravar não prometeu nada.
             self.arquivo.queixar(erro)
-            return {transacao.nome: Recusa(f"{self.nome} não conseguiu gravar") for transacao in transacoes}
+            return {t.nome: Recusa(f"{self.nome} não conseguiu gravar") for t in transacoes}
 
     def _votar(self, banco, transacao):
         antes = banco.total_changes
@@ -122,14 +122,16 @@ class Participante:
     @staticmethod
     def _conferir_travas(banco, linhas: list) -> None:
         for linha in linhas:
-            dona = banco.execute("SELECT transacao FROM travas WHERE linha = ?", (linha,)).fetchone()
+            dona = banco.execute("SELECT transacao FROM travas WHERE linha = ?",
+                                 (linha,)).fetchone()
             if dona:
                 raise Travada(linha, dona[0])
 
     def recusa_da_trava(self, trava: Travada) -> Recusa:
         """O NÃO de quem já esperou demais; a dona que não está viva está em dúvida."""
-        conduzida = viva(self.arquivo.caminho.parent, trava.dona.rsplit("-", 1)[0])
-        return Recusa(f"{trava.o_que} travado pela transação {trava.dona}{'' if conduzida else ' em dúvida'}")
+        execucao = trava.dona.rsplit("-", 1)[0]
+        duvida = "" if viva(self.arquivo.caminho.parent, execucao) else " em dúvida"
+        return Recusa(f"{trava.o_que} travado pela transação {trava.dona}{duvida}")
 
     def promessas_no_lugar(self) -> bool:
         """Se o arquivo em que os SIM foram gravados ainda é o que está na pasta."""
@@ -143,7 +145,7 @@ class Participante:
     # --- fase 2 ---
 
     def encerrar(self, decididas: list) -> None:
-        """Aplica a decisão de cada transação. Não força: o log guarda a decisão enquanto for preciso.
+        """Aplica a decisão de cada transação. Não força: o log a guarda enquanto for preciso.
 
         decididas: [(nome da transação, pedido, motivo)]; motivo None é confirmar.
         """
@@ -158,7 +160,7 @@ class Participante:
         registro = self._registro(banco, transacao)
         if registro is not None:
             self.negocio.confirmar(banco, registro)
-            self._esquecer(banco, transacao)
+            self._esquecer(banco, transacao, registro)
 
     def abortar(self, banco, transacao: str, pedido: dict | None, motivo: str) -> None:
         """pedido: o original, que só interessa a quem anota os que não preparou."""
@@ -166,7 +168,7 @@ class Participante:
         if registro is not None:
             if self.negocio.abortar:
                 self.negocio.abortar(banco, registro, motivo)
-            self._esquecer(banco, transacao)
+            self._esquecer(banco, transacao, registro)
         elif pedido and self.negocio.recusado:
             self.negocio.recusado(banco, pedido, motivo)
 
@@ -176,9 +178,9 @@ class Participante:
                               (transacao,)).fetchone()
         return linha and json.loads(linha[0])
 
-    @staticmethod
-    def _esquecer(banco, transacao: str) -> None:
-        banco.execute("DELETE FROM travas WHERE transacao = ?", (transacao,))
+    def _esquecer(self, banco, transacao: str, registro: dict) -> None:
+        banco.executemany("DELETE FROM travas WHERE linha = ? AND transacao = ?",
+                          [(linha, transacao) for linha in self.negocio.travar(registro)])
         banco.execute("DELETE FROM preparadas WHERE transacao = ?", (transacao,))
 
     # --- o que está em dúvida ---
@@ -203,7 +205,7 @@ class Participante:
 
 
 class ForaDoAr(Participante):
-    """Um participante com quem não se consegue falar, como se o servidor do banco dele estivesse desligado."""
+    """Um participante com quem não se fala, como se o banco dele estivesse fora do ar."""
 
     def preparar(self, transacoes: list) -> dict:
         return {t.nome: SemResposta(f"{self.nome} não responde") for t in transacoes}

@@ -47,11 +47,12 @@ def concluir(banco, pedido):
 
 def cancelar(banco, pedido, motivo):
     """Fase 2: alguém votou NÃO depois de pedidos ter votado SIM."""
-    banco.execute("UPDATE pedidos SET estado = 'cancelado', motivo = ? WHERE pedido = ?", (motivo, pedido["pedido"]))
+    banco.execute("UPDATE pedidos SET estado = 'cancelado', motivo = ? WHERE pedido = ?",
+                  (motivo, pedido["pedido"]))
 
 
 def anotar_recusa(banco, pedido, motivo):
-    """Fase 2 de um pedido que não foi preparado aqui: guarda que existiu e por que não foi atendido."""
+    """Fase 2 de um pedido que não foi preparado aqui: guarda que existiu, e o motivo da recusa."""
     if not banco.execute("SELECT 1 FROM pedidos WHERE pedido = ?", (pedido["pedido"],)).fetchone():
         gravar(banco, pedido, preco(pedido) or 0, "cancelado", motivo)
 
@@ -60,7 +61,8 @@ def gravar(banco, pedido, total, estado, motivo):
     banco.execute("INSERT INTO pedidos VALUES (?, ?, ?, ?, ?)",
                   (pedido["pedido"], pedido["cliente"], total, estado, motivo))
     banco.executemany("INSERT INTO itens VALUES (?, ?, ?)",
-                      [(pedido["pedido"], item["produto"], item["quantidade"]) for item in pedido["itens"]])
+                      [(pedido["pedido"], item["produto"], item["quantidade"])
+                       for item in pedido["itens"]])
 
 
 def preco(pedido):

@@ -49,14 +49,16 @@ def recuperar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes
     total = em_duvida(participantes)
     if not total:
         dizer("Recuperação: nada em dúvida.", "fraco")
+    if len(total) > POUCAS:
+        narrar = None
     try:
-        # Quem morreu entre gravar e forçar deixou uma decisão que se lê, mas que o disco pode não ter.
+        # Quem morreu entre gravar e forçar deixou uma decisão que se lê, e o disco pode não ter.
         log.arquivo.sincronizar()
         execucoes = {execucao for execucao, _, _ in total.values()} | set(log.execucoes())
         for execucao in sorted(execucoes):
             with julgar(execucao, participantes, log) as situacao:
                 if situacao == MORTA:
-                    _resolver(execucao, participantes, log, narrar if len(total) <= POUCAS else None)
+                    _resolver(execucao, participantes, log, narrar)
                 elif situacao == NAO_SE_SABE:
                     _deixar(em_duvida(participantes, execucao),
                             f"Não se sabe se a execução {execucao} vive: a prova de vida dela foi "
@@ -82,7 +84,8 @@ def _resolver(execucao: str, participantes: list[Participante], log: LogDeDeciso
                          "com --forcar (ver --em-duvida).")
         return
     if achadas:
-        dizer(f"Recuperação: a execução {execucao} morreu e deixou {len(achadas)} em dúvida.", "roxo")
+        dizer(f"Recuperação: a execução {execucao} morreu e deixou {len(achadas)} em dúvida.",
+              "roxo")
     for nome, (_, pedido, onde) in achadas.items():
         _resolver_transacao(nome, pedido, onde, log.decisao(nome), narrar)
     if len(achadas) > POUCAS:
@@ -96,13 +99,14 @@ def _resolver(execucao: str, participantes: list[Participante], log: LogDeDeciso
     apagar_prova(log.arquivo.caminho.parent, execucao)
 
 
-def _resolver_transacao(nome: str, pedido: str, onde: list[Participante], decisao: str, narrar) -> None:
+def _resolver_transacao(nome: str, pedido: str, onde: list[Participante], decisao: str,
+                        narrar) -> None:
     motivo = None if decisao == CONFIRMAR else SEM_DECISAO
     if narrar:
         for participante in onde:
             narrar(pedido, participante.nome, "Coordenador", "em dúvida?", "roxo")
         texto = "o log não tem decisão: aborto presumido" if motivo else "o log tem CONFIRMAR"
-        narrar(pedido, "Coordenador", None, f"{nome}: {texto}", "verde" if motivo is None else "vermelho")
+        narrar(pedido, "Coordenador", None, f"{nome}: {texto}", "vermelho" if motivo else "verde")
     # Pedidos, que é o primeiro, é avisado por último: o resultado só aparece depois dos efeitos.
     for participante in reversed(onde):
         if narrar:

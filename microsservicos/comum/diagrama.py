@@ -42,6 +42,9 @@ class Diagrama:
         """Algo que aconteceu dentro de uma raia, sem mensagem para ninguém."""
         self._escrever(f"    Note over {raia}: {_texto(texto)} ({pedido})")
 
+    def fechar(self) -> None:
+        self._arquivo.close()
+
     def _escrever(self, *linhas: str) -> None:
         self._arquivo.write("\n".join(linhas) + "\n")
         self._arquivo.flush()

@@ -21,19 +21,25 @@ NA_MENSAGEM = "(o motivo está na mensagem)"
 
 
 def passos(tipo: str, dados: dict) -> list[tuple]:
-    """Um evento em raias, [(de, para, texto, traço)]: uma seta por ouvinte, ou uma nota (para None) se não há."""
+    """Um evento em raias, [(de, para, texto, traço)]: uma seta por ouvinte.
+
+    Se ninguém o ouve, uma nota (para None).
+    """
     de, ouvintes, _ = EVENTOS[tipo]
     if not ouvintes:
         motivo = f": {dados['motivo']}" if "motivo" in dados else ""
         return [(de.capitalize(), None, tipo + motivo, None)]
-    recusa = [(de.capitalize(), None, f"recusa: {dados.get('motivo')}", None)] if tipo.endswith(".recusado") else []
+    recusa = []
+    if tipo.endswith(".recusado"):
+        recusa = [(de.capitalize(), None, f"recusa: {dados.get('motivo')}", None)]
     traco = "═" if tipo in COMPENSACOES else "─"
     return recusa + [(de.capitalize(), para.capitalize(), tipo, traco) for para in ouvintes]
 
 
 def desenhar(tipo: str, pedido: str, dados: dict) -> list[str]:
     """As linhas de um evento na tela."""
-    return [pintar(RAIAS.seta(pedido, de, para, texto, traco) if para else RAIAS.nota(pedido, de, texto), _cor(tipo))
+    return [pintar(RAIAS.seta(pedido, de, para, texto, traco) if para else
+                   RAIAS.nota(pedido, de, texto), _cor(tipo))
             for de, para, texto, traco in passos(tipo, dados)]
 
 

@@ -15,8 +15,8 @@ class Movimento:
 
     def __init__(self, pasta: Path):
         try:
-            self.bancos = [sqlite3.connect(f"{(pasta / f'{nome}.db').resolve().as_uri()}?mode=ro", uri=True)
-                           for nome in SERVICOS]
+            arquivos = [(pasta / f"{nome}.db").resolve() for nome in SERVICOS]
+            self.bancos = [sqlite3.connect(f"{a.as_uri()}?mode=ro", uri=True) for a in arquivos]
         except sqlite3.Error as erro:
             raise em_portugues(erro, str(pasta)) from erro
         self.ultimo, self.visto = time.monotonic(), None

@@ -7,7 +7,8 @@ vira um erro nosso no mesmo passo, com as palavras dele. Só se usam nomes públ
 O pika 1.5 traz pika.Connection, com um fio só para ela: quando sair, `andar` pode virar uma espera
 numa fila que esse fio enche, `pedir` some (os métodos dela já esperam a resposta), e o resto
 deste cômodo fica como está.
-(Manual do RabbitMQ: "Access Control", "TLS Support", "Detecting Dead TCP Connections with Heartbeats".)
+(Manual do RabbitMQ: "Access Control", "TLS Support", "Detecting Dead TCP Connections with
+Heartbeats".)
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ URL_PADRAO = "amqp://guest:guest@localhost:5672/"
 
 
 def enderecos() -> list[pika.URLParameters]:
-    """Os endereços de RABBITMQ_URL, na ordem em que serão tentados; Falha (código 2) se ilegíveis."""
+    """Os endereços de RABBITMQ_URL, na ordem das tentativas; Falha (código 2) se ilegíveis."""
     urls = [u.strip() for u in os.environ.get("RABBITMQ_URL", URL_PADRAO).split(",") if u.strip()]
     try:
         lista = []
@@ -202,7 +203,7 @@ class Conexao:
             self._laco.stop()
 
     def esperar(self, condicao: Callable, o_que: str) -> None:
-        """Anda até `condicao()` valer; BrokerFora se o broker não a cumpre em PACIENCIA segundos."""
+        """Anda até `condicao()` valer; BrokerFora se ela não vem em PACIENCIA segundos."""
         prazo = time.monotonic() + PACIENCIA
         while not condicao():
             self.andar(1)

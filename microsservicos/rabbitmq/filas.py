@@ -80,8 +80,15 @@ def _ha_exchange(conexao: Conexao) -> bool:
 
 
 def profundidades(loja: str | None = None) -> dict[str, int]:
-    """Quantas mensagens esperam em cada fila do projeto. Levanta o mesmo que preparar()."""
-    with avulso(loja) as conexao:
+    """Quantas mensagens esperam em cada fila do projeto, sem criar nada; {} se não há fila nenhuma.
+
+    Levanta o mesmo que Conexao(), e Falha (código 2) se o vhost é de outra loja.
+    """
+    with Conexao("tarefa avulsa") as conexao:
+        if not _ha_exchange(conexao):
+            return {}
+        if loja:  # quem criou o exchange deixou antes a marca de quem era: aqui ela só é comparada
+            conexao.pedir(declarar_dona, conexao.canal, loja)
         return {fila: conexao.pedir(conexao.canal.queue_declare, fila, passive=True).message_count
                 for servico in SERVICOS for fila in (servico, f"{servico}.mortas")}
 

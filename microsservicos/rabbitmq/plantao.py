@@ -101,8 +101,8 @@ class Plantao:
             self.pausas[rota] = pausa, time.monotonic() + pausa
             fila = " e ".join(f"«{nome}»" for nome in
                               (quem_ouve(rota) if rota in EVENTOS else [rota]))
-            self.tropecou(rota, f"o RabbitMQ em {onde()} recusou guardar {rota} na fila {fila}: ela "
-                          "está cheia (max-length) ou trocando de líder; guardo aqui e insisto "
+            self.tropecou(rota, f"o RabbitMQ em {onde()} recusou guardar {rota} na fila {fila}: "
+                          "ela está cheia (max-length) ou trocando de líder; guardo aqui e insisto "
                           "aos poucos (Ctrl-C encerra)")
         for rota in self.pausas.keys() & set(rotas) - ruins:
             del self.pausas[rota]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from comum.falha import Falha, em_portugues
 
-VERSAO = 1
+VERSAO = 2
 PAGINA = 2048  # bytes; metade do padrão: cada COMMIT leva ao WAL as páginas que mudaram, inteiras
 ESPERA = 10.0  # segundos que uma escrita espera por outro processo antes de desistir
 

@@ -55,32 +55,39 @@ class Arquivo:
             raise em_portugues(erro) from erro
 
     def gravacao(self, forcada: bool) -> Gravacao:
-        """Uma transação local, para usar com `with`: o que o bloco escreve vale inteiro, ou não vale."""
+        """Uma transação local, para usar com `with`: o bloco vale inteiro, ou não vale."""
         return Gravacao(self, forcada)
 
     def sincronizar(self) -> None:
         """Força ao disco tudo o que já foi gravado, também por processos que morreram.
 
-        Levanta Falha se não deu, ou se o que foi forçado já não tem nome; depois disso, sempre:
-        de um fsync que falhou, os seguintes podem dizer que sim sem ter gravado nada (Rebello et
+        Levanta Falha se não deu, ou se o que foi forçado já não tem nome.
+        """
+        self.forcar()
+        self.garantir()
+
+    def forcar(self) -> None:
+        """O fsync. Levanta Falha se não deu; e depois disso, sempre.
+
+        De um fsync que falhou, os seguintes podem dizer que sim sem ter gravado nada (Rebello et
         al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
         """
         if self._falha:
             raise self._falha
         try:
             forcar_ao_disco(self._wal)
-            insistir(self.conferir, self, SEM_SABER)
         except OSError as erro:
             self._falha = Falha(f"{em_portugues(erro, self.caminho.name)}; {SEM_SABER}")
             raise self._falha from erro
-        except Falha as falha:
-            self._falha = falha
-            raise
         self.no_disco = self.gravadas
         quedas.passo()
 
+    def garantir(self) -> None:
+        """Que o gravado está num arquivo que tem nome. Levanta Falha se não há como saber."""
+        insistir(self.conferir, self, SEM_SABER)
+
     def queixar(self, erro: sqlite3.Error) -> None:
-        """Diz por que este arquivo não aceita gravações: uma linha só, por mais pedidos que ele recuse."""
+        """Diz por que este arquivo não aceita gravações, uma vez, e não a cada pedido recusado."""
         texto = str(em_portugues(erro, self.caminho.name))
         if self._queixa != texto:
             self._queixa = texto
@@ -148,7 +155,7 @@ class Gravacao:
                 arquivo._queixa = None
                 quedas.passo()
                 if self.forcada:
-                    arquivo.sincronizar()
+                    arquivo.forcar()
                     arquivo.forcadas += 1
         except ArquivoSumiu:
             banco.execute("ROLLBACK")

@@ -41,7 +41,7 @@ class Execucao:
 
     def prova(self) -> str | None:
         """Que arquivo prova que esta execução vive; se o apagaram ou trocaram, é posto de volta."""
-        if _qual(self._vida.caminho) != self._prova:
+        if _qual(self._vida.caminho) != self._prova and self._pasta.exists():
             self._vida.fechar()
             self._travar()
         return self._prova
@@ -78,7 +78,7 @@ def julgada(pasta: Path, execucao: str, prova: str | None, sozinho):
     """Dá VIVA, MORTA ou NAO_SE_SABE; até o fim do bloco, ninguém mais mexe no que uma MORTA deixou.
 
     prova: o arquivo que o log registrou para ela (None: o log não a conhece).
-    sozinho(): se nenhum outro processo tem os bancos abertos. Só é chamada quando a prova não basta.
+    sozinho(): se nenhum outro processo tem os bancos abertos. Só se pergunta se a prova não basta.
     """
     caminho, vida = pasta / arquivo(execucao), None
     livre = False
@@ -109,7 +109,7 @@ def viva(pasta: Path, execucao: str) -> bool:
 
 def apagar_prova(pasta: Path, execucao: str) -> None:
     """Tudo o que ela deixou foi resolvido."""
-    with suppress(OSError):  # no Windows, quem a julga ainda a tem aberta; a próxima --limpar a leva
+    with suppress(OSError):  # no Windows, quem a julga ainda a tem aberta; --limpar a leva
         (pasta / arquivo(execucao)).unlink(missing_ok=True)
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 
 MAIOR = 256  # transações numa rodada: um limite para o tempo que a primeira espera pela última
-CARONA = 0.0003  # segundos que o líder dá a quem acabou de ser atendido para voltar com outro pedido
+CARONA = 0.0003  # segundos que o líder dá a quem acabou de ser atendido para voltar com outro
 PAUSA = 0.002  # segundos entre duas olhadas nas travas, quando todas as transações esperam por uma
 
 
@@ -36,7 +36,7 @@ class Lote:
         self._mutex = threading.Lock()
         self._presentes: list[Cliente] = []
         self._ha_lider = False
-        self._tamanho = 0
+        self._atendidos = 0  # na última rodada
 
     def executar(self, pedido: dict) -> None:
         """Volta quando o pedido terminou; levanta o erro que interrompeu a rodada dele."""
@@ -54,11 +54,9 @@ class Lote:
             raise eu.erro
 
     def _conduzir_rodada(self) -> None:
-        if self._tamanho > 1:
+        if self._atendidos > 1:
             time.sleep(CARONA)
-        with self._mutex:
-            lote = self._presentes[:MAIOR]
-        self._tamanho = len(lote)
+        lote = self._reunir()
         try:
             terminadas = set(self._coordenador.rodada([cliente.transacao for cliente in lote]))
             self._dispensar([cliente for cliente in lote if cliente.transacao in terminadas])
@@ -67,7 +65,19 @@ class Lote:
                 cliente.erro = erro
             self._dispensar(lote)
 
+    def _reunir(self) -> list[Cliente]:
+        """Quem entra na rodada: de todos os que esperam pela mesma linha, só o primeiro da fila."""
+        lote, linhas = [], set()
+        with self._mutex:
+            for cliente in self._presentes[:MAIOR]:
+                linha = cliente.transacao.parada_em
+                if linha is None or linha not in linhas:
+                    lote.append(cliente)
+                    linhas.add(linha)
+        return lote
+
     def _dispensar(self, atendidos: list[Cliente]) -> None:
+        self._atendidos = len(atendidos)
         if not atendidos:
             time.sleep(PAUSA)
         for cliente in atendidos:

@@ -20,8 +20,8 @@ class Narrador:
         self.cabecalho_dito = False
         self.diagrama = diagrama
 
-    def narrar(self, pedido: str, de: str, para: str | None, texto: str, cor: str | None = None) -> None:
-        """Um passo: a mensagem `texto` de uma raia a outra, ou (para=None) algo dentro da raia `de`."""
+    def narrar(self, pedido: str, de: str, para: str | None, texto: str, cor=None) -> None:
+        """Um passo: a mensagem `texto` de uma raia a outra, ou (para=None) algo dentro de `de`."""
         if self.raias:
             if not self.cabecalho_dito:
                 dizer(self.raias.cabecalho(), "forte")
@@ -29,4 +29,7 @@ class Narrador:
             dizer(self.raias.seta(pedido, de, para, visivel(texto)) if para else
                   self.raias.nota(pedido, de, texto), cor)
         if self.diagrama:
-            self.diagrama.seta(pedido, de, para, texto) if para else self.diagrama.nota(pedido, de, texto)
+            if para:
+                self.diagrama.seta(pedido, de, para, texto)
+            else:
+                self.diagrama.nota(pedido, de, texto)

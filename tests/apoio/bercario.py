@@ -21,15 +21,21 @@ NASCER, ESPERAR = b"n", b"e"
 
 
 def servir(cano: Connection) -> None:
-    """Atende um pedido por vez, até quem pede ir embora."""
+    """Atende um pedido por vez, até quem pede ir embora; os filhos que ninguém esperou vão junto."""
+    vivos = set()
     while True:
         try:
             pedido = cano.recv_bytes()
-        except EOFError:
+        except (EOFError, OSError):
+            for pid in vivos:
+                os.kill(pid, signal.SIGKILL)
             return
         if pedido[:1] == ESPERAR:
-            cano.send(os.waitpid(int(pedido[1:]), 0)[1])
+            pid, status = os.waitpid(int(pedido[1:]), 0)
+            vivos.discard(pid)
+            cano.send(status)
         elif pid := os.fork():
+            vivos.add(pid)
             cano.send(pid)
         else:
             cano.close()
@@ -38,7 +44,7 @@ def servir(cano: Connection) -> None:
 
 def viver(pedido: bytes) -> None:
     """No filho: faz o que se pediu, deixa o resultado no arquivo combinado, e acaba sem fechar nada."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no berçário é ignorado: quem decide é o pytest
     status, resultado = 1, None
     try:
         funcao, argumentos, resultado, preparar = pickle.loads(pedido)
@@ -62,6 +68,7 @@ def main() -> None:
     mudo = os.open(os.devnull, os.O_RDWR)
     for saida in (0, 1, 2):
         os.dup2(mudo, saida)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # um Ctrl-C no terminal chega a todos
     servir(Connection(int(sys.argv[1])))
 
 

@@ -81,7 +81,7 @@ def _como_no_pai(ordem: list[str]) -> None:
     M.app.NEGOCIOS = [negocios[nome] for nome in ordem]
 
 
-_bercarios: dict[int, Connection] = {}
+_bercarios: dict[int, tuple] = {}
 
 
 def _bercario() -> Connection:
@@ -89,10 +89,11 @@ def _bercario() -> Connection:
     if os.getpid() not in _bercarios:
         nosso, dele = socket.socketpair()
         with dele:
-            subprocess.Popen([sys.executable, Path(__file__).with_name("bercario.py"), str(dele.fileno()), *sys.path],
-                             pass_fds=[dele.fileno()])
-        _bercarios[os.getpid()] = Connection(nosso.detach())
-    return _bercarios[os.getpid()]
+            processo = subprocess.Popen(
+                [sys.executable, Path(__file__).with_name("bercario.py"), str(dele.fileno()), *sys.path],
+                pass_fds=[dele.fileno()])
+        _bercarios[os.getpid()] = Connection(nosso.detach()), processo
+    return _bercarios[os.getpid()][0]
 
 
 def no_filho(funcao, *argumentos) -> Filho:
@@ -262,18 +263,18 @@ class Disco:
 
     def vigiar(self) -> None:
         """No filho: anota o tamanho do WAL cada vez que ele é forçado."""
-        sincronizar, forcar, qual = M.arquivo.Arquivo.sincronizar, M.arquivo.forcar_ao_disco, []
+        do_arquivo, forcar, qual = M.arquivo.Arquivo.forcar, M.arquivo.forcar_ao_disco, []
 
-        def sincronizar_sabendo(self):
+        def forcar_sabendo(self):
             qual[:] = [self.caminho.stem]
-            sincronizar(self)
+            do_arquivo(self)
 
         def forcar_e_anotar(wal):
             forcar(wal)
             anotado = json.dumps({**self.forcado(), qual[0]: os.fstat(wal).st_size})
             Path(self._anotacoes).write_text(anotado)
 
-        M.arquivo.Arquivo.sincronizar, M.arquivo.forcar_ao_disco = sincronizar_sabendo, forcar_e_anotar
+        M.arquivo.Arquivo.forcar, M.arquivo.forcar_ao_disco = forcar_sabendo, forcar_e_anotar
 
     def forcado(self) -> dict[str, int]:
         return json.loads(Path(self._anotacoes).read_text() or "{}")

@@ -14,6 +14,7 @@ Usa o broker de RABBITMQ_URL (e uma pasta temporária); encerre antes os serviç
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -23,24 +24,34 @@ from contextlib import closing
 from pathlib import Path
 
 RAIZ = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(RAIZ / "microsservicos"), str(RAIZ / "tests" / "aula")]
+sys.path[:0] = [str(RAIZ / pasta) for pasta in ("microsservicos", "tests/aula", "tests",
+                                                "tests/apoio")]
 
-from rabbitmq import filas
+from bloqueante import conectar
 from coreografia import SERVICOS
 from publicar import evento, publicar
+from rabbitmq import filas
+from rabbitmq.canal import Publicador
+from rabbitmq.dona import ARQUIVO, identidade
 from comum.falha import Falha
 from comum.tela import dizer, executar
 
 PEDIDOS, MORTES, LOTE = 800, 3, 50
 FILA = "ingenua"
+URL = os.environ.get("RABBITMQ_URL", "amqp://guest:guest@localhost:5672/").split(",")[0]
 SQL = "CREATE TABLE IF NOT EXISTS reservas (pedido TEXT)"
 
 
 def consumir(ordem: str, arquivo: str) -> None:
     """O consumidor ingênuo: sem caixa de entrada, e com o ack onde `ordem` diz."""
     banco = sqlite3.connect(arquivo, isolation_level=None)
-    with filas.avulso() as canal:
-        while lote := [m for m in (canal.basic_get(FILA) for _ in range(LOTE)) if m[0]]:
+    with closing(conectar(URL)) as conexao:
+        canal = conexao.channel()
+        while True:  # até que o matem
+            lote = [m for m in (canal.basic_get(FILA) for _ in range(LOTE)) if m[0]]
+            if not lote:
+                time.sleep(0.02)  # vazia, ou o broker ainda não devolveu o que estava com o morto
+                continue
             if ordem == "antes":
                 canal.basic_ack(lote[-1][0].delivery_tag, multiple=True)
             for _, _, corpo in lote:
@@ -69,8 +80,8 @@ def maltratar(comando: list, reservas) -> None:
         processo.wait()
     processo = subprocess.Popen(comando, stdout=subprocess.DEVNULL)
     ultimas, desde = reservas(), time.monotonic()
-    # Acabou quando há um segundo ninguém reserva nada.
-    while processo.poll() is None and time.monotonic() - desde < 1:
+    # Há três segundos ninguém reserva nada: o que estava com o morto já voltou à fila.
+    while processo.poll() is None and time.monotonic() - desde < 3:
         if reservas() != ultimas:
             ultimas, desde = reservas(), time.monotonic()
         time.sleep(0.02)
@@ -79,8 +90,10 @@ def maltratar(comando: list, reservas) -> None:
 
 
 def experimentar(nome: str, comando: list, arquivo: Path, tabela: str, encher) -> None:
-    with filas.avulso() as canal:
-        encher(canal)
+    with filas.avulso(tipo=Publicador) as publicador:
+        publicador.ligar_respostas()
+        encher(publicador)
+        publicador.esperar_respostas()
     with closing(sqlite3.connect(arquivo, isolation_level=None)) as banco:
         banco.execute("PRAGMA journal_mode=WAL")
         maltratar(comando, lambda: banco.execute(f"SELECT count(*) FROM {tabela}").fetchone()[0])
@@ -94,6 +107,7 @@ def main() -> int:
         consumir(*sys.argv[1:])
         return 0
     conferir_que_ninguem_usa()
+    loja = identidade(RAIZ / "dados" / "microsservicos")  # de quem o broker é: as outras, recusa
     dizer(f"{PEDIDOS} pedidos na fila, e {MORTES} mortes com kill -9 no meio do trabalho:")
     try:
         with tempfile.TemporaryDirectory() as pasta:
@@ -103,43 +117,43 @@ def main() -> int:
                 experimentar(f"ack {ordem} do COMMIT, sem caixas",
                              [sys.executable, __file__, ordem, str(arquivo)],
                              arquivo, "reservas", encher_ingenua)
-            do_estoque(Path(pasta))
+            do_estoque(Path(pasta), loja)
     finally:
-        with filas.avulso() as canal:
-            canal.queue_delete(FILA)
-        filas.esvaziar_filas()
+        with filas.avulso() as conexao:
+            conexao.pedir(conexao.canal.queue_delete, FILA)
+        filas.esvaziar_filas(loja)
     return 0
 
 
-def do_estoque(pasta: Path) -> None:
+def do_estoque(pasta: Path, loja: str) -> None:
     from comum import banco
-    import caixas
+    import servico
     import servico_estoque
     arquivo = pasta / "microsservicos" / "estoque.db"
-    with closing(banco.abrir(arquivo, servico_estoque.TABELAS + ";" + caixas.TABELAS)) as aberto:
+    with closing(banco.abrir(arquivo, servico_estoque.TABELAS + ";" + servico.TABELAS)) as aberto:
+        (arquivo.parent / ARQUIVO).write_text(loja, encoding="ascii")
         aberto.execute("UPDATE produtos SET inicial = 1000000, quantidade = 1000000")
     comando = [sys.executable, servico_estoque.__file__, "--dados", str(pasta), "--sem-eventos"]
     experimentar("servico_estoque.py", comando, arquivo, "reservas", encher_estoque)
 
 
-def encher_ingenua(canal) -> None:
-    canal.queue_declare(FILA, durable=True, arguments={"x-queue-type": "quorum"})
-    canal.confirm_delivery()
+def encher_ingenua(publicador: Publicador) -> None:
+    publicador.pedir(publicador.canal.queue_declare, FILA, durable=True,
+                     arguments={"x-queue-type": "quorum"})
     for n in range(PEDIDOS):
-        canal.basic_publish("", FILA, json.dumps({"pedido": f"p-{n}"}), mandatory=True)
+        publicador.enfileirar("", FILA, json.dumps({"pedido": f"p-{n}"}), None, mandatory=True)
 
 
-def encher_estoque(canal) -> None:
-    canal.confirm_delivery()
+def encher_estoque(publicador: Publicador) -> None:
     for n in range(PEDIDOS):
-        publicar(canal, evento("pedido.criado", f"p-{n}"))
+        publicar(publicador, evento("pedido.criado", f"p-{n}"))
 
 
 def conferir_que_ninguem_usa() -> None:
     """As filas do projeto têm de estar vazias e sem ninguém ouvindo: no fim, tudo é jogado fora."""
-    with filas.avulso() as canal:
+    with filas.avulso() as conexao:
         for servico in SERVICOS:
-            fila = canal.queue_declare(servico, passive=True).method
+            fila = conexao.pedir(conexao.canal.queue_declare, servico, passive=True)
             if fila.consumer_count or fila.message_count:
                 raise Falha(f"a fila «{servico}» está em uso: encerre os serviços "
                             "e use --limpar antes", 2)

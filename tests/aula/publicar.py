@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "microsservicos"))
 
 from rabbitmq import conexao
 from rabbitmq import filas
+from rabbitmq.canal import Publicador
 from comum.opcoes import Opcoes
 from coreografia import EVENTOS, VERSAO, Evento, quem_publica
 from comum.loja import CENARIOS
@@ -32,14 +33,14 @@ def evento(tipo: str, pedido: str) -> Evento:
     return Evento(tipo, pedido, dados)
 
 
-def publicar(canal, evento: Evento, corpo: str | None = None) -> None:
-    """canal: um de filas.avulso(). corpo: em vez do JSON do evento."""
+def publicar(publicador: Publicador, evento: Evento, corpo: str | None = None) -> None:
+    """corpo: em vez do JSON do evento. A mensagem sai quando se esperam as respostas do broker."""
     propriedades = conexao.pika.BasicProperties(
         message_id=evento.mensagem, correlation_id=evento.pedido, type=evento.tipo,
         app_id=quem_publica(evento.tipo),
         content_type="application/json", delivery_mode=2, headers={"causa": None, "versao": VERSAO})
     corpo = corpo or json.dumps(evento.dados)
-    canal.basic_publish(filas.EXCHANGE, evento.tipo, corpo, propriedades)
+    publicador.enfileirar(filas.EXCHANGE, evento.tipo, corpo, propriedades, mandatory=True)
 
 
 def main() -> int:
@@ -51,9 +52,10 @@ def main() -> int:
                         help="o corpo da mensagem, no lugar do JSON do evento")
     escolha = opcoes.parse_args()
     novo = evento(escolha.tipo, escolha.pedido)
-    with filas.avulso() as canal:
-        canal.confirm_delivery()
-        publicar(canal, novo, escolha.corpo)
+    with filas.avulso(tipo=Publicador) as publicador:
+        publicador.ligar_respostas()
+        publicar(publicador, novo, escolha.corpo)
+        publicador.esperar_respostas()
     dizer(f"publiquei {novo.mensagem}")
     return 0
 

@@ -11,7 +11,6 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -222,3 +221,16 @@ def apagar_o_log_ao_decidir(pasta, quando):
         coordenador.executar(pedido("p-1"))
     except M.falha.Falha as falha:
         return str(falha)
+
+
+def test_promessa_que_some_depois_do_voto_e_aborto(pasta):
+    """O banco de um dono é trocado por uma cópia antiga quando todos já votaram SIM: ninguém pode confirmar."""
+    antiga = copiar(pasta, pasta.with_name("antiga"))
+    filho = parado(pasta)
+    for arquivo in pasta.glob("estoque.db*"):
+        arquivo.unlink()
+    shutil.copy(antiga / "estoque.db", pasta)
+    assert "estoque.db foi trocado ou apagado" in filho.soltar()
+    no_filho(so_recuperar, pasta)
+    conferir_repouso(pasta)
+    assert Retrato(pasta).pedidos == {"p-1": "cancelado"}

@@ -20,8 +20,9 @@ DONOS = {"pedidos", "estoque", "pagamentos", "envio"}
 # Quem pode importar quem: um arquivo da porta, ou um cômodo inteiro. O que não está, não pode.
 SETAS = {
     "orquestracao": "palco no_privado rastro rabbitmq coreografia comum",
-    "servico_*": "servico coreografia comum",
-    "servico": "caixas falhas palco.prontidao rabbitmq coreografia comum",
+    "servico_*": "servico caixas palco.linha_de_comando coreografia comum",
+    "palco.linha_de_comando": "servico coreografia comum",  # cada serviço como um programa
+    "servico": "caixas falhas palco.prontidao palco.narracao rabbitmq coreografia comum",
     "rastro": "falhas palco rabbitmq coreografia comum",
     "mortas": "rabbitmq coreografia comum",
     "falhas": "caixas coreografia comum",
@@ -104,6 +105,8 @@ def lugar(arquivo: Path, ala: Path) -> str:
     nome = partes[0] if partes else arquivo.stem
     if ala.name == "monolito" and nome in DONOS:
         return "NEGOCIO"
+    if ".".join(partes) in SETAS:
+        return ".".join(partes)  # um arquivo que tem as setas dele, e não as do cômodo
     return "servico_*" if nome.startswith("servico_") else nome
 
 
@@ -112,10 +115,11 @@ def setas_a_mais(ala: Path, arquivos: list[Path], tabela: dict[str, str]) -> lis
     nossos = {lugar(aqui, ala) for aqui in ala.iterdir()}
     for arquivo in arquivos:
         daqui = lugar(arquivo, ala)
+        comodo = daqui.partition(".")[0]
         permitidos = tabela[daqui].split()
         for modulo in importados(arquivo):
             para = lugar(ala / f"{modulo.partition('.')[0]}.py", ala)
-            if para in nossos - {daqui, *permitidos}:
+            if para in nossos - {comodo, *permitidos}:
                 modulos = {m for m in permitidos if "." in m}
                 if not any(modulo == m or modulo.startswith(f"{m}.") for m in modulos):
                     a_mais.append(f"{de(arquivo)} -> {modulo}")
@@ -135,8 +139,7 @@ def test_as_setas_do_monolito_correm_num_sentido_so():
 
 @pytest.mark.parametrize("tabela", [SETAS, SETAS_DO_MONOLITO], ids=["microsservicos", "monolito"])
 def test_a_tabela_das_setas_nao_da_voltas(tabela):
-    andares = {daqui: {para.partition(".")[0] for para in paras.split() if "." not in para}
-               for daqui, paras in tabela.items()}
+    andares = {daqui: set(paras.split()) for daqui, paras in tabela.items()}
     assert [*TopologicalSorter(andares).static_order()][0] == "comum"
 
 
@@ -157,13 +160,14 @@ def test_so_um_comodo_conhece_o_pika():
 def nomes_privados(arquivo: Path) -> list[str]:
     """Os atributos que começam por _ e não são do próprio arquivo."""
     modulo = arvore(arquivo)
-    daqui = {no.name for no in ast.walk(modulo) if isinstance(no, ast.ClassDef)} | {"self", "cls"}
-    achados = []
+    classes = {no.name for no in ast.walk(modulo) if isinstance(no, ast.ClassDef)}
+    atributos = [no for no in ast.walk(modulo)
+                 if isinstance(no, ast.Attribute) and re.match(r"_(?!_)", no.attr)]
+    e_nosso = lambda no: isinstance(no.value, ast.Name) and no.value.id in {"self", *classes}
+    daqui = {no.attr for no in atributos if e_nosso(no)}
+    achados = [ast.unparse(no) for no in atributos if no.attr not in daqui]
     for no in ast.walk(modulo):
-        if isinstance(no, ast.Attribute) and re.match(r"_(?!_)", no.attr):
-            if not (isinstance(no.value, ast.Name) and no.value.id in daqui):
-                achados.append(ast.unparse(no))
-        elif isinstance(no, ast.ImportFrom) and no.module != "__future__":
+        if isinstance(no, ast.ImportFrom) and no.module != "__future__":
             achados += [nome.name for nome in no.names if nome.name.startswith("_")]
     return sorted(set(achados) - {"os._exit"})  # este é público: está no manual
 

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from conftest import RAIZ, carregar, esperar, processos_do_no
+from conftest import RAIZ, carregar, esperar, processos_do_no, vhost_novo
 from test_orquestracao import (ORQUESTRACAO, concluir, dados, estado, orquestrar,  # noqa: F401
                                ouvindo)
 from verbos import (M, SERVICOS, Loja, Programa, cenario, existe, filhos,
@@ -35,15 +35,20 @@ def privado(dados):  # noqa: F811
     no = carregar("microsservicos", "no").NoPrivado(dados / "rabbitmq", porta)
     yield f"amqp://guest:guest@localhost:{porta}/", no
     no.matar()
+    for pid in vigias(dados):  # o que um teste que falhou tenha deixado suspenso
+        os.kill(pid, signal.SIGKILL)
 
 
 def nada_fica(dados, no=None, prazo: float = 40) -> None:  # noqa: F811
     esperar(lambda: not processos_dos_dados(dados), prazo, "o fim dos serviços")
     if no:
         esperar(lambda: not processos_do_no(no), prazo, "o fim do nó privado e do epmd")
-        pasta = str(no.pasta.parent).encode()
-        vigias = [p for p in processos_de(b"vigia.py") if pasta in p[1]]
-        esperar(lambda: not any(existe(pid) for pid, _ in vigias), 5, "o fim do vigia")
+        esperar(lambda: not any(map(existe, vigias(dados))), 5, "o fim do vigia")
+
+
+def vigias(dados) -> list[int]:  # noqa: F811
+    return [pid for pid, comando in processos_de(b"vigia.py")
+            if str(dados / "rabbitmq").encode() in comando]
 
 
 def processos_de(script: bytes) -> list[tuple[int, list[bytes]]]:
@@ -62,8 +67,7 @@ def test_janela_do_terminal_fechada_para_tudo(privado, dados):
     url, no = privado
     programa = na_janela(url, sys.executable, ORQUESTRACAO, "--dados", dados, "--id", "p-1")
     programa.esperar_dizer("Ouvindo; Ctrl-C encerra.", 60)
-    [vigia] = [pid for pid, comando in processos_de(b"vigia.py")
-               if str(dados / "rabbitmq").encode() in comando]
+    [vigia] = vigias(dados)
     os.kill(vigia, signal.SIGSTOP)  # quem tem de desligar o nó é o lançador
     programa.matar()
     nada_fica(dados, no)
@@ -119,16 +123,25 @@ def test_interrompido_com_pedidos_pendentes_diz_quais_e_sai_com_130(url, dados, 
     assert concluir(url, dados, "--sem-pedido").disse("p-1")
 
 
-@pytest.mark.parametrize("vezes", [pytest.param(1, marks=pytest.mark.longo), 3])
-def test_interrompido_enquanto_o_no_privado_parte(privado, dados, vezes):
+def test_interrompido_enquanto_o_no_privado_parte(privado, dados):
     url, no = privado
     programa = orquestrar(url, dados, "--ate-concluir", "--id", "p-1")
     programa.esperar_dizer("inicio um nó privado")
     esperar(no.vivo, que="o nó partir")
-    for _ in range(vezes):  # com pressa: os outros não cortam a limpeza ao meio
-        programa.interromper()
+    programa.interromper()
     assert programa.fim(40) == 130, programa.texto
     assert programa.disse("1 de 1 pedidos nem foram registrados")
+    programa.limpo()
+    nada_fica(dados, no)
+
+
+def test_outros_ctrl_c_nao_cortam_a_limpeza_ao_meio(privado, dados):
+    url, no = privado
+    programa = ouvindo(url, dados, "--sem-pedido").interromper()
+    programa.esperar_dizer("encerrando os serviços e o nó privado")
+    for sinal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        programa.sinal(sinal)
+    assert programa.fim(40) == 0 and programa.linhas[-1] == "tudo encerrado", programa.texto
     programa.limpo()
     nada_fica(dados, no)
 
@@ -231,6 +244,21 @@ def test_o_lancador_nao_abre_banco_nenhum_para_escrever(url, dados):
     assert not any("servico" in linha for linha in importados), importados
     programa.interromper()
     assert programa.fim(10) == 0
+
+
+def test_com_outro_broker_nao_se_diz_que_o_pedido_espera_na_fila_deste(broker, url, dados):
+    """Os mesmos dados, dois brokers: o evento ficou na fila do outro, e a daqui está vazia."""
+    loja = Loja(dados, url)
+    loja.enviar(cenario("sucesso"))
+    loja.iniciar("pedidos")
+    esperar(lambda: loja.profundidade("estoque") == 1, que="o evento chegar à fila do primeiro")
+    loja.encerrar("pedidos")
+    outro = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
+    programa = concluir(outro, dados, "--sem-pedido", "--paciencia", 1, status=1)
+    [espera] = [linha for linha in programa.linhas if linha.startswith("  p-1:")]
+    assert "outro broker" in espera, espera
+    assert programa.disse("filas: vazias")
+    loja.fechar()
 
 
 # --- um nó de outra versão ---

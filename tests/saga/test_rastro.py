@@ -19,8 +19,10 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pika
 import pytest
 
+from bloqueante import conectar
 from conftest import RAIZ, esperar, vhost_novo
 from maquete import Maquete
 from rastros import conferir_ordem, conferir_que_terminou
@@ -329,6 +331,8 @@ def test_com_todos_desligados_espera_na_caixa_de_saida_e_a_tela_leva_ate_o_fim(l
     loja.enviar(pedido("p-1"))
     tela = em_linha(rastrear(loja, "p-1"))
     assert "espera: pedido.criado, na caixa de saída (pedidos.db), sem a resposta do broker" in tela
+    assert M.rastro.onde_espera(loja.pasta, "p-1") == [
+        "pedido.criado, na caixa de saída (pedidos.db), sem a resposta do broker"]
     assert comandos(rastrear(loja, "p-1")) == [
         f"python microsservicos/servico_pedidos.py --sem-pedido --dados {loja.dados}"]
     seguir_a_tela(loja, "p-1")
@@ -503,13 +507,35 @@ def test_mensagem_que_chegou_estragada_a_tela_aponta_as_mortas(loja):
     assert "em «estoque.mortas» há 1: python microsservicos/mortas.py estoque" in tela
 
 
-def test_perguntado_a_outro_broker_so_diz_o_que_sabe(loja, broker):
-    """Os mesmos dados e dois brokers: a fila vazia do broker errado não é «espera na fila»."""
+def test_perguntado_a_outro_broker_so_diz_o_que_sabe(loja, broker, tmp_path):
+    """Os mesmos dados, outros brokers: a fila de lá não é onde ele espera, e nada se cria lá."""
     loja.enviar(pedido("p-1"))
     loja.iniciar("pedidos")
     esperar(lambda: loja.profundidade("estoque") == 1, que="pedido.criado na fila")
-    outro = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
-    assert ("neste broker ela está vazia: é de outro broker, ou já está em mãos de um serviço"
-            in em_linha(rastrear(loja, "p-1", outro)))
+    vazio, de_outra = (f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
+                       for _ in range(2))
+    tela = em_linha(rastrear(loja, "p-1", vazio))
+    assert "neste broker ela não existe: é de outro broker" in tela
+    assert not ha_filas(vazio), "quem só olha deixou filas num vhost que não é dele"
+    outra = Loja(tmp_path / "outra", de_outra).iniciar("pedidos")
+    outra.fechar()
+    tela = em_linha(rastrear(loja, "p-1", de_outra))
+    assert "sem contar as filas" in tela and "neste broker" not in tela
     assert "nela, neste broker, está 1 mensagem" in em_linha(rastrear(loja, "p-1"))
+    loja.encerrar("pedidos")
+    with loja.canal() as canal:
+        canal.queue_purge("estoque")
+    assert ("neste broker ela está vazia: é de outro broker, ou já está em mãos de um serviço"
+            in em_linha(rastrear(loja, "p-1")))
     assert "neste broker" not in em_linha(rastrear(loja, "p-1", SEM_BROKER))
+
+
+def ha_filas(url: str) -> bool:
+    conexao = conectar(url)
+    try:
+        conexao.channel().queue_declare("estoque", passive=True)
+        return True
+    except pika.exceptions.ChannelClosedByBroker:
+        return False
+    finally:
+        conexao.close()
