@@ -208,7 +208,7 @@ class Loja:
         self.programas: dict[str, list[Programa]] = {nome: [] for nome in SERVICOS}
         self.enviados: dict[str, dict] = {}
         self.inicial = json.loads(json.dumps(INICIAL))
-        self._conexao: pika.BlockingConnection | None = None
+        self._conexao = None
         for nome in SERVICOS:
             M.banco.abrir(self.pasta / f"{nome}.db", MODULOS[nome].TABELAS + ";" + M.servico.TABELAS).close()
         if fartura:

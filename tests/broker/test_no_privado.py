@@ -18,6 +18,7 @@ import pika
 import pytest
 
 from cluster import Cluster
+from bloqueante import conectar
 from conftest import RAIZ, carregar, conferir_que_acabou, esperar, processos_do_no
 
 broker_py = carregar("microsservicos", "compartilhado")
@@ -30,7 +31,7 @@ LOCAL = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00
 
 def publicar(url, fila, **argumentos):
     """Guarda uma mensagem persistente numa fila durável e espera a resposta do broker."""
-    with pika.BlockingConnection(pika.URLParameters(url)) as conexao:
+    with conectar(url) as conexao:
         canal = conexao.channel()
         canal.queue_declare(fila, durable=True, arguments=argumentos)
         carregar("microsservicos", "filas")._assentar(canal)  # sem isso, um kill -9 no broker levaria a fila
@@ -40,7 +41,7 @@ def publicar(url, fila, **argumentos):
 
 def ler(url, fila):
     """O corpo da próxima mensagem da fila, já tirada dela, ou None."""
-    with pika.BlockingConnection(pika.URLParameters(url)) as conexao:
+    with conectar(url) as conexao:
         canal = conexao.channel()
         entrega, _, corpo = canal.basic_get(fila)
         if entrega:
