@@ -72,23 +72,22 @@ def main() -> int:
     if not pedidos and not escolha.limpar:
         ids = espera.pendentes_ate_aqui(pasta)
     dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
-    lancador = None
+    no = lancador = None
+    ha_broker = False
     try:
         no = garantir_broker(dados, escolha.limpar)
-        try:
-            if escolha.limpar:
-                voltar_ao_inicio(pasta, escolha.tomar_vhost)
-            if escolha.estado:
-                return mostrar_estado(dados)
-            lancador = Lancador(dados, no, pedidos, ids, diagrama)
-            if escolha.ate_concluir:
-                return concluir(lancador, escolha.paciencia)
-            return ouvir(lancador)
-        finally:
-            encerrar(lancador, no)
+        ha_broker = True
+        if escolha.limpar:
+            voltar_ao_inicio(pasta, escolha.tomar_vhost)
+        if escolha.estado:
+            return mostrar_estado(dados)
+        lancador = Lancador(dados, no, pedidos, ids, diagrama)
+        return concluir(lancador, escolha.paciencia) if escolha.ate_concluir else ouvir(lancador)
     except (KeyboardInterrupt, BrokenPipeError) as interrupcao:
         return interromper(interrupcao, escolha, pasta, ids)
     finally:
+        if ha_broker:
+            encerrar(lancador, no)
         if diagrama:
             diagrama.fechar()
 

@@ -44,7 +44,7 @@ def identidade(pasta: Path) -> str:
             _criar(pasta / ARQUIVO, dos_bancos(pasta) or f"{secrets.randbits(31) | 1:08x}")
         lida = (pasta / ARQUIVO).read_text(encoding="ascii", errors="replace").strip()
     except OSError as erro:
-        raise em_portugues(erro, str(pasta / ARQUIVO)) from erro
+        raise em_portugues(erro, str(pasta)) from erro
     if not re.fullmatch("[0-7][0-9a-f]{7}", lida):
         raise Falha(f"{pasta / ARQUIVO} não é a identidade de uma loja: apague-o, e ele é refeito "
                     "a partir dos bancos", 2)
@@ -81,8 +81,8 @@ def carimbar(banco: Banco, loja: str) -> None:
     try:
         with transacao(banco):
             atual = banco.execute("PRAGMA application_id").fetchone()[0]
-            if not atual:
-                banco.execute(f"PRAGMA application_id={numero}")
+            if atual in (0, numero):
+                banco.execute(f"PRAGMA application_id={numero}")  # escreve sempre: é a prova
     except sqlite3.Error as erro:
         raise em_portugues(erro, str(banco.caminho)) from erro
     if atual not in (0, numero):

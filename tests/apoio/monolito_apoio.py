@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from contextlib import closing
 from functools import partial
 from multiprocessing.connection import Connection
@@ -56,6 +57,7 @@ class Filho:
     def __init__(self, funcao, *argumentos):
         descritor, self._resultado = tempfile.mkstemp(prefix="filho-", dir=MEMORIA)
         os.close(descritor)
+        weakref.finalize(self, Path(self._resultado).unlink, missing_ok=True)
         preparar = partial(_como_no_pai, [negocio.arquivo for negocio in M.app.NEGOCIOS])
         self._bercario = _bercario()
         self._bercario.send_bytes(NASCER + pickle.dumps((funcao, argumentos, self._resultado, preparar)))
@@ -66,7 +68,6 @@ class Filho:
         status = self._bercario.recv()
         self.morto = os.WIFSIGNALED(status)
         texto = Path(self._resultado).read_bytes()
-        os.unlink(self._resultado)
         self.saida = pickle.loads(texto) if texto and not self.morto else None
         if not self.morto and os.WEXITSTATUS(status):
             raise AssertionError(self.saida)
@@ -253,13 +254,10 @@ class Disco:
     def __init__(self, antes: Disco | None = None):
         descritor, self._anotacoes = tempfile.mkstemp(prefix="disco-", dir=MEMORIA)
         os.close(descritor)
-        self._dono = os.getpid()
+        # Só neste processo: a cópia que o pickle leva a um filho não passa por aqui.
+        weakref.finalize(self, Path(self._anotacoes).unlink, missing_ok=True)
         if antes:
             shutil.copy(antes._anotacoes, self._anotacoes)
-
-    def __del__(self):
-        if os.getpid() == self._dono:
-            os.unlink(self._anotacoes)
 
     def vigiar(self) -> None:
         """No filho: anota o tamanho do WAL cada vez que ele é forçado."""

@@ -63,7 +63,7 @@ class Rede:
             self.passaram.add(evento.mensagem)
             for ouvinte in M.coreografia.quem_ouve(tipo):
                 self.sacola += [(ouvinte, evento)] * self.acaso.choice((1, 1, 2))
-            M.caixas.publicados(self.bancos[quem], ordem)
+            M.caixas.publicados(self.bancos[quem], [ordem])
 
     def ate_o_fim(self) -> None:
         for passos in range(100_000):

@@ -277,7 +277,7 @@ def test_pasta_de_dados_que_nao_serve_e_uma_linha(tmp_path):
     for script in SCRIPTS[:-1]:
         programa = rodar(script, "--dados", tmp_path / "arquivo", url=SEM_BROKER, prazo=20)
         assert programa.fim() == 2, programa.texto
-        assert "não é uma pasta" in programa.linhas[-1] and len(programa.linhas) == (3 if "orquestracao" in script else 1), programa.texto
+        assert "não é uma pasta" in programa.linhas[-1] and len(programa.linhas) == (2 if "orquestracao" in script else 1), programa.texto
         programa.limpo()
 
 

@@ -9,11 +9,17 @@ Desfaz:   o crédito, tirando os pontos do pedido do saldo que houver
 
 from __future__ import annotations
 
-from servico import ouvir
-from tela import executar
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
+
+from comum.tela import executar
+from palco.linha_de_comando import ouvir
 
 TABELAS = """
-CREATE TABLE pontos (cliente TEXT PRIMARY KEY, saldo INTEGER NOT NULL CHECK (saldo >= 0)) WITHOUT ROWID;
+CREATE TABLE pontos (
+    cliente TEXT PRIMARY KEY, saldo INTEGER NOT NULL CHECK (saldo >= 0)) WITHOUT ROWID;
 CREATE TABLE creditos (
     pedido TEXT PRIMARY KEY, cliente TEXT NOT NULL, pontos INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE respostas (pedido TEXT PRIMARY KEY, resposta TEXT NOT NULL) WITHOUT ROWID
@@ -23,10 +29,12 @@ CENTAVOS_POR_PONTO = 100
 
 def creditar(banco, evento):
     """pagamento.aprovado: soma os pontos do pedido ao saldo do cliente."""
-    pedido, cliente, pontos = evento.pedido, evento.dados["cliente"], evento.dados["total"] // CENTAVOS_POR_PONTO
+    pedido, cliente = evento.pedido, evento.dados["cliente"]
+    pontos = evento.dados["total"] // CENTAVOS_POR_PONTO
     if resposta_dada(banco, pedido) == "estornado":
         return []  # a compensação chegou antes: este pedido já acabou
-    banco.execute("INSERT INTO pontos VALUES (?, ?) ON CONFLICT (cliente) DO UPDATE SET saldo = saldo + excluded.saldo",
+    banco.execute("INSERT INTO pontos VALUES (?, ?) "
+                  "ON CONFLICT (cliente) DO UPDATE SET saldo = saldo + excluded.saldo",
                   (cliente, pontos))
     banco.execute("INSERT INTO creditos VALUES (?, ?, ?)", (pedido, cliente, pontos))
     responder(banco, pedido, "creditado")
@@ -36,7 +44,8 @@ def creditar(banco, evento):
 def estornar(banco, evento):
     """envio.recusado: tira os pontos que o pedido deu."""
     banco.execute("UPDATE pontos SET saldo = saldo - c.pontos "
-                  "FROM creditos c WHERE c.pedido = ? AND c.cliente = pontos.cliente", (evento.pedido,))
+                  "FROM creditos c WHERE c.pedido = ? AND c.cliente = pontos.cliente",
+                  (evento.pedido,))
     banco.execute("DELETE FROM creditos WHERE pedido = ?", (evento.pedido,))
     responder(banco, evento.pedido, "estornado")
     return [("pontos.estornados", evento.dados)]
@@ -60,7 +69,8 @@ OUVE = {
 
 
 def main():
-    return ouvir("fidelidade", TABELAS, OUVE, "Serviço de fidelidade: dá pontos, e os tira quando a saga volta atrás.")
+    return ouvir("fidelidade", TABELAS, OUVE,
+                 "Serviço de fidelidade: dá pontos, e os tira quando a saga volta atrás.")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,16 @@ ação, e os outros serviços não precisam de lápides: quem se lembra de tudo 
 
 from __future__ import annotations
 
-from servico import ouvir
-from tela import executar
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
+
+from comum.tela import executar
+from palco.linha_de_comando import ouvir
 
 TABELAS = """
--- passo: o último comando mandado (NULL: nenhum ainda). cancelar: por que desistir, se alguém pediu.
+-- passo: o último comando mandado (NULL: nenhum ainda). cancelar: por que desistir, se é o caso.
 CREATE TABLE sagas (pedido TEXT PRIMARY KEY, passo TEXT, cancelar TEXT) WITHOUT ROWID
 """
 # comando: as respostas que ele pode ter
@@ -49,7 +54,7 @@ DESISTE = {
 
 
 def seguir(banco, evento):
-    """Uma resposta: manda o comando seguinte. Levanta ValueError se não era dela que a saga esperava."""
+    """Uma resposta: manda o comando seguinte. Levanta ValueError se a saga não a esperava."""
     passo, cancelar = saga(banco, evento.pedido)
     if evento.tipo not in RESPOSTAS.get(passo, ()):
         raise ValueError(f"a saga de {evento.pedido} está em {passo}, e não espera {evento.tipo}")
@@ -59,29 +64,33 @@ def seguir(banco, evento):
 
 
 def desistir(banco, evento):
-    """pedido.cancelamento_solicitado: só anota, porque há uma resposta a caminho; quem a ouvir é que volta."""
+    """pedido.cancelamento_solicitado: só anota; volta quem ouvir a resposta que está a caminho."""
     banco.execute("INSERT INTO sagas (pedido, cancelar) VALUES (?, ?) "
-                  "ON CONFLICT (pedido) DO UPDATE SET cancelar = excluded.cancelar", (evento.pedido, evento.dados["motivo"]))
+                  "ON CONFLICT (pedido) DO UPDATE SET cancelar = excluded.cancelar",
+                  (evento.pedido, evento.dados["motivo"]))
     return []
 
 
 def mandar(banco, comando, dados):
     """O passo e o comando são gravados juntos: morrer aqui não deixa um sem o outro."""
     banco.execute("INSERT INTO sagas (pedido, passo) VALUES (?, ?) "
-                  "ON CONFLICT (pedido) DO UPDATE SET passo = excluded.passo", (dados["pedido"], comando))
+                  "ON CONFLICT (pedido) DO UPDATE SET passo = excluded.passo",
+                  (dados["pedido"], comando))
     return [(comando, dados)]
 
 
 def saga(banco, pedido):
     """(passo, cancelar) do pedido; (None, None) se ainda não se ouviu falar dele."""
-    return banco.execute("SELECT passo, cancelar FROM sagas WHERE pedido = ?", (pedido,)).fetchone() or (None, None)
+    linha = banco.execute("SELECT passo, cancelar FROM sagas WHERE pedido = ?", (pedido,))
+    return linha.fetchone() or (None, None)
 
 
 OUVE = dict.fromkeys(SEGUE, seguir) | {"pedido.cancelamento_solicitado": desistir}
 
 
 def main():
-    return ouvir("orquestrador", TABELAS, OUVE, "Serviço orquestrador: manda em cada passo da saga, e na volta.")
+    return ouvir("orquestrador", TABELAS, OUVE,
+                 "Serviço orquestrador: manda em cada passo da saga, e na volta.")
 
 
 if __name__ == "__main__":
