@@ -43,7 +43,7 @@ def novas(programa: Programa, desde: int) -> list[str]:
 # --- uma fila cheia ---
 
 def test_fila_cheia_e_uma_linha_sem_reconectar_e_os_outros_eventos_seguem(broker, loja):
-    """Pagamentos desligado, e a fila dele recusa: estoque insiste aos poucos, e continua a atender."""
+    """Pagamentos desligado, e a fila dele recusa: estoque insiste aos poucos, e atende."""
     loja.repor()
     loja.iniciar("pedidos", "estoque", "envio")
     estoque = loja.programas["estoque"][0]
@@ -52,7 +52,7 @@ def test_fila_cheia_e_uma_linha_sem_reconectar_e_os_outros_eventos_seguem(broker
         loja.enviar(*(cenario("sucesso", f"p-{n}") for n in range(600)))
         estoque.esperar_dizer("recusou guardar estoque.reservado")
         desde = len(estoque.linhas)
-        # Continua a receber da sua fila, e o que vai a outra fila passa: a recusa do próprio estoque.
+        # Continua a receber da sua fila, e o que vai a outra passa: a recusa do próprio estoque.
         loja.enviar(pedido("sem-estoque", "ana", "notebook", 1000))
         esperar(lambda: loja.resultado("sem-estoque") == ("cancelado", "estoque insuficiente"),
                 que="o outro evento passar")
@@ -240,7 +240,7 @@ def test_ctrl_c_no_meio_de_um_passo_ainda_deixa_fechar(loja, monkeypatch):
 
 
 def test_o_pika_ainda_precisa_de_ajuda(monkeypatch):
-    """Quando isto falhar, o pika instalado já lê tudo; se os outros também, ilegiveis.py pode sair."""
+    """Quando isto falhar, o pika instalado já lê tudo, e ilegiveis.py pode sair."""
     ilegiveis = []
     for valor in VALORES.values():
         prontas = escrever({"headers": [("x", valor)]})

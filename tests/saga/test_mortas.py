@@ -107,7 +107,7 @@ def test_outro_programa_que_segura_mensagens_nao_vira_um_numero_errado(loja):
 
 @pytest.mark.longo
 def test_muito_mais_do_que_cabe_na_memoria_de_um_consumidor(loja):
-    """Mais do que o prefetch, um inteiro de 16 bits, alcança; e megabytes sem memória que cresça."""
+    """Mais do que o prefetch, de 16 bits, alcança; e megabytes sem memória que cresça."""
     encher(loja, "estoque.mortas", 70_000)
     encher(loja, "envio.mortas", 120, b"x" * 1_000_000)
     codigo = (
