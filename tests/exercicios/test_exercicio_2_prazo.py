@@ -68,7 +68,7 @@ def test_so_vence_o_que_foi_recebido_ate_o_limite(banco):
 
 def test_um_pedido_vence_uma_vez_so_ate_noutro_processo(tmp_path):
     for _ in range(3):  # cada volta é um serviço novo: o que ele lembrasse fora do banco estaria perdido
-        banco = M.banco.abrir(tmp_path / "pedidos.db", PEDIDOS.TABELAS + ";" + M.caixas.TABELAS)
+        banco = M.banco.abrir(tmp_path / "pedidos.db", PEDIDOS.TABELAS + ";" + M.servico.TABELAS)
         receber(banco, "p-1")
         vencer(banco)
         assert [id for id, _ in solicitados(banco)] == ["p-1"]
@@ -155,13 +155,25 @@ def test_em_toda_ordem_possivel(nome, monkeypatch):
 # --- o serviço ---
 
 class SemFila:
-    """Um canal em que não chega nada, e que lembra o que foi publicado; `ate` diz quando o serviço recebe um Ctrl-C."""
+    """Um canal em que não chega nada, e que lembra o que foi publicado.
+
+    ate(canal): quando o serviço recebe um Ctrl-C.
+    """
 
     def __init__(self, ate, ao_publicar=lambda: None):
         self.ate, self.ao_publicar, self.solicitados, self.voltas = ate, ao_publicar, [], 0
 
     def __call__(self, *_) -> SemFila:
         return self
+
+    def __enter__(self) -> SemFila:
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+    def em_pausa(self) -> tuple:
+        return ()
 
     def receber(self, espera: float) -> list:
         self.voltas += 1
@@ -170,20 +182,17 @@ class SemFila:
         time.sleep(0.01)
         return []
 
-    def publicar(self, eventos, mortas, ate_entrega) -> None:
+    def publicar(self, eventos, mortas, ate_entrega) -> set:
         novos = [(id, time.time()) for _, tipo, id, _, _ in eventos if tipo == SOLICITADO]
         if novos:
             self.ao_publicar()
         self.solicitados += novos
-
-    def fechar(self) -> None:
-        pass
+        return set()  # o broker não recusou nada
 
 
 def servir(monkeypatch, dados, canal: SemFila, *opcoes) -> list[tuple]:
     """Roda servico_pedidos.py de verdade, sem fila; devolve (pedido, hora) de cada cancelamento que publicou."""
-    monkeypatch.setattr(M.servico, "Canal", canal)
-    monkeypatch.setitem(sys.modules, "comandos", M.opcoes)  # só é importado na hora
+    monkeypatch.setattr(M.plantao, "Canal", canal)
     monkeypatch.setattr(sys, "argv", ["servico_pedidos.py", "--dados", str(dados), "--sem-pedido", *opcoes])
     PEDIDOS.main()
     return canal.solicitados
@@ -201,7 +210,7 @@ def um_cancelamento(canal: SemFila) -> bool:
 def recebido(tmp_path):
     """Um pedido que acaba de ser recebido, e a hora em que foi."""
     caminho = M.servico.pasta_dos_dados(tmp_path) / "pedidos.db"
-    banco, agora = M.banco.abrir(caminho, PEDIDOS.TABELAS + ";" + M.caixas.TABELAS), time.time()
+    banco, agora = M.banco.abrir(caminho, PEDIDOS.TABELAS + ";" + M.servico.TABELAS), time.time()
     receber(banco, "p-1")
     banco.close()
     return agora
