@@ -43,7 +43,7 @@ def novas(programa: Programa, desde: int) -> list[str]:
 # --- uma fila cheia ---
 
 def test_fila_cheia_e_uma_linha_sem_reconectar_e_os_outros_eventos_seguem(broker, loja):
-    """Pagamentos desligado, e a fila dele recusa: estoque insiste aos poucos, e continua a atender."""
+    """Pagamentos desligado, e a fila dele recusa: estoque insiste aos poucos, e atende."""
     loja.repor()
     loja.iniciar("pedidos", "estoque", "envio")
     estoque = loja.programas["estoque"][0]
@@ -52,15 +52,17 @@ def test_fila_cheia_e_uma_linha_sem_reconectar_e_os_outros_eventos_seguem(broker
         loja.enviar(*(cenario("sucesso", f"p-{n}") for n in range(600)))
         estoque.esperar_dizer("recusou guardar estoque.reservado")
         desde = len(estoque.linhas)
-        # Continua a receber da sua fila, e o que vai a outra fila passa: a recusa do próprio estoque.
+        # Continua a receber da sua fila, e o que vai a outra passa: a recusa do próprio estoque.
         loja.enviar(pedido("sem-estoque", "ana", "notebook", 1000))
-        esperar(lambda: loja.resultado("sem-estoque") == ("cancelado", "estoque insuficiente"), que="o outro evento passar")
+        esperar(lambda: loja.resultado("sem-estoque") == ("cancelado", "estoque insuficiente"),
+                que="o outro evento passar")
         limite = time.monotonic() + 4  # tempo para várias tentativas, e nenhuma pode falar
         esperar(lambda: time.monotonic() > limite or novas(estoque, desde), que="o silêncio")
         assert not novas(estoque, desde), estoque.texto
         assert "«pagamentos»" in estoque.texto and "max-length" in estoque.texto
         assert loja.consultar("estoque", "SELECT count(*) FROM caixa_saida")[0][0] > 100
-        assert rabbitmqctl(broker, "list_connections", "-p", vhost_de(loja), "pid") == conexoes, "reconectou por uma recusa"
+        assert rabbitmqctl(broker, "list_connections", "-p", vhost_de(loja),
+                           "pid") == conexoes, "reconectou por uma recusa"
     loja.iniciar("pagamentos")
     estoque.esperar_dizer("voltou a aceitar estoque.reservado")
     loja.conferir_repouso()
@@ -89,7 +91,8 @@ def test_recusa_do_broker_ignorada_seria_um_evento_perdido(broker, loja):
         loja.enviar(*(cenario("sucesso", id) for id in ids))
         loja.programas["pedidos"][0].esperar_dizer("recusou guardar pedido.criado")
         loja.matar("pedidos")
-        na_caixa = {pedido for pedido, in loja.consultar("pedidos", "SELECT pedido FROM caixa_saida")}
+        na_caixa = {pedido for pedido,
+                    in loja.consultar("pedidos", "SELECT pedido FROM caixa_saida")}
         with loja.canal() as canal:
             na_fila = set()
             while (resposta := canal.basic_get("estoque"))[0]:
@@ -131,22 +134,30 @@ def test_usuario_com_direito_so_aos_nomes_da_regra_faz_tudo(loja, usuario):
     """O lançador com a sua plateia, as mortas, o reenvio, --limpar."""
     for nome in SERVICOS:  # a loja de teste criou os bancos; o lançador os encontra
         assert (loja.pasta / f"{nome}.db").exists()
-    programa = rodar("orquestracao.py", "--dados", loja.dados, "--cenario", "todos", "--ate-concluir", url=loja.url)
-    assert programa.fim() == 0 and programa.disse("em dúvida: 0") and programa.disse("pedido.concluido"), programa.texto
+    programa = rodar("orquestracao.py", "--dados", loja.dados, "--cenario", "todos",
+                     "--ate-concluir", url=loja.url)
+    assert programa.fim() == 0 and programa.disse("em dúvida: 0") and programa.disse(
+        "pedido.concluido"), programa.texto
     loja.publicar_crua("estoque.mortas", b"ruim", exchange="", message_id="x")
-    assert rodar("microsservicos/mortas.py", "--dados", loja.dados, url=loja.url).linhas[-1].startswith("1 ")
-    assert rodar("microsservicos/mortas.py", "--dados", loja.dados, "--reenviar", url=loja.url).linhas[-1].startswith("1 ")
-    assert rodar("orquestracao.py", "--dados", loja.dados, "--limpar", "--sim", "--estado", url=loja.url).fim() == 0
+    assert rodar("microsservicos/mortas.py", "--dados", loja.dados,
+                 url=loja.url).linhas[-1].startswith("1 ")
+    assert rodar("microsservicos/mortas.py", "--dados", loja.dados, "--reenviar",
+                 url=loja.url).linhas[-1].startswith("1 ")
+    assert rodar("orquestracao.py", "--dados", loja.dados, "--limpar", "--sim", "--estado",
+                 url=loja.url).fim() == 0
 
 
 def test_permissao_que_falta_nao_e_culpa_da_senha(broker, loja, usuario):
     rabbitmqctl(broker, "clear_permissions", "-p", vhost_de(loja), usuario)
-    for script in ("orquestracao.py", "microsservicos/servico_estoque.py", "microsservicos/mortas.py"):
+    for script in ("orquestracao.py", "microsservicos/servico_estoque.py",
+                   "microsservicos/mortas.py"):
         programa = rodar(script, "--dados", loja.dados, url=loja.url)
         [linha] = [linha for linha in programa.linhas if "permiss" in linha]
-        assert programa.fim() == 2 and "senha" not in linha and "access to vhost" in linha, programa.texto
+        assert programa.fim(
+            ) == 2 and "senha" not in linha and "access to vhost" in linha, programa.texto
     rabbitmqctl(broker, "set_permissions", "-p", vhost_de(loja), usuario, "^x$", "^x$", "^x$")
-    for script in ("orquestracao.py", "microsservicos/servico_estoque.py", "microsservicos/mortas.py"):
+    for script in ("orquestracao.py", "microsservicos/servico_estoque.py",
+                   "microsservicos/mortas.py"):
         programa = rodar(script, "--dados", loja.dados, url=loja.url)
         [linha] = [linha for linha in programa.linhas if "permiss" in linha]
         assert programa.fim() == 2 and "senha" not in linha and "loja.dona" in linha, programa.texto
@@ -156,7 +167,8 @@ def test_permissao_tirada_com_o_servico_no_ar_e_uma_linha_e_volta_com_ela(broker
     loja.iniciar("pedidos")
     pedidos, vhost = loja.programas["pedidos"][0], vhost_de(loja)
     so_le = r"^(loja|pedidos|estoque|pagamentos|envio|amq\.default).*$"
-    rabbitmqctl(broker, "set_permissions", "-p", vhost, usuario, so_le, "^amq.default|pedidos|estoque|pagamentos|envio$", so_le)
+    rabbitmqctl(broker, "set_permissions", "-p", vhost, usuario, so_le,
+                "^amq.default|pedidos|estoque|pagamentos|envio$", so_le)
     loja.enviar(cenario("sucesso"))
     pedidos.esperar_dizer("falta uma permissão", 20)
     desde = len(pedidos.linhas)
@@ -166,22 +178,27 @@ def test_permissao_tirada_com_o_servico_no_ar_e_uma_linha_e_volta_com_ela(broker
     assert "ACCESS_REFUSED" in pedidos.texto and "'loja'" in pedidos.texto
     rabbitmqctl(broker, "set_permissions", "-p", vhost, usuario, REGRA, REGRA, REGRA)
     pedidos.esperar_dizer(": pronto")
-    esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida"), que="a caixa de saída esvaziar")
+    esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida"),
+            que="a caixa de saída esvaziar")
 
 
 # --- limites do vhost ---
 
 def limitar(broker, loja: Loja, **limites) -> None:
-    rabbitmqctl(broker, "set_vhost_limits", "-p", vhost_de(loja), json.dumps({n.replace("_", "-"): v for n, v in limites.items()}))
+    rabbitmqctl(broker, "set_vhost_limits", "-p", vhost_de(loja),
+                json.dumps({n.replace("_", "-"): v for n, v in limites.items()}))
 
 
-@pytest.mark.parametrize("limites", [{"max_connections": 0}, {"max_queues": 3}], ids=["conexões", "filas"])
+@pytest.mark.parametrize("limites", [{"max_connections": 0}, {"max_queues": 3}],
+                         ids=["conexões", "filas"])
 def test_limite_do_vhost_e_dito_com_as_palavras_do_broker(broker, loja, limites):
     limitar(broker, loja, **limites)
-    for script in ("microsservicos/servico_estoque.py", "microsservicos/mortas.py", "orquestracao.py"):
+    for script in ("microsservicos/servico_estoque.py", "microsservicos/mortas.py",
+                   "orquestracao.py"):
         programa = rodar(script, "--dados", loja.dados, url=loja.url)
         [linha] = [linha for linha in programa.linhas if "limit" in linha]
-        assert programa.fim() == 2 and "is reached" in linha and "apag" not in programa.texto, programa.texto
+        assert programa.fim(
+            ) == 2 and "is reached" in linha and "apag" not in programa.texto, programa.texto
     limitar(broker, loja, max_connections=-1, max_queues=-1)
     loja.iniciar()
     loja.enviar(cenario("sucesso"))
@@ -218,11 +235,12 @@ def test_ctrl_c_no_meio_de_um_passo_ainda_deixa_fechar(loja, monkeypatch):
         inicio = time.monotonic()
         canal.fechar()
         assert time.monotonic() - inicio < 2 * M.conexao.PRAZO_DE_FECHO
-    esperar(lambda: loja.profundidade("estoque") == 300 and not loja.ouvintes("estoque"), 10, "as 300 voltarem à fila")
+    esperar(lambda: loja.profundidade("estoque") == 300 and not loja.ouvintes("estoque"), 10,
+            "as 300 voltarem à fila")
 
 
 def test_o_pika_ainda_precisa_de_ajuda(monkeypatch):
-    """Quando isto falhar, o pika instalado já lê tudo: rabbitmq/ilegiveis.py pode sair, se os outros também leem."""
+    """Quando isto falhar, o pika instalado já lê tudo, e ilegiveis.py pode sair."""
     ilegiveis = []
     for valor in VALORES.values():
         prontas = escrever({"headers": [("x", valor)]})

@@ -24,23 +24,27 @@ def encher(loja: Loja, fila: str, quantas: int, corpo: bytes = b"ruim") -> None:
 
 
 def conexoes(broker, loja: Loja) -> int:
-    nomes = rabbitmqctl(broker, "list_connections", "-p", loja.url.rsplit("/", 1)[1], "client_properties")
+    nomes = rabbitmqctl(broker, "list_connections", "-p", loja.url.rsplit("/", 1)[1],
+                        "client_properties")
     return nomes.count("mensagens mortas")
 
 
 def test_lidas_devagar_aparecem_todas_e_nada_fica_preso(broker, loja):
-    """Um `| less` parado na primeira tela: a conexão já foi embora, e as mensagens estão todas na fila."""
+    """Um `| less` parado: a conexão já foi embora, e as mensagens estão todas na fila."""
     encher(loja, "estoque.mortas", 3000)
-    leitor = subprocess.Popen([sys.executable, MORTAS, "--dados", loja.dados], stdout=subprocess.PIPE,
+    leitor = subprocess.Popen([sys.executable, MORTAS, "--dados", loja.dados],
+                              stdout=subprocess.PIPE,
                               env={**os.environ, "RABBITMQ_URL": loja.url})
     try:
-        assert b"estoque.mortas" in leitor.stdout.readline()  # e para de ler: o cano enche, o programa espera
+        assert b"estoque.mortas" in leitor.stdout.readline(
+            )  # e para de ler: o cano enche, o programa espera
         esperar(lambda: not conexoes(broker, loja), que="ele largar a conexão enquanto mostra")
         assert leitor.poll() is None and loja.profundidade("estoque.mortas") == 3000
         outro = rodar("microsservicos/mortas.py", "--dados", loja.dados, url=loja.url)
         assert outro.fim() == 0 and outro.linhas[-1] == "3000 mensagens mortas"
         resto = leitor.stdout.read().decode().splitlines()
-        assert leitor.wait(30) == 0 and resto[-1] == "3000 mensagens mortas" and len(resto) == 3 * 3000
+        assert leitor.wait(30) == 0 and resto[-1] == "3000 mensagens mortas" and len(
+            resto) == 3 * 3000
     finally:
         leitor.kill()
         leitor.wait()
@@ -61,26 +65,33 @@ def test_leitor_morto_no_meio_devolve_tudo(loja):
     esperar(lambda: loja.profundidade("envio.mortas") < 5000, que="ele pegar algumas")
     leitor.matar()
     esperar(lambda: loja.profundidade("envio.mortas") == 5000, que="elas voltarem")
-    assert rodar("microsservicos/mortas.py", "--dados", loja.dados, url=loja.url).linhas[-1] == "5000 mensagens mortas"
+    assert rodar("microsservicos/mortas.py", "--dados", loja.dados,
+                 url=loja.url).linhas[-1] == "5000 mensagens mortas"
 
 
 def test_reenviar_nao_deixa_nenhuma_nem_com_outro_lendo(loja):
     encher(loja, "estoque.mortas", 3000)
     leitor = Programa(MORTAS, "--dados", loja.dados, url=loja.url)
-    reenvio = rodar("microsservicos/mortas.py", "estoque", "--reenviar", "--dados", loja.dados, url=loja.url)
+    reenvio = rodar("microsservicos/mortas.py", "estoque", "--reenviar", "--dados", loja.dados,
+                    url=loja.url)
     assert reenvio.fim() == 0 and reenvio.linhas[-1].startswith("3000 "), reenvio.texto
-    assert leitor.fim() == 0 and leitor.linhas[-1] in ("3000 mensagens mortas", "0 mensagens mortas")
+    assert leitor.fim() == 0 and leitor.linhas[-1] in ("3000 mensagens mortas",
+                                                       "0 mensagens mortas")
     assert loja.profundidade("estoque.mortas") == 0 and loja.profundidade("estoque") == 3000
 
 
 def test_reenviar_para_uma_fila_cheia_diz_quantas_ficaram(broker, loja):
     declarar(loja.url)
     vhost = loja.url.rsplit("/", 1)[1]
-    rabbitmqctl(broker, "set_policy", "-p", vhost, "cheia", "^estoque$", '{"max-length": 5, "overflow": "reject-publish"}')
+    rabbitmqctl(broker, "set_policy", "-p", vhost, "cheia", "^estoque$",
+                '{"max-length": 5, "overflow": "reject-publish"}')
     encher(loja, "estoque.mortas", 600)
-    reenvio = rodar("microsservicos/mortas.py", "estoque", "--reenviar", "--dados", loja.dados, url=loja.url)
-    assert reenvio.fim() == 1 and len(reenvio.linhas) == 1 and "está cheia" in reenvio.texto, reenvio.texto
-    esperar(lambda: loja.profundidade("estoque.mortas") + loja.profundidade("estoque") == 600, que="nenhuma se perder nem se repetir")
+    reenvio = rodar("microsservicos/mortas.py", "estoque", "--reenviar", "--dados", loja.dados,
+                    url=loja.url)
+    assert reenvio.fim() == 1 and len(
+        reenvio.linhas) == 1 and "está cheia" in reenvio.texto, reenvio.texto
+    esperar(lambda: loja.profundidade("estoque.mortas") + loja.profundidade("estoque") == 600,
+            que="nenhuma se perder nem se repetir")
     assert loja.profundidade("estoque.mortas") > 0
 
 
@@ -96,11 +107,13 @@ def test_outro_programa_que_segura_mensagens_nao_vira_um_numero_errado(loja):
 
 @pytest.mark.longo
 def test_muito_mais_do_que_cabe_na_memoria_de_um_consumidor(loja):
-    """Mais do que o prefetch, um inteiro de 16 bits, alcança; e megabytes sem memória que cresça."""
+    """Mais do que o prefetch, de 16 bits, alcança; e megabytes sem memória que cresça."""
     encher(loja, "estoque.mortas", 70_000)
     encher(loja, "envio.mortas", 120, b"x" * 1_000_000)
-    codigo = ("import resource, subprocess, sys; p = subprocess.run(sys.argv[1:], capture_output=True); "
-              "print(p.stdout.decode().splitlines()[-1], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)")
+    codigo = (
+        "import resource, subprocess, sys; p = subprocess.run(sys.argv[1:], capture_output=True); "
+              "print(p.stdout.decode().splitlines()[-1], "
+              "resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)")
     medida = Programa("-c", codigo, sys.executable, MORTAS, "--dados", loja.dados, url=loja.url)
     assert medida.fim(300) == 0, medida.texto
     mensagens, memoria = medida.linhas[-1].rsplit(maxsplit=1)

@@ -1,4 +1,4 @@
-"""O que se perde se alguém mexe nos arquivos de um serviço no ar: nada do que a fila já esqueceu."""
+"""Alguém mexe nos arquivos de um serviço no ar: não se perde nada do que a fila já esqueceu."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ def test_diario_apagado_sob_o_servico_e_kill_9_depois_nada_se_perde(loja, sobra,
     loja.conferir_repouso()
     if trabalhando:
         loja.enviar(*mistura(300, "b"))
-        esperar(lambda: loja.consultar("estoque", "SELECT count(*) FROM caixa_entrada")[0][0] > 120, que="um pouco de trabalho")
-    apagados = [loja.pasta / f"estoque.db{fim}" for fim in ((sobra,) if isinstance(sobra, str) else sobra)]
+        esperar(lambda: loja.consultar("estoque", "SELECT count(*) FROM caixa_entrada")[0][0] > 120,
+                que="um pouco de trabalho")
+    apagados = [loja.pasta / f"estoque.db{fim}"
+                for fim in ((sobra,) if isinstance(sobra, str) else sobra)]
     for arquivo in apagados:
         arquivo.unlink()
     # O serviço nota sozinho, e os refaz: a partir daí um kill -9 não leva nada.
@@ -32,7 +34,7 @@ def test_diario_apagado_sob_o_servico_e_kill_9_depois_nada_se_perde(loja, sobra,
 
 
 def test_diario_apagado_enquanto_outro_programa_le_o_banco(loja):
-    """O lançador mantém os quatro bancos abertos para leitura: o que só o -wal tinha vai para o banco mesmo assim."""
+    """Como o lançador, que mantém os quatro abertos: o que só o -wal tinha vai para o banco."""
     loja.repor()
     loja.iniciar()
     leitor = M.veredito.abrir_leitura(loja.pasta)
@@ -51,17 +53,19 @@ def test_diario_apagado_enquanto_outro_programa_le_o_banco(loja):
 
 
 def test_servico_so_da_por_feito_o_que_foi_forcado_ao_disco(tmp_path, monkeypatch):
-    """synchronous=FULL em toda transação que trata eventos; sem isso uma queda de energia perde o que a fila esqueceu."""
+    """Sem synchronous=FULL, uma queda de energia perderia o que a fila já esqueceu."""
     vistos = []
     original = M.banco.Banco.conferir_arquivo
 
     def espiar(banco):
         if banco.in_transaction:
-            vistos.append((banco.execute("PRAGMA synchronous").fetchone()[0], banco.execute("PRAGMA journal_mode").fetchone()[0]))
+            vistos.append((banco.execute("PRAGMA synchronous").fetchone()[0],
+                           banco.execute("PRAGMA journal_mode").fetchone()[0]))
         original(banco)
     monkeypatch.setattr(M.banco.Banco, "conferir_arquivo", espiar)
     for nome in SERVICOS:
-        servico = M.servico.Servico(nome, MODULOS[nome].TABELAS, MODULOS[nome].OUVE, tmp_path, mostrar=False)
+        servico = M.servico.Servico(nome, MODULOS[nome].TABELAS, MODULOS[nome].OUVE, tmp_path,
+                                    mostrar=False)
         tipo = M.coreografia.o_que_ouve(nome)[0]
         for rodada in range(2):  # a segunda, depois de a caixa de saída ter sido esvaziada
             vistos.clear()
@@ -77,17 +81,27 @@ def test_servico_so_da_por_feito_o_que_foi_forcado_ao_disco(tmp_path, monkeypatc
 
 def test_linha_estranha_na_caixa_de_saida_vai_para_as_mortas_e_as_outras_seguem(loja):
     dados = json.dumps({**cenario("sucesso", "x"), "total": 10000})
-    estranhas = [("fidelidade.pontuada", "x", dados, None), ("estoque.reservado", "x", dados, None), ("", "x", dados, None),
-                 ("pedido.criado", "id impossível", dados, None), ("pedido.criado", "y" * 70, dados, None),
-                 ("pedido.criado", "z", "{" * 70_000, None), ("pedido.criado", "w", dados, "c" * 100_000), ("pedido.criado", "v", b"\xff\xfe", None)]
+    estranhas = [("fidelidade.pontuada", "x", dados, None), ("estoque.reservado", "x", dados, None),
+                 ("", "x", dados, None),
+                 ("pedido.criado", "id impossível", dados, None),
+                 ("pedido.criado", "y" * 70, dados, None),
+                 ("pedido.criado", "z", "{" * 70_000, None),
+                 ("pedido.criado", "w", dados, "c" * 100_000),
+                 ("pedido.criado", "v", b"\xff\xfe", None)]
     for linha in estranhas:
-        loja.escrever("pedidos", "INSERT INTO caixa_saida (tipo, pedido, corpo, causa) VALUES (?, ?, ?, ?)", *linha)
-    loja.escrever("pedidos", "INSERT INTO caixa_saida (tipo, pedido, corpo) VALUES ('pedido.criado', 'json-ruim', 'isto não é JSON')")
+        loja.escrever("pedidos",
+                      "INSERT INTO caixa_saida (tipo, pedido, corpo, causa) VALUES (?, ?, ?, ?)",
+                      *linha)
+    loja.escrever("pedidos",
+                  "INSERT INTO caixa_saida (tipo, pedido, corpo) "
+                  "VALUES ('pedido.criado', 'json-ruim', 'isto não é JSON')")
     loja.enviar(cenario("sucesso"), cenario("envio-recusado", "p-2"))
     loja.iniciar()
     mortas = loja.esperar_morta("pedidos", len(estranhas))
-    assert all("estava na caixa de saída de pedidos" in p.headers["motivo"] for _, p in mortas), mortas
-    assert any("esta versão de pedidos não publica 'fidelidade.pontuada'" in p.headers["motivo"] for _, p in mortas)
+    assert all("estava na caixa de saída de pedidos" in p.headers["motivo"] for _,
+               p in mortas), mortas
+    assert any("esta versão de pedidos não publica 'fidelidade.pontuada'" in p.headers["motivo"]
+               for _, p in mortas)
     [(corpo, p)] = loja.esperar_morta("estoque")  # o que só o ouvinte percebe
     assert corpo == "isto não é JSON".encode() and "não é JSON" in p.headers["motivo"]
     loja.conferir_repouso(mortas=len(estranhas) + 1)
@@ -95,8 +109,12 @@ def test_linha_estranha_na_caixa_de_saida_vai_para_as_mortas_e_as_outras_seguem(
 
 
 def test_falha_com_colunas_que_nao_se_leem_tambem_chega_as_mortas(loja):
-    for n, (propriedades, restam) in enumerate([("isto não é JSON", 0), ("[1]", 0), ("[" * 5000, 0), ("{", 1), ("{}", "muitas"), ("{}", -3)]):
-        loja.escrever("estoque", "INSERT INTO falhas (mensagem, corpo, propriedades, restam, motivo) VALUES (?, ?, ?, ?, 'à mão')",
+    for n, (propriedades,
+            restam) in enumerate([("isto não é JSON", 0), ("[1]", 0), ("[" * 5000, 0), ("{", 1),
+                                  ("{}", "muitas"), ("{}", -3)]):
+        loja.escrever("estoque",
+                      "INSERT INTO falhas (mensagem, corpo, propriedades, restam, motivo) "
+                      "VALUES (?, ?, ?, ?, 'à mão')",
                       f"m-{n}", b"corpo", propriedades, restam)
     loja.enviar(cenario("sucesso"))
     loja.iniciar()
