@@ -53,7 +53,7 @@ def repor(pasta):
             conexao.execute(sql)
 
 
-@pytest.mark.parametrize("segundos", [6, pytest.param(120, marks=pytest.mark.longo)])
+@pytest.mark.parametrize("segundos", [6, pytest.param(60, marks=pytest.mark.longo)])
 def test_tres_processos_de_quatro_threads_mortos_ao_acaso(segundos, tmp_path, capsys):
     pasta, dito = nova_pasta(tmp_path / "d"), tmp_path / "dito.txt"
     acaso, mortes = random.Random(42), 0
