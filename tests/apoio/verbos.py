@@ -228,9 +228,12 @@ class Loja:
 
     def iniciar(self, *nomes: str, **opcoes) -> Loja:
         """Inicia os serviços (todos, se nenhum é dito) e espera que cada um ouça a sua fila."""
-        novos = [self.lancar(nome, **opcoes) for nome in nomes or SERVICOS]
-        for programa in novos:
-            programa.esperar_dizer(": pronto")
+        try:
+            for programa in [self.lancar(nome, **opcoes) for nome in nomes or SERVICOS]:
+                programa.esperar_dizer(": pronto")
+        except BaseException:  # numa fixture, ou com um Ctrl-C, ninguém mais os encerraria
+            self.matar()
+            raise
         return self
 
     def lancar(self, nome: str, *argumentos, **opcoes) -> Programa:

@@ -91,7 +91,7 @@ def maltratar(comando: list, reservas) -> None:
 
 def experimentar(nome: str, comando: list, arquivo: Path, tabela: str, encher) -> None:
     with filas.avulso(tipo=Publicador) as publicador:
-        publicador.ligar_respostas()
+        publicador.abrir_saida()
         encher(publicador)
         publicador.esperar_respostas()
     with closing(sqlite3.connect(arquivo, isolation_level=None)) as banco:

@@ -53,7 +53,7 @@ def main() -> int:
     escolha = opcoes.parse_args()
     novo = evento(escolha.tipo, escolha.pedido)
     with filas.avulso(tipo=Publicador) as publicador:
-        publicador.ligar_respostas()
+        publicador.abrir_saida()
         publicar(publicador, novo, escolha.corpo)
         publicador.esperar_respostas()
     dizer(f"publiquei {novo.mensagem}")
