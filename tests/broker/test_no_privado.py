@@ -233,6 +233,7 @@ def estragar_dados(no, versao: str) -> None:
     (no.pasta / "versao").write_text(versao + "\n")
 
 
+@pytest.mark.longo
 def test_dados_que_esta_versao_nao_le_sao_ditos_com_as_duas_versoes(no_novo):
     """E com `recomecar`, que é o --limpar do lançador, somem."""
     no = no_novo()

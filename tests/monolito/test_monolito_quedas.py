@@ -38,7 +38,7 @@ ROTEIROS = {
     "dois pedidos, a última unidade": [pedido("p-1", "ana", "notebook", 2), pedido("p-2", "ana", "notebook", 1)],
     "um depois do outro": [pedido("p-1"), pedido("p-2")],
 }
-LONGOS = ["dois pedidos, a última unidade", "um depois do outro"]
+LONGOS = ["dois pedidos, a última unidade", "dois pedidos, o mesmo produto", "um depois do outro"]
 TODOS = [pytest.param(nome, marks=pytest.mark.longo) if nome in LONGOS else nome for nome in ROTEIROS]
 JUNTOS = [nome for nome in ROTEIROS if nome.startswith("dois")]
 

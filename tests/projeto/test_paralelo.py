@@ -246,6 +246,7 @@ def test_o_primeiro_morto_com_kill_9_nao_deixa_o_segundo_para_sempre(arquivos):
 
 
 @pytest.mark.parametrize("quando", ["ligando", "ligado"])
+@pytest.mark.longo
 def test_ctrl_c_nao_deixa_rabbitmq_nem_epmd(arquivos, quando):
     rodada = Pytest(arquivos(COM_BROKER))
     if quando == "ligado":

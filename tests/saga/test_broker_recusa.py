@@ -163,6 +163,7 @@ def test_permissao_que_falta_nao_e_culpa_da_senha(broker, loja, usuario):
         assert programa.fim() == 2 and "senha" not in linha and "loja.dona" in linha, programa.texto
 
 
+@pytest.mark.longo
 def test_permissao_tirada_com_o_servico_no_ar_e_uma_linha_e_volta_com_ela(broker, loja, usuario):
     loja.iniciar("pedidos")
     pedidos, vhost = loja.programas["pedidos"][0], vhost_de(loja)
@@ -191,6 +192,7 @@ def limitar(broker, loja: Loja, **limites) -> None:
 
 @pytest.mark.parametrize("limites", [{"max_connections": 0}, {"max_queues": 3}],
                          ids=["conexões", "filas"])
+@pytest.mark.longo
 def test_limite_do_vhost_e_dito_com_as_palavras_do_broker(broker, loja, limites):
     limitar(broker, loja, **limites)
     for script in ("microsservicos/servico_estoque.py", "microsservicos/mortas.py",

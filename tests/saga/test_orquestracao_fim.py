@@ -135,6 +135,7 @@ def test_interrompido_enquanto_o_no_privado_parte(privado, dados):
     nada_fica(dados, no)
 
 
+@pytest.mark.longo
 def test_outros_ctrl_c_nao_cortam_a_limpeza_ao_meio(privado, dados):
     url, no = privado
     programa = ouvindo(url, dados, "--sem-pedido").interromper()
@@ -180,6 +181,7 @@ def test_sem_saida_nenhuma(url, dados):
     assert estado(dados)["pedidos"]["p-1"]["estado"] == "concluido"
 
 
+@pytest.mark.longo
 def test_lancador_morto_com_sigkill_nao_deixa_o_no_privado(privado, dados):
     url, no = privado
     programa = ouvindo(url, dados, "--sem-pedido")
@@ -299,6 +301,7 @@ def test_dados_de_outra_versao_de_que_algo_depende_ficam(de_versao_futura, dados
     assert f"Não apague {no.pasta}" in programa.linhas[-1]
 
 
+@pytest.mark.longo
 def test_limpar_apaga_tambem_os_dados_de_outra_versao(de_versao_futura, dados):
     url, no = de_versao_futura
     Loja(dados, url).escrever("pedidos", PENDENTE)

@@ -444,6 +444,7 @@ def test_o_que_falha_espera_outra_tentativa_com_o_motivo_e_quando(loja):
     assert loja.resultado("p-1") == ("concluido", None)
 
 
+@pytest.mark.longo
 def test_o_que_esgotou_as_tentativas_esta_nas_mortas_e_o_comando_o_traz_de_volta(loja):
     loja.quebrar("estoque", "reservas", "p-1")
     loja.enviar(pedido("p-1"))

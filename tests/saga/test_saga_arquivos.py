@@ -108,6 +108,7 @@ def test_linha_estranha_na_caixa_de_saida_vai_para_as_mortas_e_as_outras_seguem(
     assert loja.programas["pedidos"][0].texto.count(": pronto") == 1, loja.tela("pedidos")
 
 
+@pytest.mark.longo
 def test_falha_com_colunas_que_nao_se_leem_tambem_chega_as_mortas(loja):
     for n, (propriedades,
             restam) in enumerate([("isto não é JSON", 0), ("[1]", 0), ("[" * 5000, 0), ("{", 1),
