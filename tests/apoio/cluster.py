@@ -40,6 +40,10 @@ class Cluster:
             portas.append(instalacao.porta_livre())
             portas = list(dict.fromkeys(portas))
         nomes = [f"loja-{porta}@localhost" for porta in portas]
+        versao = instalacao.versao_instalada(instalacao.localizar_rabbitmq()) or "0"
+        if instalacao.numeros(versao) >= (4, 3):
+            # Sem isto, o 4.3 espera um minuto pelos ouvintes de um nó que morreu.
+            opcoes.setdefault("configuracao_extra", {})["consumer_disconnected_timeout"] = 1000
         self.nos = [modulo.NoPrivado(pasta, porta, pagina=False, cookie="um-segredo-so-para-o-cluster",
                                      epmd_porta=epmd_porta, vizinhos=nomes, **opcoes) for porta in portas]
 

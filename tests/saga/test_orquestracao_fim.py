@@ -155,7 +155,8 @@ def test_interrompido_depois_do_ultimo_resultado_diz_que_ja_tinham_terminado(tmp
 
 
 @pytest.mark.parametrize("ate_concluir, status", [
-    (True, 130), pytest.param(False, 0, marks=pytest.mark.longo)])
+    (True, 130), (False, 0)])
+@pytest.mark.longo
 def test_quem_le_tres_linhas_e_vai_embora(privado, dados, ate_concluir, status):
     """Um `| head -3` com o nó privado: 0 só de quem não devia um veredito."""
     url, no = privado
@@ -323,7 +324,8 @@ def test_limpar_recusado_nao_apaga_os_dados_do_no(de_versao_futura, dados):
 # --- outro jeito de dizer "esta máquina" ---
 
 @pytest.mark.parametrize("maquina", [
-    "[::1]", pytest.param("127.0.0.1", marks=pytest.mark.longo)])
+    "[::1]", "127.0.0.1"])
+@pytest.mark.longo
 def test_no_privado_responde_no_endereco_que_se_pediu(privado, dados, maquina):
     url, no = privado
     endereco = url.replace("localhost", maquina)
