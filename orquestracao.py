@@ -88,8 +88,6 @@ def main() -> int:
     finally:
         if ha_broker:
             encerrar(lancador, no)
-        if diagrama:
-            diagrama.fechar()
 
 
 def mostrar_estado(dados: Path) -> int:
