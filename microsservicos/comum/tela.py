@@ -13,7 +13,6 @@ import os
 import signal
 import sqlite3
 import sys
-import time
 import unicodedata
 
 from comum.falha import Falha, em_portugues
@@ -168,26 +167,3 @@ class Progresso:
             return ""
         Progresso._na_tela = False
         return "\r" + " " * (LARGURA - 1) + "\r"
-
-
-class Torneira:
-    """Deixa passar poucas linhas por segundo: uma enxurrada vira um resumo, e a tela não afoga.
-
-    por_segundo: quantas linhas, no máximo, em cada segundo.
-    """
-
-    def __init__(self, por_segundo: int = 40):
-        self.por_segundo, self.inicio, self.passaram, self.retidas = por_segundo, 0.0, 0, 0
-
-    def passar(self, linhas: list[str]) -> list[str]:
-        """As linhas que podem ir à tela agora; com [], só o resumo do retido, se já for hora."""
-        agora = time.monotonic()
-        if agora - self.inicio >= 1:
-            self.inicio, self.passaram = agora, 0
-            if self.retidas:
-                resumo = f"… mais {self.retidas} eventos, sem uma linha para cada um …"
-                linhas, self.retidas = [resumo, *linhas], 0
-        vao = linhas[: max(self.por_segundo - self.passaram, 0)]
-        self.passaram += len(vao)
-        self.retidas += len(linhas) - len(vao)
-        return vao
