@@ -136,9 +136,9 @@ def reais(centavos: int) -> str:
     return f"{'-' if centavos < 0 else ''}R$ {inteiro},{abs(centavos) % 100:02d}"
 
 
-def curto(pedido: str, largura: int = 12) -> str:
-    """O id do pedido em até `largura` colunas; o começo de um UUID basta para reconhecê-lo."""
-    return pedido if len(pedido) <= largura else pedido[: largura - 1] + "…"
+def curto(texto: str, largura: int = 12) -> str:
+    """Um id, ou um nome, em até `largura` colunas; o começo de um UUID basta para reconhecê-lo."""
+    return texto if len(texto) <= largura else texto[: largura - 1] + "…"
 
 
 class Progresso:
