@@ -23,7 +23,7 @@ from comum import veredito
 from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
-from comum.presenca import limpar
+from comum.presenca import limpar, so_nossa
 from comum.tela import alertar, dizer, executar
 from no_privado import compartilhado as broker
 from palco import espera
@@ -88,8 +88,6 @@ def main() -> int:
     finally:
         if ha_broker:
             encerrar(lancador, no)
-        if diagrama:
-            diagrama.fechar()
 
 
 def mostrar_estado(dados: Path) -> int:
@@ -102,7 +100,8 @@ def garantir_broker(dados: Path, recomecar: bool):
     """O nó privado, ou None se responde o broker de outro. recomecar: --limpar."""
     pasta = dados / "microsservicos"
     if recomecar:
-        espera.conferir_que_ninguem_usa(pasta)
+        with so_nossa(pasta):  # antes de ligar um broker à toa
+            pass
     try:
         # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
         entrar = broker.bater_a_porta if recomecar else lambda: filas.preparar(identidade(pasta))

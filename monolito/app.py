@@ -65,8 +65,11 @@ def main() -> int:
             imprimir_estado(pasta)
             return 0
         if opcoes.em_duvida or opcoes.forcar or opcoes.reconhecer:
-            return operar(opcoes, pasta, participantes)
-        return atender(opcoes, pasta, participantes, novos, abertos)
+            return operar(opcoes, pasta, participantes, abertos)
+        try:
+            return atender(opcoes, pasta, participantes, novos, abertos)
+        except BrokenPipeError:  # quem lia foi embora: ninguém viu o veredito
+            return 130
 
 
 def ler_opcoes() -> argparse.Namespace:
@@ -119,27 +122,26 @@ def abrir_log(pasta: Path, participantes: list[Participante]) -> LogDeDecisoes:
     try:
         return LogDeDecisoes(pasta)
     except Falha:
-        esperando = em_duvida(participantes)
-        if esperando:
+        if esperando := em_duvida(participantes):
             alertar("FICAM EM DÚVIDA, porque o log não pôde ser lido: "
                     f"{', '.join(esperando)} (ver --em-duvida e --forcar)")
         raise
 
 
-def operar(opcoes: argparse.Namespace, pasta: Path, participantes: list[Participante]) -> int:
-    with ExitStack() as abertos:
-        try:
-            log = LogDeDecisoes(pasta)
-            abertos.callback(log.arquivo.fechar)
-        except Falha as falha:
-            alertar(str(falha))
-            log = None
-        if opcoes.forcar:
-            operador.forcar(pasta, participantes, log, opcoes.forcar)
-        if opcoes.reconhecer:
-            operador.reconhecer(participantes, opcoes.reconhecer)
-        if opcoes.em_duvida:
-            operador.listar(participantes, log)
+def operar(opcoes, pasta: Path, participantes: list[Participante], abertos: ExitStack) -> int:
+    """O que uma pessoa olha e decide; funciona também sem o log."""
+    try:
+        log = LogDeDecisoes(pasta)
+        abertos.callback(log.arquivo.fechar)
+    except Falha as falha:
+        alertar(str(falha))
+        log = None
+    if opcoes.forcar:
+        operador.forcar(pasta, participantes, log, opcoes.forcar)
+    if opcoes.reconhecer:
+        operador.reconhecer(participantes, opcoes.reconhecer)
+    if opcoes.em_duvida:
+        operador.listar(participantes, log)
     return 0
 
 
@@ -149,8 +151,6 @@ def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Partici
     log = abrir_log(pasta, participantes)
     abertos.callback(log.arquivo.fechar)
     diagrama = Diagrama(opcoes.diagrama, RAIAS, len(novos)) if opcoes.diagrama else None
-    if diagrama:
-        abertos.callback(diagrama.fechar)
     narrador = Narrador(len(novos) <= POUCOS, diagrama)
     quedas.armar(opcoes.cair_em)
     narrar = narrador.narrar if narrador.raias or narrador.diagrama else None

@@ -59,12 +59,12 @@ def _o_que_diz(log: LogDeDecisoes | None, execucao: str, transacao: str) -> str:
 
 
 def forcar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes | None,
-           pedido: str) -> None:
+           escrito: str) -> None:
     """A decisão de uma pessoa. Levanta Falha se não cabe a ela decidir.
 
-    pedido: "TRANSACAO=confirmar" ou "TRANSACAO=abortar".
+    escrito: "TRANSACAO=confirmar" ou "TRANSACAO=abortar".
     """
-    nome, _, escolha = pedido.partition("=")
+    nome, _, escolha = escrito.partition("=")
     if escolha not in ESCOLHAS:
         raise Falha("--forcar: use TRANSACAO=confirmar ou TRANSACAO=abortar", 2)
     if nome not in (achadas := em_duvida(participantes)):

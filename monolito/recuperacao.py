@@ -76,9 +76,11 @@ def _deixar(achadas: dict[str, tuple], por_que: str) -> None:
 
 
 def _resolver(execucao: str, participantes: list[Participante], log: LogDeDecisoes, narrar) -> None:
+    # A partir daqui ela não decide mais nada: o que o log não tem, não terá. Só então se olha quem
+    # ficou em dúvida, e o que ele diz: uma decisão que tivesse entrado no meio seria esquecida.
+    conhecida = log.encerrar(execucao)
     achadas = em_duvida(participantes, execucao)
-    # A partir daqui ela não decide mais nada: o que o log não tem, não terá. Só então ele é lido.
-    if achadas and not log.encerrar(execucao):
+    if achadas and not conhecida:
         _deixar(achadas, f"{log.arquivo.caminho.name} não conhece a execução {execucao}: "
                          "foi apagado, trocado ou é antigo. Devolva o log certo, ou decida "
                          "com --forcar (ver --em-duvida).")

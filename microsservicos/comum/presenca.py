@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from comum.banco import ESPERA
 from comum.falha import Falha, em_portugues
+from comum.vizinhos import em_uso
 
 
 class Presenca:
@@ -69,37 +70,36 @@ class Presenca:
             self.caminho.unlink()
 
 
-def limpar(pasta: Path) -> None:
-    """Apaga os bancos da pasta, se ninguém os usa; levanta Falha se alguém usa.
+@contextmanager
+def so_nossa(pasta: Path):
+    """A pasta só para este processo, até o fim do bloco; Falha (código 2) se alguém a usa.
 
     Quem usa marca presença; mas o arquivo da presença pode ter sido apagado com um programa no
     ar, e por isso se pergunta também a cada banco.
     """
     presenca = Presenca(pasta)
     try:
-        bancos = list(pasta.glob("*.db"))
-        if not presenca.sozinho() or any(_em_uso(arquivo) for arquivo in bancos):
+        if not presenca.sozinho() or any(map(_em_uso, [*pasta.glob("*.db")])):
             raise Falha(f"há programas usando {pasta}: encerre-os (Ctrl-C em cada terminal) "
                         "antes de --limpar", 2)
-        for padrao in ("*.db", "*.db-wal", "*.db-shm", "*.db-journal"):
-            for arquivo in pasta.glob(padrao):
-                arquivo.unlink()
-    except OSError as erro:
-        raise em_portugues(erro) from erro
+        yield
     finally:
         presenca.fechar()
 
 
-def _em_uso(arquivo: Path) -> bool:
-    """Se algum processo tem este banco aberto; o que não é um banco não está em uso."""
+def limpar(pasta: Path) -> None:
+    """Apaga os bancos da pasta; levanta o mesmo que so_nossa(), e Falha se não dá."""
     try:
-        with closing(sqlite3.connect(arquivo, timeout=0, isolation_level=None)) as banco:
-            # Só fora do WAL a trava exclusiva é de verdade.
-            banco.execute("PRAGMA journal_mode=DELETE")
-            banco.execute("BEGIN EXCLUSIVE")
-            banco.execute("ROLLBACK")
-    except sqlite3.OperationalError as erro:
-        return "locked" in str(erro)
-    except sqlite3.DatabaseError:
+        with so_nossa(pasta):
+            for padrao in ("*.db", "*.db-wal", "*.db-shm", "*.db-journal"):
+                for arquivo in pasta.glob(padrao):
+                    arquivo.unlink()
+    except OSError as erro:
+        raise em_portugues(erro) from erro
+
+
+def _em_uso(arquivo: Path) -> bool:
+    try:
+        return em_uso(arquivo)
+    except sqlite3.DatabaseError:  # o que não é um banco não está em uso
         return False
-    return False

@@ -13,7 +13,6 @@ import os
 import signal
 import sqlite3
 import sys
-import time
 import unicodedata
 
 from comum.falha import Falha, em_portugues
@@ -137,9 +136,9 @@ def reais(centavos: int) -> str:
     return f"{'-' if centavos < 0 else ''}R$ {inteiro},{abs(centavos) % 100:02d}"
 
 
-def curto(pedido: str, largura: int = 12) -> str:
-    """O id do pedido em até `largura` colunas; o começo de um UUID basta para reconhecê-lo."""
-    return pedido if len(pedido) <= largura else pedido[: largura - 1] + "…"
+def curto(texto: str, largura: int = 12) -> str:
+    """Um id, ou um nome, em até `largura` colunas; o começo de um UUID basta para reconhecê-lo."""
+    return texto if len(texto) <= largura else texto[: largura - 1] + "…"
 
 
 class Progresso:
@@ -168,26 +167,3 @@ class Progresso:
             return ""
         Progresso._na_tela = False
         return "\r" + " " * (LARGURA - 1) + "\r"
-
-
-class Torneira:
-    """Deixa passar poucas linhas por segundo: uma enxurrada vira um resumo, e a tela não afoga.
-
-    por_segundo: quantas linhas, no máximo, em cada segundo.
-    """
-
-    def __init__(self, por_segundo: int = 40):
-        self.por_segundo, self.inicio, self.passaram, self.retidas = por_segundo, 0.0, 0, 0
-
-    def passar(self, linhas: list[str]) -> list[str]:
-        """As linhas que podem ir à tela agora; com [], só o resumo do retido, se já for hora."""
-        agora = time.monotonic()
-        if agora - self.inicio >= 1:
-            self.inicio, self.passaram = agora, 0
-            if self.retidas:
-                resumo = f"… mais {self.retidas} eventos, sem uma linha para cada um …"
-                linhas, self.retidas = [resumo, *linhas], 0
-        vao = linhas[: max(self.por_segundo - self.passaram, 0)]
-        self.passaram += len(vao)
-        self.retidas += len(linhas) - len(vao)
-        return vao

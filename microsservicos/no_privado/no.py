@@ -50,15 +50,6 @@ class NoPrivado(PastaDoNo):
         self._recomecar = recomecar
         self._processos: list[subprocess.Popen] = []  # os filhos que este objeto precisa colher
 
-    @classmethod
-    def adotar(cls, pasta, porta: int, *args, **opcoes) -> NoPrivado | None:
-        """O nó que uma execução anterior deixou vivo nesta pasta e porta, já respondendo, ou None.
-
-        Aceita os argumentos de NoPrivado. Levanta Falha se ele está vivo mas não responde.
-        """
-        no = cls(pasta, porta, *args, **opcoes)
-        return no.aguardar() if no.vivo() else None
-
     # --- quem é o nó ---
 
     @property

@@ -75,8 +75,8 @@ class PastaDoNo:
 
     def apagar_dados(self) -> None:
         """Filas e mensagens somem; a próxima partida é como a primeira."""
-        (self.pasta / "versao").unlink()
         shutil.rmtree(self.pasta / "dados", ignore_errors=True)
+        (self.pasta / "versao").unlink()  # por último: quem morre no meio ainda deixa dita a versão
 
     def anotar(self, quem: dict) -> None:
         """Quem é o nó vivo."""

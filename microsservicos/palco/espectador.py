@@ -9,8 +9,9 @@ import time
 
 from comum.diagrama import Diagrama
 from comum.falha import Falha
-from comum.tela import Torneira, dizer
+from comum.tela import dizer
 from palco.desenho import desenhar_recebidas
+from palco.torneira import Torneira
 from rabbitmq.canal import Plateia
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from comum import veredito
 from comum.banco import criado
-from comum.falha import Falha
-from comum.presenca import Presenca
 from comum.tela import alertar, dizer
 from coreografia import SERVICOS
 from palco.processo import criar_bancos
@@ -28,17 +26,6 @@ def pendentes_ate_aqui(pasta: Path) -> list[str]:
         return []
     with closing(veredito.abrir_leitura(pasta, ("pedidos",))) as banco:
         return [p for p, in banco.execute("SELECT pedido FROM pedidos WHERE estado = 'pendente'")]
-
-
-def conferir_que_ninguem_usa(pasta: Path) -> None:
-    """Antes de --limpar; levanta Falha (código 2) se há programas usando a pasta."""
-    presenca = Presenca(pasta)
-    try:
-        if not presenca.sozinho():
-            raise Falha(f"há programas usando {pasta}: encerre-os (Ctrl-C em cada terminal) "
-                        "antes de --limpar", 2)
-    finally:
-        presenca.fechar()
 
 
 def dizer_o_que_faltou(pasta: Path, ids: list[str]) -> None:

@@ -22,6 +22,7 @@ from palco.processo import Processo
 from rabbitmq.dona import identidade
 
 POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha de progresso
+ESPERA_PELO_RESTO = 10.0  # segundos para os últimos eventos, já com todos os resultados
 PORTA = quem_publica("pedido.criado")  # o serviço que recebe os pedidos do cliente
 
 
@@ -127,10 +128,15 @@ class Lancador:
         return mostrar
 
     def ver_o_resto(self) -> None:
-        """Mostra os eventos que ainda vêm: o resultado é gravado antes de ser publicado."""
+        """Mostra os eventos que ainda vêm: o resultado é gravado antes de ser publicado.
+
+        Não espera para sempre: com o broker bloqueado, nada sai, e o resultado já está no banco.
+        """
+        prazo = time.monotonic() + ESPERA_PELO_RESTO
         with closing(veredito.abrir_leitura(self.pasta, (PORTA,))) as banco:
             consulta = f"SELECT 1 FROM {PORTA}_db.caixa_saida"
-            while self.espectador.plateia and banco.execute(consulta).fetchone():
+            while (self.espectador.plateia and time.monotonic() < prazo
+                   and banco.execute(consulta).fetchone()):
                 self.assistir(0.05)
         self.assistir(0.1)
 

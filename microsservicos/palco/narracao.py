@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from comum.tela import Torneira, curto, dizer, visivel
+from comum.tela import curto, dizer, visivel
 from coreografia import Evento
+from palco.torneira import Torneira
 
 
 class Narrador:

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from typing import Iterator
 
 from comum.falha import Falha
-from rabbitmq.canal import Ouvinte, Publicador, em_dicionario, refazer
+from rabbitmq.canal import Ouvinte, Publicador, refazer
 from rabbitmq.conexao import onde, traduzindo
 from rabbitmq.erros import BrokerFora
 

@@ -17,7 +17,7 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-from comum.banco import Banco, transacao
+from comum.banco import Banco
 from comum.falha import Falha, em_portugues
 
 ARQUIVO = ".loja"
@@ -75,14 +75,21 @@ def carimbar(banco: Banco, loja: str) -> None:
     """Escreve num banco de que loja ele é; Falha (código 2) se é de outra, ou não se pode escrever.
 
     Um banco só de leitura o SQLite abriria assim mesmo, e nem a permissão devolvida depois o
-    faria gravar: é aqui que isso se nota.
+    faria gravar: é aqui que isso se nota. O que já está carimbado não muda: uma partida que nada
+    faz não pode parecer que a loja se move (palco/movimento.py).
     """
     numero = int(loja, 16)
     try:
-        with transacao(banco):
+        banco.execute("BEGIN IMMEDIATE")
+        try:
             atual = banco.execute("PRAGMA application_id").fetchone()[0]
             if atual in (0, numero):
-                banco.execute(f"PRAGMA application_id={numero}")  # escreve sempre: é a prova
+                banco.execute(f"PRAGMA application_id={numero}")  # a prova de que se pode escrever
+            if not atual:
+                banco.execute("COMMIT")
+        finally:
+            if banco.in_transaction:
+                banco.execute("ROLLBACK")
     except sqlite3.Error as erro:
         raise em_portugues(erro, str(banco.caminho)) from erro
     if atual not in (0, numero):

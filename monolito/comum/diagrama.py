@@ -28,9 +28,10 @@ class Diagrama:
             raise Falha(f"--diagrama: cabem até {MAIS_PEDIDOS} pedidos num desenho, "
                         f"e são {pedidos}", 2)
         try:
-            self._arquivo = open(caminho, "w", encoding="utf-8", newline="\n")
+            open(caminho, "wb").close()
         except OSError as erro:
             raise em_portugues(erro, caminho) from erro
+        self._caminho = caminho
         self._escrever("sequenceDiagram", *(f"    participant {nome}" for nome in raias))
 
     def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> None:
@@ -42,12 +43,9 @@ class Diagrama:
         """Algo que aconteceu dentro de uma raia, sem mensagem para ninguém."""
         self._escrever(f"    Note over {raia}: {_texto(texto)} ({pedido})")
 
-    def fechar(self) -> None:
-        self._arquivo.close()
-
     def _escrever(self, *linhas: str) -> None:
-        self._arquivo.write("\n".join(linhas) + "\n")
-        self._arquivo.flush()
+        with open(self._caminho, "a", encoding="utf-8", newline="\n") as arquivo:
+            arquivo.write("\n".join(linhas) + "\n")
 
 
 def _texto(texto: str) -> str:

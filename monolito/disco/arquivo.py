@@ -20,7 +20,7 @@ from pathlib import Path
 from comum.banco import ArquivoSumiu, abrir
 from comum.falha import Falha, em_portugues
 from comum.tela import alertar
-from disco.vizinhos import conferir_diario
+from comum.vizinhos import conferir_diario
 from palco import quedas
 
 PACIENCIA = 5.0  # segundos de insistência com um arquivo que não aceita uma gravação necessária

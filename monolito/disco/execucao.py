@@ -42,8 +42,9 @@ class Execucao:
     def prova(self) -> str | None:
         """Que arquivo prova que esta execução vive; se o apagaram ou trocaram, é posto de volta."""
         if _qual(self._vida.caminho) != self._prova and self._pasta.exists():
-            self._vida.fechar()
+            antiga = self._vida
             self._travar()
+            antiga.fechar()  # só agora: fechada antes, o disco daria o número dela ao arquivo novo
         return self._prova
 
     def nova_transacao(self) -> str:

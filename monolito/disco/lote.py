@@ -45,7 +45,11 @@ class Lote:
             self._presentes.append(eu)
             lidero, self._ha_lider = not self._ha_lider, True
         if not lidero:
-            eu.acordar.acquire()  # volta atendido, ou com a vez de liderar
+            try:
+                eu.acordar.acquire()  # volta atendido, ou com a vez de liderar
+            except BaseException:  # um Ctrl-C na espera
+                self._desistir(eu)
+                raise
         if not eu.atendido:
             while not eu.atendido:
                 self._conduzir_rodada()
@@ -86,6 +90,13 @@ class Lote:
             self._presentes = [c for c in self._presentes if not c.atendido]
         for cliente in atendidos:
             cliente.acordar.release()
+
+    def _desistir(self, eu: Cliente) -> None:
+        """Quem foi embora não pode ficar com a vez: os outros a esperariam para sempre."""
+        with self._mutex:
+            self._presentes = [cliente for cliente in self._presentes if cliente is not eu]
+        if eu.acordar.acquire(blocking=False) and not eu.atendido:
+            self._passar_a_vez()
 
     def _passar_a_vez(self) -> None:
         with self._mutex:

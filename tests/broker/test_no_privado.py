@@ -155,8 +155,8 @@ def test_lancadores_dividem_um_no_e_so_o_ultimo_desliga(no_novo):
         ana.kill()
         ana.wait()
 
-        adotado = type(no).adotar(pasta, porta, pagina=False)
-        assert adotado.pid == pid and adotado.responde()
+        outro = type(no)(pasta, porta, pagina=False)
+        assert outro.pid == pid and outro.responde()
         carla = lancar()
         assert int(carla.stdout.readline()) == pid
         bruno.kill()
@@ -166,7 +166,7 @@ def test_lancadores_dividem_um_no_e_so_o_ultimo_desliga(no_novo):
         assert eu.vivo() and eu.responde() and eu.pid == pid
         assert eu.largar() and not eu.largar()
         conferir_que_acabou(no)
-        assert type(no).adotar(pasta, porta) is None
+        assert outro.pid is None
     finally:
         for lancador in lancadores:
             lancador.kill()

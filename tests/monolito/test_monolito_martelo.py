@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
@@ -109,3 +110,34 @@ def errar_no_lote(pasta):
     # Cada uma com o seu cliente preso: as que não chegam à decisão desistem pela espera (0 s).
     erros = em_threads(coordenador, [[pedido(f"p-{numero}")] for numero in range(8)])
     return [type(erro).__name__ for erro in erros]
+
+
+class Pedinte:
+    """O que a gravação em grupo precisa saber de uma transação."""
+
+    def __init__(self, pedido):
+        self.pedido, self.parada_em = pedido, None
+
+
+def test_quem_e_interrompido_na_espera_nao_fica_com_a_vez():
+    """Um Ctrl-C na thread que espera a vez de liderar: as outras terminam assim mesmo."""
+    rodando, soltar = threading.Event(), threading.Event()
+
+    def rodada(transacoes):
+        rodando.set()
+        soltar.wait(10)
+        return transacoes[:1]
+
+    lote = M.lote.Lote(SimpleNamespace(nova=Pedinte, rodada=rodada))
+    lider = threading.Thread(target=lote.executar, args=("lider",))
+    lider.start()
+    rodando.wait(10)
+    interrompido = M.lote.Cliente(Pedinte("interrompido"))
+    lote._presentes.append(interrompido)
+    soltar.set()
+    lider.join(10)  # passou a vez a quem já não está lá
+    lote._desistir(interrompido)
+    outro = threading.Thread(target=lote.executar, args=("outro",), daemon=True)
+    outro.start()
+    outro.join(10)
+    assert not outro.is_alive()

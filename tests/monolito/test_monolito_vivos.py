@@ -234,6 +234,28 @@ def continuar_depois_de_encerrado(pasta):
     return ditas, Retrato(pasta).pedidos
 
 
+def test_o_que_foi_decidido_enquanto_a_recuperacao_se_engana_nao_e_esquecido(pasta):
+    assert no_filho(decidir_na_ultima_hora, pasta).saida == {"p-0": "cancelado", "p-1": "concluido"}
+    no_filho(so_recuperar, pasta)
+    conferir_repouso(pasta)
+
+
+def decidir_na_ultima_hora(pasta):
+    """A recuperação dá por morto quem vive, e ele ainda decide p-1 antes que ela feche a cerca; e morre."""
+    coordenador = abrir(pasta)
+    log, normal = coordenador.log, coordenador.log.encerrar
+    coordenador._fase_1([coordenador.nova(pedido("p-0", "carla", "caneca"))])
+    coordenador._fase_2 = lambda decididas: None
+
+    def encerrar(execucao):
+        coordenador.rodada([coordenador.nova(pedido("p-1"))])
+        return normal(execucao)
+
+    log.encerrar = encerrar
+    M.recuperacao._resolver(coordenador.execucao.nome, coordenador.participantes, log, None)
+    return Retrato(pasta).pedidos
+
+
 def test_partida_sem_nada_a_encerrar_nao_forca_gravacao_nenhuma(pasta):
     no_filho(atender, pasta, [pedido("p-1")])
     assert no_filho(forcadas_na_recuperacao, pasta).saida == 0

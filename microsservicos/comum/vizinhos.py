@@ -29,7 +29,7 @@ def conferir_diario(caminho: Path) -> None:
     real = os.path.realpath(caminho)
     prazo = time.monotonic() + PRAZO
     with suppress(sqlite3.DatabaseError):  # o que houver com o arquivo, quem o abrir o dirá
-        while os.path.exists(real) and not _inteiro(real) and _em_uso(real):
+        while os.path.exists(real) and not _inteiro(real) and em_uso(real):
             if time.monotonic() > prazo:
                 raise Falha(f"{caminho}: o -wal ou o -shm foi apagado com outro programa no ar: "
                             "encerre-o (Ctrl-C), que ele ainda salva o que gravou, e repita", 2)
@@ -40,11 +40,16 @@ def _inteiro(real: str) -> bool:
     return os.path.exists(f"{real}-wal") and os.path.exists(f"{real}-shm")
 
 
-def _em_uso(real: str) -> bool:
+def em_uso(real: Path | str) -> bool:
+    """Se algum processo tem este banco aberto, em WAL, ou o está lendo, fora dele.
+
+    Levanta sqlite3.DatabaseError se o arquivo não é um banco.
+    """
     with closing(sqlite3.connect(real, timeout=0, isolation_level=None)) as banco:
         try:
             banco.execute("PRAGMA locking_mode=EXCLUSIVE")
-            banco.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            banco.execute("BEGIN EXCLUSIVE")  # fora do WAL, uma leitura não pediria a trava
+            banco.execute("ROLLBACK")
             return False
         except sqlite3.OperationalError as erro:
             if "locked" not in str(erro):
