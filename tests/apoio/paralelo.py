@@ -160,7 +160,8 @@ class Segundo:
             # start_new_session: o Ctrl-C do terminal chega a ele uma vez só, por `interromper`.
             self.processo = subprocess.Popen(
                 [sys.executable, "-m", "pytest", *map(str, de_quem_chamou.args),
-                 "--sou-o-segundo", pasta, "--basetemp", pasta / "tmp", "-o",
+                 # Com "=": um valor solto seria, para o pytest, uma pasta de testes.
+                 f"--sou-o-segundo={pasta}", f"--basetemp={pasta / 'tmp'}", "-o",
                  f"cache_dir={pasta / 'cache'}", f"--junitxml={pasta / 'junit.xml'}"],
                 cwd=de_quem_chamou.dir, stdin=subprocess.DEVNULL, stdout=tela, stderr=tela,
                 start_new_session=True)

@@ -178,7 +178,8 @@ def test_o_rastro_nao_escreve_nada_nem_ao_lado_nem_numa_copia_so_de_leitura(opco
     if os.geteuid() == 0:  # ao root nenhuma permissão falta
         for parte in [*copia.parents][:4]:
             parte.chmod(0o755)
-        python = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable)
+        python = ("setpriv", "--bounding-set=-dac_override,-dac_read_search",
+                      "--inh-caps=-dac_override,-dac_read_search", sys.executable)
     try:
         tela = rastrear(tmp_path / "copia", "p-1", python=python)
     finally:

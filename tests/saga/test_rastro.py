@@ -273,7 +273,8 @@ def test_a_copia_numa_pasta_so_de_leitura_e_lida_assim_mesmo(com_wal, tmp_path, 
     if os.geteuid() == 0:  # ao root nenhuma permissão falta
         for parte in [*copia.parents][:4]:
             parte.chmod(0o755)
-        python = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable)
+        python = ("setpriv", "--bounding-set=-dac_override,-dac_read_search",
+                      "--inh-caps=-dac_override,-dac_read_search", sys.executable)
     try:
         fim = rodar(RASTRO, "p-1", "--dados", tmp_path / "copia", python=python)
         assert fim.processo.returncode == 0 and "p-1: " in fim.texto, fim.texto
