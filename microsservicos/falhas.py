@@ -128,14 +128,18 @@ def _ler(texto: str) -> dict:
     return lidas if isinstance(lidas, dict) else {}
 
 
+PROBLEMAS_DA_MAQUINA = ("locked", "is full", "disk I/O", "readonly", "unable to open", "was moved")
+
+
 def da_maquina(erro: Exception) -> bool:
     """Se o que falhou foi o banco, e não o tratamento de um evento.
 
     Um SQL errado também é uma falha do evento. Um arquivo corrompido chega como o DatabaseError
     puro; os filhos dele são erros de quem escreveu o SQL.
     """
-    # SQLITE_ERROR; o Python o conta desde o 3.11
-    sql_errado = getattr(erro, "sqlite_errorcode", None) == 1
+    codigo = getattr(erro, "sqlite_errorcode", None)  # o Python o conta desde o 3.11
+    sql_errado = codigo == 1 if codigo is not None else not any(  # 1: SQLITE_ERROR
+        trecho in str(erro) for trecho in PROBLEMAS_DA_MAQUINA)
     return type(erro) is sqlite3.DatabaseError or (isinstance(erro, sqlite3.OperationalError)
                                                    and not sql_errado)
 

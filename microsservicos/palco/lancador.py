@@ -105,8 +105,7 @@ class Lancador:
                     return False
             espera(faltam)
         finally:
-            for banco in movimento.bancos:
-                banco.close()
+            movimento.fechar()
         return True
 
     def _com_desenho(self, faltam: set[str]) -> None:

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from comum.falha import Falha, em_portugues
+from comum.vizinhos import conferir_diario
 
 VERSAO = 2
 PAGINA = 2048  # bytes; metade do padrão: cada COMMIT leva ao WAL as páginas que mudaram, inteiras
@@ -108,6 +109,7 @@ def abrir(caminho: Path, tabelas: str) -> Banco:
     """
     banco = None
     try:
+        conferir_diario(caminho)
         # Pedidos de clientes: só para o dono.
         caminho.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         banco = sqlite3.connect(caminho, timeout=ESPERA, isolation_level=None,

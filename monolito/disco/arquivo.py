@@ -20,7 +20,6 @@ from pathlib import Path
 from comum.banco import ArquivoSumiu, abrir
 from comum.falha import Falha, em_portugues
 from comum.tela import alertar
-from comum.vizinhos import conferir_diario
 from palco import quedas
 
 PACIENCIA = 5.0  # segundos de insistência com um arquivo que não aceita uma gravação necessária
@@ -41,7 +40,6 @@ class Arquivo:
         self.forcadas = self.gravadas = self.no_disco = 0
         self._falha: Falha | None = None
         self._queixa: str | None = None
-        conferir_diario(caminho)
         self.banco = abrir(caminho, tabelas)
         self.banco.execute("PRAGMA synchronous=NORMAL")
         self._wal = self._abrir_wal()

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from conftest import esperar
-from verbos import M, MODULOS, SERVICOS, cenario, loja, mistura  # noqa: F401
+from verbos import M, MODULOS, SERVICOS, cenario, loja, mistura, rodar  # noqa: F401
 
 
 @pytest.mark.parametrize("sobra", ["-wal", "-shm", ("-wal", "-shm")], ids=str)
@@ -122,3 +122,17 @@ def test_falha_com_colunas_que_nao_se_leem_tambem_chega_as_mortas(loja):
     loja.esperar_morta("estoque", 6)
     loja.conferir_repouso(mortas=6)
     assert loja.programas["estoque"][0].texto.count(": pronto") == 1, loja.tela("estoque")
+
+
+def test_copia_que_chega_com_o_diario_apagado_nao_abre_outro(loja):
+    """A segunda não veria o que só a primeira vê, e uma apagaria o que a outra gravou."""
+    loja.iniciar("estoque")
+    loja.suspender("estoque")  # não pode notar, nem se salvar
+    for fim in ("-wal", "-shm"):
+        (loja.pasta / f"estoque.db{fim}").unlink()
+    segunda = rodar("microsservicos/servico_estoque.py", "--dados", loja.dados, url=loja.url)
+    assert segunda.fim() == 2 and "apagado com outro programa no ar" in segunda.texto
+    loja.continuar("estoque")
+    loja.iniciar("pedidos", "pagamentos", "envio")
+    loja.enviar(cenario("sucesso"))
+    loja.conferir_repouso()
