@@ -121,6 +121,8 @@ def a_republicar(propriedades: dict, motivo: str | None) -> dict:
 
 
 def _simples(valor, andares: int = ANDARES):
+    if type(valor) is str:  # quase todas, em toda mensagem
+        return valor[:MAIOR_CABECALHO]
     if valor is None or type(valor) in (int, bool):
         return valor
     if isinstance(valor, (list, dict)) and not andares:
