@@ -154,8 +154,10 @@ class Servico:
         recusadas = canal.publicar(eventos, mortas, ate_entrega)
         caixas.publicados(self.banco, [evento[0] for posicao, evento in enumerate(eventos)
                                        if posicao not in recusadas])
-        self.falhas.enterradas([morta[0] for posicao, morta in enumerate(mortas, len(eventos))
-                                if posicao not in recusadas])
+        if mortas:
+            with bancos.transacao(self.banco):
+                self.falhas.enterradas([morta[0] for n, morta in enumerate(mortas, len(eventos))
+                                        if n not in recusadas])
         return len(eventos) == 2 * LOTE or bool(mortas)
 
     def enterrar_estranhos(self, estranhos: list[tuple]) -> None:
