@@ -32,6 +32,7 @@ CREATE TABLE caixa_saida (
     corpo TEXT NOT NULL, causa TEXT)
 """
 
+em_json = json.JSONEncoder(ensure_ascii=False).encode
 MAIOR_CAUSA = 255  # caracteres do id de uma mensagem
 
 # A função de negócio: recebe o banco e o evento, devolve [(tipo, dados), ...] a publicar.
@@ -76,7 +77,7 @@ def publicar(banco: sqlite3.Connection, servico: str, eventos: Iterable[tuple[st
         if quem_publica(novo.tipo) != servico:
             raise ValueError(f"{servico} não publica {novo.tipo}")
         banco.execute("INSERT INTO caixa_saida (tipo, pedido, corpo, causa) VALUES (?, ?, ?, ?)",
-                      (novo.tipo, novo.pedido, json.dumps(novo.dados, ensure_ascii=False), causa))
+                      (novo.tipo, novo.pedido, em_json(novo.dados), causa))
     return novos
 
 
