@@ -167,7 +167,10 @@ class Conexao:
                 while conexao and not conexao.is_closed and time.monotonic() < prazo:
                     self._girar(0.2)
         finally:
-            self._laco.close()
+            # Um Ctrl-C no primeiro instante de um passo deixa o laço do pika dizendo que ainda
+            # roda: ele não se fecha, e o sistema operacional fecha o socket no fim do processo.
+            with suppress(Exception):
+                self._laco.close()
 
     def _ao_encerrar(self, de_que, motivo: BaseException) -> None:
         if isinstance(motivo, pika.exceptions.ChannelClosedByClient):
