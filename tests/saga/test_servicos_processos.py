@@ -89,6 +89,7 @@ def test_cancelar_antes_do_despacho(loja):
     loja.iniciar("estoque", "pagamentos")
     loja.lancar("pedidos", "--id", "p-1").esperar_dizer(": pronto")
     esperar(lambda: loja.consultar("pagamentos", "SELECT 1 FROM cobrancas"), que="a cobrança")
+    loja.matar("pedidos")  # duas cópias poderiam publicar o cancelamento duas vezes
     cancelador = loja.lancar("pedidos", "--cancelar", "p-1").esperar_dizer("p-1 está pendente")
     # O pedido de cancelamento está atrás do pagamento aprovado na fila do envio: chegará tarde. Troca-se a ordem.
     esperar(lambda: loja.profundidade("envio") == 2, que="os dois eventos na fila do envio")
