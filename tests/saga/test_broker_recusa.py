@@ -258,3 +258,11 @@ def test_o_pika_ainda_precisa_de_ajuda(monkeypatch):
     assert ilegiveis, "o pika já não derruba a conexão por propriedades que não lê"
     for prontas in ilegiveis:
         assert M.ilegiveis.Propriedades().decode(prontas).ilegiveis
+
+
+def test_fechar_com_o_laco_do_pika_ainda_rodando_nao_e_um_erro(loja):
+    """É como o deixa um Ctrl-C no primeiro instante de um passo, antes de o pika tomar cuidado."""
+    with no_endereco(loja.url):
+        conexao = M.conexao.Conexao("teste")
+        conexao._laco.call_later(0, lambda: (conexao.fechar(), conexao.acordar()))
+        conexao._girar(1)
