@@ -28,7 +28,8 @@ from comum.tela import alertar, dizer, executar
 from no_privado import compartilhado as broker
 from palco import espera
 from palco.desenho import NOMES
-from palco.lancador import POUCOS, Lancador, encerrar_uma_vez_so
+from palco.encerrar import encerrar_uma_vez_so
+from palco.lancador import POUCOS, Lancador
 from rabbitmq import filas
 from rabbitmq.dona import identidade
 

@@ -23,8 +23,9 @@ from comum.falha import em_portugues
 from comum.presenca import Presenca
 from comum.tela import curto, visivel
 from coreografia import Evento, o_que_ouve
+from palco.encerrar import Encerramento, morrer_com_o_lancador
 from palco.narracao import Narrador
-from palco.prontidao import avisar_pronto, morrer_com_o_lancador
+from palco.prontidao import avisar_pronto
 from rabbitmq.canal import LOTE, Canal
 from rabbitmq.dona import carimbar, identidade
 from rabbitmq.erros import Passageira
@@ -64,6 +65,7 @@ class Servico:
 
     def rodar(self) -> None:
         """Atende até Ctrl-C. Levanta Falha se nem a primeira conexão é possível."""
+        self.encerramento = Encerramento()
         self.plantao.manter(self.dar_uma_volta, ao_ligar=self.ao_ligar)
 
     def ao_ligar(self) -> None:
@@ -71,21 +73,25 @@ class Servico:
         avisar_pronto()
 
     def dar_uma_volta(self, canal: Canal) -> None:
-        """Os quatro passos, com o lote que houver."""
+        """Um lote inteiro, antes que um Ctrl-C encerre o serviço."""
         morrer_com_o_lancador()
         try:
-            self.banco.conferir_arquivo()
-            recebidas = canal.receber(0 if self.sobrou else OCIOSO)
-            vencidas = self.falhas.vencidas()
-            if recebidas or vencidas:
-                self.tratar_lote(recebidas, vencidas)
-            self.narrador.contar()
-            self.sobrou = self.publicar_pendentes(canal, recebidas[-1].entrega if recebidas else 0)
+            with self.encerramento.depois_deste_lote():
+                self.quatro_passos(canal)
         except sqlite3.DatabaseError as erro:
             self.narrador.recomecar()
             if isinstance(erro, bancos.ArquivoSumiu):
                 self.salvar_diario()
             raise BancoFora(str(em_portugues(erro, str(self.banco.caminho)))) from erro
+
+    def quatro_passos(self, canal: Canal) -> None:
+        self.banco.conferir_arquivo()
+        recebidas = canal.receber(0 if self.sobrou else OCIOSO)
+        vencidas = self.falhas.vencidas()
+        if recebidas or vencidas:
+            self.tratar_lote(recebidas, vencidas)
+        self.narrador.contar()
+        self.sobrou = self.publicar_pendentes(canal, recebidas[-1].entrega if recebidas else 0)
 
     def salvar_diario(self) -> None:
         """O -wal foi apagado com o serviço no ar: leva ao banco o que só esta conexão ainda vê.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import queue
-import signal
 import tempfile
 import time
 from contextlib import closing
@@ -158,16 +157,3 @@ def em_arquivo(pedidos: list[dict]):
         arquivo.write(json.dumps(pedido, ensure_ascii=False).encode() + b"\n")
     arquivo.flush()
     return arquivo
-
-
-def encerrar_uma_vez_so() -> None:
-    """O primeiro Ctrl-C (ou SIGTERM, ou a janela fechada) interrompe; outro não corta a limpeza."""
-    sinais = [s for nome in ("SIGINT", "SIGTERM", "SIGHUP") if (s := getattr(signal, nome, None))
-              and signal.getsignal(s) is signal.default_int_handler]
-
-    def ao_chegar(sinal, quadro):
-        for s in sinais:
-            signal.signal(s, signal.SIG_IGN)
-        raise KeyboardInterrupt
-    for sinal in sinais:
-        signal.signal(sinal, ao_chegar)

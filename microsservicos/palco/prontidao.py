@@ -51,13 +51,3 @@ def avisar_pronto() -> None:
         os.close(int(ponta))
     except OSError:
         pass  # quem esperava já se foi
-
-
-def morrer_com_o_lancador() -> None:
-    """Se orquestracao.py foi morto com kill -9, os serviços que ele iniciou não ficam órfãos.
-
-    Levanta KeyboardInterrupt se era ele o pai deste processo, e já não é.
-    """
-    lancador = os.environ.get("LOJA_LANCADOR")
-    if lancador and os.name != "nt" and os.getppid() != int(lancador):
-        raise KeyboardInterrupt

@@ -507,6 +507,8 @@ class Porta:
         self.numero = self._entrada.getsockname()[1]
         self._ligacoes: list[socket.socket] = []
         self.respostas: list[int] = []  # para cada ligação nova: quantas respostas passam antes de ela cair
+        self.deixa_ir = threading.Event()  # apagado, o que se manda fica retido aqui, sem ninguém ficar sabendo
+        self.deixa_ir.set()
         self.cortar()
 
     def abrir(self) -> None:
@@ -517,6 +519,7 @@ class Porta:
         """Derruba o que está passando; quem tentar de novo encontra a porta fechada."""
         self._desligar(self._entrada, *self._ligacoes)
         self._ligacoes.clear()
+        self.deixa_ir.set()
 
     def _atender(self, entrada: socket.socket) -> None:
         with suppress(OSError):
@@ -532,6 +535,8 @@ class Porta:
         """Leva o que chega, sem fim ou só `quantos` pedaços."""
         with suppress(OSError):
             while quantos != 0 and (pedaco := de.recv(65536)):
+                if para.getpeername()[1] == self.destino:
+                    self.deixa_ir.wait()
                 para.sendall(pedaco)
                 quantos = quantos and quantos - 1
         self._desligar(de, para)

@@ -22,7 +22,7 @@ SETAS = {
     "orquestracao": "palco no_privado rastro rabbitmq coreografia comum",
     "servico_*": "servico caixas palco.linha_de_comando coreografia comum",
     "palco.linha_de_comando": "servico coreografia comum",  # cada serviço como um programa
-    "servico": "caixas falhas palco.prontidao palco.narracao rabbitmq coreografia comum",
+    "servico": "caixas falhas palco.encerrar palco.prontidao palco.narracao rabbitmq coreografia comum",
     "rastro": "falhas palco rabbitmq coreografia comum",
     "mortas": "rabbitmq coreografia comum",
     "falhas": "caixas coreografia comum",

@@ -76,6 +76,22 @@ def test_morte_em_qualquer_linha_nao_perde_nem_repete(loja_aberta, nome):
     assert mortes > 15, "os instantes escolhidos passaram quase sempre do fim do lote"
 
 
+@pytest.mark.parametrize("ponto", [*PONTOS, "linha"])
+def test_ctrl_c_no_ponto_termina_antes_o_lote_em_maos(loja_aberta, ponto):
+    """Nada do que ele tratou volta pela fila, nem fica na caixa de saída."""
+    nome = "estoque"
+    opcoes = {"ambiente": {"SINAL_DA_QUEDA": str(int(signal.SIGTERM))}}
+    for vez in (1, 333, 4444) if ponto == "linha" else (1,):
+        acumular(loja_aberta, nome, 100)
+        programa = Programa(RAIZ / "tests" / "apoio" / "morrer_em.py", nome, ponto, vez, "--dados", loja_aberta.dados, url=loja_aberta.url, **opcoes)
+        assert programa.fim() == 0 and programa.linhas[-1] == "estoque: encerrado", programa.texto
+        assert not loja_aberta.consultar(nome, "SELECT tipo FROM caixa_saida")
+        programa.limpo()
+        loja_aberta.iniciar(nome)
+        loja_aberta.conferir_repouso()
+        assert "repetido" not in loja_aberta.tela(nome)
+
+
 # --- de fora, sem aviso ---
 
 def martelar(loja: Loja, mortes_por_servico: int, no_caminho: int, semente: int) -> None:

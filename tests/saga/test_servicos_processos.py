@@ -204,6 +204,21 @@ def test_rede_que_cai_e_volta_muitas_vezes_no_meio_do_trabalho(loja, porta):
         assert loja.programas[nome][0].vivo()
 
 
+def test_encerrar_enquanto_o_broker_nao_responde_por_um_lote(loja, porta):
+    """O lote em mãos tem alguns segundos para acabar, e não mais que isso."""
+    porta.abrir()
+    estoque = Programa(MICROSSERVICOS / "servico_estoque.py", "--dados", loja.dados, url=por(porta, loja)).esperar_dizer(": pronto")
+    porta.deixa_ir.clear()
+    loja.iniciar("pedidos", "pagamentos", "envio")
+    loja.enviar(cenario("sucesso"))
+    esperar(lambda: loja.tratou("estoque", "p-1:pedido.criado"), que="o lote em mãos")
+    assert estoque.encerrar().fim(15) == 0 and estoque.linhas[-1] == "estoque: encerrado"
+    estoque.limpo()
+    porta.cortar()
+    loja.iniciar("estoque")
+    loja.conferir_repouso()
+
+
 @pytest.mark.parametrize("respostas", range(5))
 def test_ligacao_que_cai_no_aperto_de_mao_nao_e_uma_recusa(loja, porta, respostas):
     """O broker morre depois de dizer olá, de aceitar a senha, de abrir o vhost, o canal: o serviço tenta de novo."""
