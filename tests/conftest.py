@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -18,6 +19,11 @@ import pytest
 
 # O pytest os procura aqui.
 from paralelo import pytest_addoption, pytest_configure, pytest_runtestloop  # noqa: F401
+
+# Quem roda os testes com `&` num script os faz ignorar o Ctrl-C, e isso passaria aos programas que
+# eles iniciam: os testes do Ctrl-C esperariam para sempre.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RAIZ = Path(__file__).resolve().parent.parent
 # Um exercício só roda quando escolhido: EXERCICIO=3 python -m pytest tests/exercicios

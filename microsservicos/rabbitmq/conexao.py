@@ -28,6 +28,7 @@ try:
     import pika
     from pika.adapters.select_connection import IOLoop
     from rabbitmq import ilegiveis  # noqa: F401 (importar já instala)
+    from rabbitmq.transporte import Servicos
 except ImportError:
     print("falta o pacote pika: instale com  python -m pip install -r requirements.txt  "
           "(ou use o Python da pasta .venv, como no README)", file=sys.stderr)
@@ -85,6 +86,7 @@ class Conexao:
 
     def __init__(self, quem: str):
         self._laco = IOLoop()
+        self._servicos = Servicos(self._laco)
         self._conexao: pika.SelectConnection | None = None
         self._erro: Falha | None = None  # o que o broker encerrou, já nas nossas palavras
         self._acordando = False
@@ -122,21 +124,22 @@ class Conexao:
         fracassos: list[BaseException] = []
         for endereco in lista:
             fim: list = []
-            tentativa = pika.SelectConnection.create_connection(
-                [endereco], custom_ioloop=self._laco,
-                on_done=lambda resultado: (fim.append(resultado), self.acordar()))
+            chegou = lambda *resultado: (fim.append(resultado), self.acordar())  # noqa: E731
+            conexao = pika.SelectConnection(
+                endereco, on_open_callback=chegou, on_open_error_callback=chegou,
+                custom_ioloop=self._servicos)
             try:
                 while not fim:
                     self._girar(1)
             except BaseException:  # um Ctrl-C: o pika fecha o que abriu, se lhe pedirem
                 with suppress(Exception):
-                    tentativa.abort()
+                    conexao.close()
                     self._girar(0.2)
                 raise
-            if not isinstance(fim[0], BaseException):
-                self._conexao = fim[0]
+            if len(fim[0]) == 1:  # só (conexão,): sem um erro ao lado
+                self._conexao = conexao
                 return None
-            fracassos.append(fim[0])
+            fracassos.append(fim[0][1])
         return explicar(fracassos, onde())
 
     def abrir_canal(self, ao_encerrar: Callable | None = None):
@@ -193,11 +196,16 @@ class Conexao:
 
     def _girar(self, segundos: float) -> None:
         despertador = self._laco.call_later(segundos, self.acordar)
+        saida = self._servicos.transporte
         try:
+            if saida:
+                saida.mandar()
             self._laco.start()
         finally:  # um Ctrl-C também passa por aqui
             self._laco.remove_timeout(despertador)
             self._acordando = False
+            if self._servicos.transporte:
+                self._servicos.transporte.juntar()
 
     def acordar(self) -> None:
         """Para os callbacks: há o que ver, e o passo pode acabar."""
