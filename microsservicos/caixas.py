@@ -46,17 +46,13 @@ def tratar(banco: sqlite3.Connection, servico: str, funcao: Funcao,
     Se a função falha, nada do que ela fez fica (nem a caixa de entrada: senão a
     próxima tentativa pareceria uma repetição e o evento se perderia).
     """
+    if ja_tratado(banco, evento):
+        return None
     banco.execute("SAVEPOINT evento")
     try:
-        nova = banco.execute("INSERT OR IGNORE INTO caixa_entrada VALUES (?, '')",
-                             (evento.mensagem,)).rowcount
-        if not nova:
-            novos = None
-        else:
-            novos = publicar(banco, servico, funcao(banco, evento), evento.mensagem)
-            if novos:
-                banco.execute("UPDATE caixa_entrada SET publicou = ? WHERE mensagem = ?",
-                              (" ".join(n.tipo for n in novos), evento.mensagem))
+        novos = publicar(banco, servico, funcao(banco, evento), evento.mensagem)
+        banco.execute("INSERT INTO caixa_entrada VALUES (?, ?)",
+                      (evento.mensagem, " ".join(novo.tipo for novo in novos)))
         banco.execute("RELEASE evento")
         return novos
     except Exception:
@@ -64,6 +60,12 @@ def tratar(banco: sqlite3.Connection, servico: str, funcao: Funcao,
             banco.execute("ROLLBACK TO evento")
             banco.execute("RELEASE evento")
         raise
+
+
+def ja_tratado(banco: sqlite3.Connection, evento: Evento) -> bool:
+    """Se a caixa de entrada já tem este evento: a fila o entregou de novo."""
+    return banco.execute("SELECT 1 FROM caixa_entrada WHERE mensagem = ?",
+                         (evento.mensagem,)).fetchone() is not None
 
 
 def publicar(banco: sqlite3.Connection, servico: str, eventos: Iterable[tuple[str, dict]],

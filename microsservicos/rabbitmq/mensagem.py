@@ -139,4 +139,6 @@ def _simples(valor, andares: int = ANDARES):
 
 
 def _curto(texto: str) -> str:
+    if len(texto) <= MAIOR_TEXTO // 4:  # em UTF-8, quatro bytes por caractere no máximo
+        return texto
     return texto.encode()[:MAIOR_TEXTO].decode(errors="ignore")

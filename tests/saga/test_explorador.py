@@ -88,7 +88,7 @@ DEFEITOS = {
     "envio-sem-lapide": ("sucesso+cancelamento", "envio.despachado e envio.recusado", [
         (X.servico_envio, "despachar", '== "recusado"', '== "nunca"')]),
     "caixa-de-entrada-que-nao-olha": ("sucesso", "falhou", [
-        (X.caixas, "tratar", "if not nova:", "if nova < 0:")]),
+        (X.caixas, "ja_tratado", "is not None", "is False")]),
     "compensacao-escreve-a-quantidade-antiga": ("cabem-os-dois", "estoque: ", [
         (X.servico_estoque, "TABELAS", "produto TEXT, quantidade INTEGER NOT NULL,",
          "produto TEXT, quantidade INTEGER NOT NULL, antes INTEGER,"),
