@@ -13,7 +13,7 @@ import sqlite3
 import time
 from typing import Callable, Iterable, NamedTuple
 
-from comum.tela import visivel
+from comum.tela import curto, visivel
 
 TABELAS = """
 -- O que falhou: tentativas que restam (0: vai para a fila de mensagens mortas).
@@ -39,11 +39,57 @@ class Falhou(NamedTuple):
 
 
 class Falhas:
-    """As falhas de um serviço, no banco dele. Quem chama abre a transação."""
+    """As falhas de um serviço, no banco dele. Quem chama abre a transação.
 
-    def __init__(self, banco: sqlite3.Connection):
-        self.banco = banco
+    servico: o nome dele. avisar(texto): como se conta o que houve.
+    """
+
+    def __init__(self, banco: sqlite3.Connection, servico: str, avisar: Callable[[str], None]):
+        self.banco, self.servico, self.avisar = banco, servico, avisar
         self.vez: dict[int, float] = {}  # falha -> instante (monotônico) da próxima tentativa
+
+    # --- cada mensagem falha sozinha ---
+
+    def de(self, mensagem) -> Falhas:
+        """`with falhas.de(mensagem):` se o bloco falha, a mensagem é guardada, e o lote segue.
+
+        mensagem: com corpo e propriedades; um Falhou é mais uma tentativa. Do bloco só sai o erro
+        que é da máquina: então nada do lote vale, e a fila o entrega de novo.
+        """
+        self.em_maos = mensagem
+        return self
+
+    def __enter__(self):
+        if type(self.em_maos) is Falhou:
+            del self.vez[self.em_maos.ordem]
+
+    def __exit__(self, tipo, erro, rastro) -> bool:
+        de_novo = type(self.em_maos) is Falhou
+        if erro is None:
+            if de_novo:
+                self.banco.execute("DELETE FROM falhas WHERE ordem = ?", (self.em_maos.ordem,))
+        elif not isinstance(erro, Exception) or da_maquina(erro):
+            return False
+        elif de_novo:
+            self.falhou_de_novo(self.em_maos, explicar(erro))
+        else:
+            self.falhou(self.em_maos, erro)
+        return True
+
+    def falhou(self, mensagem, erro: Exception) -> None:
+        corpo, propriedades = mensagem.corpo, mensagem.propriedades
+        if getattr(erro, "sem_conserto", False):
+            self.enterrar("não entendi uma mensagem", corpo, propriedades, visivel(str(erro)))
+            return
+        self.avisar(f"{curto(propriedades['correlation_id']):12} falhei em {propriedades['type']} "
+                    f"({erro}); tento de novo")
+        self.guardar(corpo, propriedades, explicar(erro), propriedades["message_id"], TENTATIVAS)
+
+    def falhou_de_novo(self, falhou: Falhou, motivo: str) -> None:
+        self.banco.execute("UPDATE falhas SET restam = ?, motivo = ? WHERE ordem = ?",
+                           (falhou.restam - 1, motivo, falhou.ordem))
+        if falhou.restam <= 1:
+            self.avisar(f"desisti de uma mensagem, vai para {self.servico}.mortas: {motivo}")
 
     def guardar(self, corpo: bytes, propriedades: dict, motivo: str, mensagem: str | None = None,
                 restam: int = 0) -> None:
@@ -73,24 +119,12 @@ class Falhas:
         """Segundos antes da próxima tentativa."""
         return PRIMEIRA_PAUSA * 2 ** max(TENTATIVAS - restam, 0)
 
-    def tentar(self, falhou: Falhou, tratar: Callable[[Falhou], None]) -> str | None:
-        """Mais uma tentativa, com `tratar`; devolve o motivo se foi a última, e falhou.
-
-        Levanta o que `tratar` levantou, se a culpa é da máquina.
-        """
-        del self.vez[falhou.ordem]
-        try:
-            tratar(falhou)
-            self.banco.execute("DELETE FROM falhas WHERE ordem = ?", (falhou.ordem,))
-        except Exception as erro:
-            if da_maquina(erro):
-                raise
-            self.banco.execute("UPDATE falhas SET restam = ?, motivo = ? WHERE ordem = ?",
-                               (falhou.restam - 1, explicar(erro), falhou.ordem))
-            return explicar(erro) if falhou.restam <= 1 else None
-        return None
-
     # --- enterrar ---
+
+    def enterrar(self, o_que: str, corpo: bytes, propriedades: dict, motivo: str) -> None:
+        """Manda esta para as mensagens mortas, sem tentar de novo; e conta o_que houve."""
+        self.avisar(f"{o_que}, vai para {self.servico}.mortas: {motivo}")
+        self.guardar(corpo, propriedades, motivo)
 
     def a_enterrar(self, limite: int) -> list[tuple]:
         """As que não têm mais tentativas: [(ordem, corpo, propriedades, motivo)].

@@ -21,15 +21,14 @@ import falhas
 from comum import banco as bancos
 from comum.falha import em_portugues
 from comum.presenca import Presenca
-from comum.tela import curto, visivel
-from coreografia import Evento, o_que_ouve
+from coreografia import o_que_ouve
 from palco.encerrar import Encerramento, morrer_com_o_lancador
 from palco.narracao import Narrador
 from palco.prontidao import avisar_pronto
 from rabbitmq.canal import LOTE, Canal
 from rabbitmq.dona import carimbar, identidade
 from rabbitmq.erros import Passageira
-from rabbitmq.mensagem import MensagemInvalida, entender
+from rabbitmq.mensagem import entender
 from rabbitmq.plantao import Plantao
 
 OCIOSO = 0.1  # segundos entre duas olhadas na caixa de saída, quando nada chega da fila
@@ -59,8 +58,8 @@ class Servico:
         self.banco = bancos.abrir(pasta / f"{nome}.db", tabelas + ";" + TABELAS)
         loja = identidade(pasta)
         carimbar(self.banco, loja)
-        self.falhas = falhas.Falhas(self.banco)
         self.narrador = Narrador(nome, mostrar)
+        self.falhas = falhas.Falhas(self.banco, nome, lambda texto: self.narrador.avisar(texto))
         self.plantao = Plantao(nome, loja, vigiar=morrer_com_o_lancador)
 
     def rodar(self) -> None:
@@ -105,45 +104,15 @@ class Servico:
     # --- passo 2 ---
 
     def tratar_lote(self, recebidas: list, vencidas: list) -> None:
-        """Uma transação para o lote inteiro; dentro dela, cada evento falha sozinho."""
+        """Uma transação para o lote inteiro; dentro dela, cada mensagem falha sozinha."""
         self.narrador.recomecar()
         with bancos.transacao(self.banco):
-            for recebida in recebidas:
-                self.tratar_mensagem(recebida.corpo, recebida.propriedades)
-            for falhou in vencidas:
-                if motivo := self.falhas.tentar(falhou, self.tentar_de_novo):
-                    self.narrador.avisar(f"desisti de uma mensagem, vai para {self.nome}.mortas: "
-                                         f"{motivo}")
+            for mensagem in recebidas + vencidas:
+                with self.falhas.de(mensagem):
+                    evento = entender(self.nome, mensagem.corpo, mensagem.propriedades)
+                    novos = caixas.tratar(self.banco, self.nome, self.ouve[evento.tipo], evento)
+                    self.narrador.evento(evento, novos)
         self.plantao.passou("banco", "o banco voltou")
-
-    def tratar_mensagem(self, corpo: bytes, propriedades: dict) -> None:
-        try:
-            evento = entender(self.nome, corpo, propriedades)
-        except Exception as erro:  # MensagemInvalida, ou uma estranheza que ninguém previu
-            motivo = visivel(str(erro)) if isinstance(erro, MensagemInvalida) else \
-                falhas.explicar(erro)
-            self.enterrar("não entendi uma mensagem", corpo, propriedades, motivo)
-            return
-        try:
-            self.tratar_evento(evento)
-        except Exception as erro:
-            if falhas.da_maquina(erro):
-                raise  # disco cheio, banco travado: o problema não é deste evento
-            self.narrador.avisar(f"{curto(evento.pedido):12} falhei em {evento.tipo} ({erro}); "
-                                 "tento de novo")
-            self.falhas.guardar(corpo, propriedades, falhas.explicar(erro), evento.mensagem,
-                                falhas.TENTATIVAS)
-
-    def tratar_evento(self, evento: Evento) -> None:
-        novos = caixas.tratar(self.banco, self.nome, self.ouve[evento.tipo], evento)
-        self.narrador.evento(evento, novos)
-
-    def tentar_de_novo(self, falhou: falhas.Falhou) -> None:
-        self.tratar_evento(entender(self.nome, falhou.corpo, falhou.propriedades))
-
-    def enterrar(self, o_que: str, corpo: bytes, propriedades: dict, motivo: str) -> None:
-        self.narrador.avisar(f"{o_que}, vai para {self.nome}.mortas: {motivo}")
-        self.falhas.guardar(corpo, propriedades, motivo)
 
     # --- passos 3 e 4 ---
 
@@ -151,9 +120,9 @@ class Servico:
         """Publica a caixa de saída e dá o ack do lote; True se ainda sobrou o que publicar."""
         em_pausa = canal.em_pausa()
         eventos = caixas.a_publicar(self.banco, 2 * LOTE, em_pausa)
-        if estranhos := caixas.estranhos(self.nome, eventos):
+        while estranhos := caixas.estranhos(self.nome, eventos):
             self.enterrar_estranhos(estranhos)
-            return True
+            eventos = caixas.a_publicar(self.banco, 2 * LOTE, em_pausa)
         mortas = [] if f"{self.nome}.mortas" in em_pausa else self.falhas.a_enterrar(LOTE)
         if not (eventos or mortas or ate_entrega):
             return False
@@ -170,7 +139,8 @@ class Servico:
         """O que outra versão, ou alguém, deixou na caixa de saída não para os outros eventos."""
         with bancos.transacao(self.banco):
             for ordem, corpo, propriedades, motivo in estranhos:
-                self.enterrar("tirei um evento da caixa de saída", corpo, propriedades, motivo)
+                self.falhas.enterrar("tirei um evento da caixa de saída", corpo, propriedades,
+                                     motivo)
             caixas.retirar(self.banco, [linha[0] for linha in estranhos])
 
 

@@ -25,6 +25,8 @@ QUE_NAO_VAO = ("CC", "BCC", "x-delivery-count")
 class MensagemInvalida(Exception):
     """Uma mensagem que este serviço não entende; o texto é o motivo."""
 
+    sem_conserto = True  # para falhas.py: tentar de novo não adianta
+
 
 def entender(servico: str, corpo: bytes, propriedades: dict) -> Evento:
     """Transforma uma mensagem num Evento, desconfiando de tudo o que ela diz.
@@ -32,6 +34,15 @@ def entender(servico: str, corpo: bytes, propriedades: dict) -> Evento:
     servico: quem a recebeu. corpo: o JSON. propriedades: as que simplificar() devolveu.
     Levanta MensagemInvalida se a mensagem não é exatamente o que o contrato diz.
     """
+    try:
+        return _entender(servico, corpo, propriedades)
+    except MensagemInvalida:
+        raise
+    except Exception as erro:  # uma estranheza que ninguém previu
+        raise MensagemInvalida(f"{type(erro).__name__}: {erro}"[:300]) from erro
+
+
+def _entender(servico: str, corpo: bytes, propriedades: dict) -> Evento:
     if "ilegiveis" in propriedades:
         raise MensagemInvalida("as propriedades não puderam ser lidas")
     tipo, cabecalhos = propriedades.get("type"), propriedades.get("headers") or {}

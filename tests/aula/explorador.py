@@ -162,8 +162,8 @@ class NaMemoria(Servico):
             self.banco.close()
             self.presenca.fechar()
         self.banco = bancos.abrir(Path(":memory:"), MODULOS[nome].TABELAS + ";" + DE_TODOS)
-        self.falhas = falhas.Falhas(self.banco)
         self.narrador = Calado(nome)
+        self.falhas = falhas.Falhas(self.banco, nome, self.narrador.avisar)
         criacao = dict(self.banco.execute(
             "SELECT name, sql FROM sqlite_master"
             " WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"))

@@ -174,7 +174,7 @@ def test_o_tamanho_e_conferido_antes_da_leitura(monkeypatch):
 
 def test_mortas_gigantes_sao_republicadas_aos_poucos():
     """Duzentas de uma vez, que é o lote comum, seriam centenas de megabytes na memória."""
-    falhas = M.falhas.Falhas(M.banco.abrir(Path(":memory:"), M.falhas.TABELAS))
+    falhas = M.falhas.Falhas(M.banco.abrir(Path(":memory:"), M.falhas.TABELAS), "estoque", print)
     for _ in range(10):
         falhas.guardar(b"x" * 3_000_000, {}, "grande")
     lotes = []

@@ -303,7 +303,7 @@ def _vigiar(evento: str, argumentos: tuple) -> None:
 def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
     """Dois mil venenos pelo caminho que percorrem num serviço, sob a vigilância do próprio Python."""
     sys.addaudithook(_vigiar)  # não há como tirá-lo: desliga-se ao fim
-    bancos = {nome: M.falhas.Falhas(M.banco.abrir(Path(":memory:"), M.falhas.TABELAS)) for nome in SERVICOS}
+    bancos = {nome: M.falhas.Falhas(M.banco.abrir(Path(":memory:"), M.falhas.TABELAS), nome, print) for nome in SERVICOS}
     for ligado, quantos in ((False, 100), (True, 500)):  # na primeira volta, o Python ainda importa o que usa
         doses = {nome: venenos(nome, quantos, 7) for nome in SERVICOS}
         vigia["ligado"] = ligado

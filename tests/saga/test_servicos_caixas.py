@@ -98,7 +98,7 @@ def test_numero_de_saida_nao_volta_depois_de_esvaziada_a_caixa(banco):
 
 def test_falha_que_esgota_enquanto_outra_copia_enterra_nao_some(banco):
     """Duas cópias do serviço: enquanto uma publica a morta 2, a outra esgota as tentativas da 1."""
-    falhas = Falhas(banco)
+    falhas = Falhas(banco, "estoque", print)
     falhas.guardar(b"um", {}, "motivo", "p-1:pedido.criado", 1)
     falhas.guardar(b"dois", {}, "motivo", "p-2:pedido.criado", 0)
     lidas = falhas.a_enterrar(10)
@@ -109,20 +109,20 @@ def test_falha_que_esgota_enquanto_outra_copia_enterra_nao_some(banco):
 
 
 def test_falha_repetida_do_mesmo_evento_nao_recomeca_a_contagem(banco):
-    Falhas(banco).guardar(b"um", {}, "motivo", "p-1:pedido.criado", 5)
+    Falhas(banco, "estoque", print).guardar(b"um", {}, "motivo", "p-1:pedido.criado", 5)
     banco.execute("UPDATE falhas SET restam = 2")
-    Falhas(banco).guardar(b"um", {}, "motivo", "p-1:pedido.criado", 5)
+    Falhas(banco, "estoque", print).guardar(b"um", {}, "motivo", "p-1:pedido.criado", 5)
     assert banco.execute("SELECT restam FROM falhas").fetchall() == [(2,)]
 
 
 def test_propriedades_de_uma_falha_voltam_inteiras(banco):
     originais = {"message_id": "p-1:x", "headers": {"versao": 1, "lista": [1, "dois"], "nada": None}, "timestamp": 17}
-    Falhas(banco).guardar(b"\x00\xff", originais, "motivo")
-    [(_, corpo, propriedades, motivo)] = Falhas(banco).a_enterrar(10)
+    Falhas(banco, "estoque", print).guardar(b"\x00\xff", originais, "motivo")
+    [(_, corpo, propriedades, motivo)] = Falhas(banco, "estoque", print).a_enterrar(10)
     assert (corpo, propriedades, motivo) == (b"\x00\xff", originais, "motivo")
 
 
 @pytest.mark.parametrize("propriedades", [{"headers": {"quando": object()}}, {"message_id": b"\xff"}, {"headers": {"x": b"\xff"}}])
 def test_propriedade_que_nao_cabe_em_json_nao_derruba_ninguem(banco, propriedades):
-    Falhas(banco).guardar(b"x", propriedades, "motivo")
-    assert len(Falhas(banco).a_enterrar(10)) == 1
+    Falhas(banco, "estoque", print).guardar(b"x", propriedades, "motivo")
+    assert len(Falhas(banco, "estoque", print).a_enterrar(10)) == 1
