@@ -18,6 +18,9 @@ from comum.vizinhos import conferir_diario
 
 VERSAO = 2
 PAGINA = 2048  # bytes; metade do padrão: cada COMMIT leva ao WAL as páginas que mudaram, inteiras
+# Segundos: o passo das datas dos arquivos, com folga. Um disco que só guarda segundos inteiros (o
+# FAT, de dois em dois) se reconhece por elas.
+TIQUE, TIQUE_GROSSO = 0.05, 2.5
 ESPERA = 10.0  # segundos que uma escrita espera por outro processo antes de desistir
 
 
@@ -39,6 +42,8 @@ class Banco(sqlite3.Connection):
 
     caminho = real = ":memory:"  # como foi pedido; e onde o SQLite o abriu, sem atalhos (links)
     _conjunto: dict[str, tuple | None] = {}
+    _pasta = _vista = None  # a que guarda os três; e como ela estava na última conferência inteira
+    _quieta = None  # o mesmo, se já não era de agora
 
     def lembrar_arquivos(self, caminho: Path | None = None) -> None:
         """caminho: o que foi pedido; pode ser um link, e o WAL fica ao lado do que ele aponta."""
@@ -49,12 +54,27 @@ class Banco(sqlite3.Connection):
         if self.real:
             nomes = (self.caminho, f"{self.real}-wal", f"{self.real}-shm")
             self._conjunto = {nome: _qual(nome) for nome in nomes}
+            um_link = os.path.islink(self.caminho)  # então os três não estão na pasta dele
+            self._pasta = None if um_link or os.name == "nt" else os.path.dirname(self.caminho)
 
     def conferir_arquivo(self) -> None:
-        """Antes de cada COMMIT, e depois dele, antes de contar a alguém; levanta ArquivoSumiu."""
+        """Antes de cada COMMIT, e depois dele, antes de contar a alguém; levanta ArquivoSumiu.
+
+        Criar, apagar ou trocar um nome muda a data da pasta: se ela é a mesma da última vez, uma
+        pergunta ao sistema basta, e não três (são catorze conferências por pedido na 2PC).
+        """
+        pasta = self._pasta is not None and _retrato(self._pasta or ".")
+        if pasta and pasta == self._quieta:
+            return
         for nome, era in self._conjunto.items():
             if _qual(nome) != era:
                 raise ArquivoSumiu(nome)
+        # Só vale a data que já era esta há um tempo: outra mudança, no mesmo tique, não a mudaria.
+        if pasta != self._vista:
+            self._vista, self._desde, self._quieta = pasta, time.monotonic(), None
+        elif pasta:
+            tique = TIQUE if pasta[2] % 1_000_000_000 else TIQUE_GROSSO
+            self._quieta = pasta if time.monotonic() - self._desde > tique else None
 
     def refazer_diario(self) -> None:
         """Se só o -wal ou o -shm sumiram, leva ao banco o que estava neles e os cria de novo.
@@ -89,10 +109,18 @@ class Banco(sqlite3.Connection):
         return True
 
 
+def _retrato(pasta: str) -> tuple | None:
+    try:
+        agora = os.stat(pasta)
+    except OSError:
+        return None
+    return agora.st_dev, agora.st_ino, agora.st_mtime_ns
+
+
 def _qual(caminho: str) -> tuple | None:
     try:
         arquivo = os.stat(caminho)
-    except FileNotFoundError:
+    except OSError:  # apagado, ou a pasta já não deixa ver
         return None
     return arquivo.st_dev, arquivo.st_ino
 

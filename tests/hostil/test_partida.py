@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -172,6 +173,26 @@ def test_arquivo_do_conjunto_que_some_nao_recebe_mais_nada(ala, apagado, tmp_pat
             banco.execute("INSERT INTO t VALUES (3)")
         with closing(sqlite3.connect(tmp_path / "x.db")) as outro:
             assert outro.execute("SELECT a FROM t ORDER BY a").fetchall() == [(1,), (3,)]
+
+
+@pytest.mark.parametrize("ala", ALAS)
+@pytest.mark.parametrize("data, antes, mesma", [(1, 0.2, False), (1, 0, True), (0, 0.2, True)], ids=["velha", "mesmo tique", "segundos inteiros"])
+def test_arquivo_apagado_e_percebido_pela_data_da_pasta_e_apesar_dela(ala, data, antes, mesma, tmp_path):
+    """Basta a data da pasta, se já era a mesma; uma recente não basta, que outra mudança no mesmo tique não a muda.
+
+    data: nanossegundos além do segundo inteiro. antes: segundos de conferências antes de apagar. mesma: se a data não muda.
+    """
+    banco_py = carregar(ala, "banco")
+    with closing(banco_py.abrir(tmp_path / "x.db", "CREATE TABLE t (a)")) as banco:
+        data += 1_700_000_000 * 10 ** 9
+        os.utime(tmp_path, ns=(data, data))
+        ate = time.monotonic() + antes
+        esperar(lambda: banco.conferir_arquivo() or time.monotonic() >= ate, que="as conferências")
+        (tmp_path / "x.db-wal").unlink()
+        if mesma:
+            os.utime(tmp_path, ns=(data, data))
+        with pytest.raises(banco_py.ArquivoSumiu):
+            banco.conferir_arquivo()
 
 
 @pytest.mark.parametrize("ala", ALAS)
