@@ -37,14 +37,17 @@ def medir_saga(url: str, pasta: Path, rapido: bool) -> None:
     valores = alternar(
         vezes,
         rele=lambda: saga.vazao_do_rele(url, quantos, saga.salto_em_lote, None),
+        rele_como_vem=lambda: saga.vazao_do_rele(url, quantos, saga.salto_encadeado, "como-vem"),
         rele_em_lote=lambda: saga.vazao_do_rele(url, quantos, saga.salto_encadeado, None),
         livro=lambda: saga.vazao_do_rele(url, quantos // 10, saga.salto_de_livro_texto, str(pasta)),
         saga=lambda: saga.vazao_da_saga(loja, quantos, f"v{next(nomes)}"))
     linha("a saga, com tudo gravado", valores["saga"], "pedidos/s")
     linha("relé nu do pika: sem banco nenhum", valores["rele"], "pedidos/s")
+    linha("relé nu em lotes, com o pika como vem", valores["rele_como_vem"], "pedidos/s")
     linha("relé nu, mandando o lote de uma vez", valores["rele_em_lote"], "pedidos/s")
     linha("laço de livro-texto: uma mensagem por vez", valores["livro"], "pedidos/s")
     linha("saga / relé nu", razoes(valores["saga"], valores["rele"]), "", "alvo: 0,9")
+    linha("saga / relé nu em lotes, com o pika como vem", razoes(valores["saga"], valores["rele_como_vem"]), "")
     linha("saga / relé nu que manda o lote de uma vez", razoes(valores["saga"], valores["rele_em_lote"]), "")
     linha("saga / livro-texto", razoes(valores["saga"], valores["livro"]), "", "alvo: 5")
     medir_custo(loja, rapido)
