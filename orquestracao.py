@@ -31,7 +31,7 @@ from palco.desenho import NOMES
 from palco.encerrar import encerrar_uma_vez_so
 from palco.lancador import POUCOS, Lancador
 from rabbitmq import filas
-from rabbitmq.dona import identidade
+from rabbitmq.dona import identidade, limpando
 
 
 def opcoes():
@@ -113,11 +113,12 @@ def garantir_broker(dados: Path, recomecar: bool):
 
 def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
     """Nada é apagado se o vhost é de outra loja, e ninguém disse para tomá-lo."""
-    loja = identidade(pasta)
+    loja = identidade(pasta, limpando=True)
     if not tomar_vhost:
         filas.preparar(loja)
-    limpar(pasta)
-    filas.esvaziar_filas(loja, tomar_vhost)
+    with limpando(pasta):
+        limpar(pasta)
+        filas.esvaziar_filas(loja, tomar_vhost)
     dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
 
 

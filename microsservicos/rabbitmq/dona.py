@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import sqlite3
-from contextlib import closing, suppress
+import uuid
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from comum.banco import Banco
 from comum.falha import Falha, em_portugues
 
 ARQUIVO = ".loja"
+LIMPEZA = ".limpeza"  # enquanto existe, os bancos podem ser novos, e as filas ainda as de antes
 FILA = "loja.dona"  # nunca recebe nada
 
 
@@ -31,17 +32,20 @@ def declarar_dona(canal, loja: str, callback=None) -> None:
         callback=callback)
 
 
-def identidade(pasta: Path) -> str:
+def identidade(pasta: Path, limpando: bool = False) -> str:
     """A identidade da loja cujos bancos ficam em `pasta`; se ainda não há, é sorteada, uma vez.
 
-    Levanta Falha (código 2) se não dá para ler ou criar o arquivo, ou se os bancos são de lojas
-    diferentes.
+    Levanta Falha (código 2) se não dá para ler ou criar o arquivo, se os bancos são de lojas
+    diferentes, ou se uma limpeza ficou pela metade (limpando: é a própria limpeza que pergunta).
     """
+    if not limpando and (pasta / LIMPEZA).exists():
+        raise Falha(f"--limpar foi interrompido em {pasta}, e as filas ainda podem ter eventos dos "
+                    "bancos apagados: termine com  python orquestracao.py --limpar", 2)
     try:
         pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (pasta / ARQUIVO).exists():
             # Zero é o application_id de quem não tem nenhum, e ele é um inteiro com sinal.
-            _criar(pasta / ARQUIVO, dos_bancos(pasta) or f"{secrets.randbits(31) | 1:08x}")
+            _criar(pasta / ARQUIVO, dos_bancos(pasta) or f"{uuid.uuid4().int >> 97 | 1:08x}")
         lida = (pasta / ARQUIVO).read_text(encoding="ascii", errors="replace").strip()
     except OSError as erro:
         raise em_portugues(erro, str(pasta)) from erro
@@ -49,6 +53,17 @@ def identidade(pasta: Path) -> str:
         raise Falha(f"{pasta / ARQUIVO} não é a identidade de uma loja: apague-o, e ele é refeito "
                     "a partir dos bancos", 2)
     return lida
+
+
+@contextmanager
+def limpando(pasta: Path):
+    """Aqui dentro se apagam os bancos e depois as filas: morto no meio, ninguém parte dali."""
+    try:
+        (pasta / LIMPEZA).touch()
+        yield
+        (pasta / LIMPEZA).unlink()
+    except OSError as erro:
+        raise em_portugues(erro, str(pasta)) from erro
 
 
 def identidade_se_houver(pasta: Path) -> str | None:
@@ -100,7 +115,7 @@ def carimbar(banco: Banco, loja: str) -> None:
 
 def _criar(arquivo: Path, loja: str) -> None:
     """Cria o arquivo já inteiro, se outro programa não o criou antes."""
-    novo = arquivo.with_name(f"{ARQUIVO}.{os.getpid()}.{secrets.token_hex(4)}")
+    novo = arquivo.with_name(f"{ARQUIVO}.{os.getpid()}.{uuid.uuid4().hex}")
     novo.write_text(loja + "\n", encoding="ascii")
     try:
         os.link(novo, arquivo)

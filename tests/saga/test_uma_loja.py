@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from conftest import esperar
+from conftest import RAIZ, esperar
 from verbos import (MICROSSERVICOS, SEM_BROKER, SERVICOS, Loja, M, Programa, cenario,  # noqa: F401
                     loja, rodar, vhost_novo)
 
@@ -81,6 +81,39 @@ def test_limpar_nao_esvazia_as_filas_de_outra_loja_e_tomar_vhost_as_toma(loja, t
     recusado(rodar("microsservicos/servico_estoque.py", "--dados", loja.dados, url=loja.url))
     assert rodar("orquestracao.py", "--dados", tmp_path / "outra", "--ate-concluir",
                  url=loja.url).fim() == 0
+
+
+MORRE_ENTRE_OS_BANCOS_E_AS_FILAS = """
+import os, runpy, signal, sys
+sys.path[:0] = [sys.argv.pop(1), sys.argv.pop(1)]
+from rabbitmq import filas
+filas.esvaziar_filas = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+sys.argv[0] = "orquestracao.py"
+runpy.run_path("orquestracao.py", run_name="__main__")
+"""
+
+
+def test_limpar_morto_entre_os_bancos_e_as_filas_e_dito_por_todos_ate_que_termine(loja):
+    """Um evento de um pedido que já não existe não chega aos bancos novos."""
+    loja.iniciar("pedidos")
+    loja.enviar(cenario("sucesso"))
+    esperar(lambda: loja.profundidade("estoque") == 1, que="o evento na fila")
+    loja.encerrar()
+    morto = Programa("-c", MORRE_ENTRE_OS_BANCOS_E_AS_FILAS, RAIZ, MICROSSERVICOS, "--dados", loja.dados,
+                     "--limpar", "--sim", "--estado", url=loja.url)
+    assert morto.fim() < 0, morto.texto
+    assert not [*loja.pasta.glob("*.db")] and loja.profundidade("estoque") == 1
+    for script in PROGRAMAS:
+        recusa = rodar(script, "--dados", loja.dados, url=loja.url)
+        assert recusa.fim() == 2 and "--limpar foi interrompido" in recusa.linhas[-1], recusa.texto
+        recusa.limpo()
+    assert not [*loja.pasta.glob("*.db")]
+    assert rodar("orquestracao.py", "--dados", loja.dados, "--limpar", "--sim", "--estado", url=loja.url).fim() == 0
+    assert loja.profundidade("estoque") == 0
+    loja.enviados.clear()
+    loja.iniciar()
+    loja.enviar(cenario("envio-recusado", "p-2"))
+    loja.conferir_repouso()
 
 
 def test_limpar_na_mesma_pasta_continua_sendo_a_mesma_loja(loja):
