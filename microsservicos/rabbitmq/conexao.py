@@ -28,7 +28,7 @@ try:
     import pika
     from pika.adapters.select_connection import IOLoop
     from rabbitmq import ilegiveis  # noqa: F401 (importar já instala)
-    from rabbitmq.transporte import Servicos
+    from rabbitmq.transporte import Servicos, Transporte
 except ImportError:
     print("falta o pacote pika: instale com  python -m pip install -r requirements.txt  "
           "(ou use o Python da pasta .venv, como no README)", file=sys.stderr)
@@ -196,16 +196,20 @@ class Conexao:
 
     def _girar(self, segundos: float) -> None:
         despertador = self._laco.call_later(segundos, self.acordar)
-        saida = self._servicos.transporte
         try:
-            if saida:
-                saida.mandar()
+            if self.transporte:
+                self.transporte.mandar()
             self._laco.start()
         finally:  # um Ctrl-C também passa por aqui
             self._laco.remove_timeout(despertador)
             self._acordando = False
-            if self._servicos.transporte:
-                self._servicos.transporte.juntar()
+            if self.transporte:
+                self.transporte.juntar()
+
+    @property
+    def transporte(self) -> Transporte | None:
+        """O da conexão de agora; None antes de ela existir."""
+        return self._servicos.transporte
 
     def acordar(self) -> None:
         """Para os callbacks: há o que ver, e o passo pode acabar."""

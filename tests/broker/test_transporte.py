@@ -1,0 +1,69 @@
+"""O transporte que junta: um lote sai de uma vez, chega inteiro, e nada fica esquecido na mesa."""
+
+from __future__ import annotations
+
+import pytest
+
+from bloqueante import no_endereco
+from verbos import M
+
+
+class Espia:
+    """O transporte do pika, e o tamanho de cada coisa que lhe mandaram escrever."""
+
+    def __init__(self, do_pika):
+        self.do_pika, self.escritas = do_pika, []
+
+    def write(self, dados: bytes) -> None:
+        self.escritas.append(len(dados))
+        self.do_pika.write(dados)
+
+    def __getattr__(self, nome):
+        return getattr(self.do_pika, nome)
+
+
+@pytest.fixture
+def publicador(url):
+    with no_endereco(url), M.canal.Publicador("teste") as publicador:
+        publicador.abrir_saida()
+        publicador.pedir(publicador.canal.queue_declare, "fila")
+        yield publicador
+
+
+def esperando(publicador) -> int:
+    return publicador.pedir(publicador.canal.queue_declare, "fila", passive=True).message_count
+
+
+def mandar(publicador, quantas: int, tamanho: int) -> None:
+    for _ in range(quantas):
+        publicador.enfileirar("", "fila", b"x" * tamanho, M.canal.envelope("pedido.criado", "p-1", None, 0), True)
+    assert not publicador.esperar_respostas()
+
+
+def test_um_lote_inteiro_e_uma_escrita_so(publicador):
+    transporte = publicador.transporte
+    espia = transporte.do_pika = Espia(transporte.do_pika)
+    mandar(publicador, 200, 300)
+    assert len(espia.escritas) == 1 and espia.escritas[0] > 200 * 300
+    assert esperando(publicador) == 200
+
+
+def test_um_lote_que_nao_cabe_na_rede_chega_inteiro(publicador):
+    """Treze megabytes: o socket não os aceita de uma vez, e o resto espera no pika."""
+    mandar(publicador, 200, 64 * 1024)
+    assert esperando(publicador) == 200
+
+
+def test_o_que_esta_na_mesa_sai_antes_do_adeus(url):
+    """Um ack dado no último instante: a fila não entrega de novo o que já foi tratado."""
+    with no_endereco(url):
+        with M.canal.Publicador("um") as um:
+            um.abrir_saida()
+            um.pedir(um.canal.queue_declare, "fila")
+            mandar(um, 5, 10)
+            chegaram: list = []
+            um.pedir(um.canal.basic_consume, "fila", lambda c, metodo, p, corpo: chegaram.append(metodo.delivery_tag))
+            um.esperar(lambda: len(chegaram) == 5, "as cinco")
+            um.canal.basic_ack(chegaram[2], multiple=True)
+        with M.canal.Publicador("outro") as outro:
+            assert esperando(outro) == 2
