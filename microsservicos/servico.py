@@ -74,14 +74,14 @@ class Servico:
     def dar_uma_volta(self, canal: Canal) -> None:
         """Um lote inteiro, antes que um Ctrl-C encerre o serviço."""
         morrer_com_o_lancador()
-        try:
-            with self.encerramento.depois_deste_lote():
+        with self.encerramento.depois_deste_lote():
+            try:
                 self.quatro_passos(canal)
-        except sqlite3.DatabaseError as erro:
-            self.narrador.recomecar()
-            if isinstance(erro, bancos.ArquivoSumiu):
-                self.salvar_diario()
-            raise BancoFora(str(em_portugues(erro, str(self.banco.caminho)))) from erro
+            except sqlite3.DatabaseError as erro:
+                self.narrador.recomecar()
+                if isinstance(erro, bancos.ArquivoSumiu):
+                    self.salvar_diario()
+                raise BancoFora(str(em_portugues(erro, str(self.banco.caminho)))) from erro
 
     def quatro_passos(self, canal: Canal) -> None:
         self.banco.conferir_arquivo()
@@ -142,6 +142,7 @@ class Servico:
                 self.falhas.enterrar("tirei um evento da caixa de saída", corpo, propriedades,
                                      motivo)
             caixas.retirar(self.banco, [linha[0] for linha in estranhos])
+        self.narrador.contar()
 
 
 def pasta_dos_dados(dados: Path) -> Path:

@@ -60,7 +60,7 @@ class Banco(sqlite3.Connection):
     def conferir_arquivo(self) -> None:
         """Antes de cada COMMIT, e depois dele, antes de contar a alguém; levanta ArquivoSumiu.
 
-        Criar, apagar ou trocar um nome muda a data da pasta: se ela é a mesma da última vez, uma
+        Criar, apagar ou trocar um nome muda as datas da pasta: se são as mesmas da última vez, uma
         pergunta ao sistema basta, e não três (são catorze conferências por pedido na 2PC).
         """
         pasta = self._pasta is not None and _retrato(self._pasta or ".")
@@ -114,7 +114,8 @@ def _retrato(pasta: str) -> tuple | None:
         agora = os.stat(pasta)
     except OSError:
         return None
-    return agora.st_dev, agora.st_ino, agora.st_mtime_ns
+    # ctime também: a outra data, quem restaura uma cópia de segurança põe de volta (utime).
+    return agora.st_dev, agora.st_ino, agora.st_mtime_ns, agora.st_ctime_ns
 
 
 def _qual(caminho: str) -> tuple | None:

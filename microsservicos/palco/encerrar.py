@@ -15,29 +15,36 @@ CALMA = 3.0  # segundos que um lote tem para acabar, depois do primeiro Ctrl-C
 
 
 class Encerramento:
-    """O primeiro Ctrl-C (ou SIGTERM, ou a janela fechada) espera o lote em mãos; o segundo, não."""
+    """O primeiro Ctrl-C (ou SIGTERM, ou a janela fechada) espera o lote em mãos; o segundo, não.
+
+    O segundo é o mesmo sinal outra vez. No terminal de orquestracao.py um Ctrl-C chega a todos, e
+    o SIGTERM com que ele encerra os serviços vem logo depois: não é insistência de ninguém.
+    """
 
     def __init__(self):
-        self.em_maos = self.pedido = False
+        self.em_maos, self.pedido, self.relogio = False, None, None
         for sinal in sinais_de_fim():
             signal.signal(sinal, self._ao_chegar)
 
     @contextmanager
     def depois_deste_lote(self):
-        """Dentro do bloco, um pedido de fim espera até CALMA segundos pela última linha dele."""
+        """Dentro do bloco, um pedido de fim espera uns CALMA segundos pela última linha dele."""
         self.em_maos = True
         try:
             yield
         finally:
             self.em_maos = False
             if self.pedido:
-                self.relogio.cancel()
+                if self.relogio:
+                    self.relogio.cancel()
                 raise KeyboardInterrupt
 
     def _ao_chegar(self, sinal, quadro) -> None:
-        if self.pedido or not self.em_maos:
+        if self.pedido == sinal or not self.em_maos:
             raise KeyboardInterrupt
-        self.pedido = True
+        if self.pedido:
+            return
+        self.pedido = sinal
         self.relogio = threading.Timer(CALMA, signal.raise_signal, [sinal])
         self.relogio.daemon = True
         self.relogio.start()

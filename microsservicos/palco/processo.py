@@ -19,6 +19,7 @@ from palco.prontidao import Cano
 
 MICROSSERVICOS = Path(__file__).resolve().parent.parent
 PRAZO_DE_PARTIDA = 30.0  # segundos para um serviço dizer que está pronto
+PRAZO_DO_FIM = 10.0  # segundos: o lote em mãos (encerrar.py), o adeus ao broker, e uma folga
 MAIOR_PAUSA = 5.0  # segundos antes de reiniciar um serviço que morre sempre
 
 
@@ -106,7 +107,7 @@ class Processo:
 
     def aguardar_fim(self) -> None:
         try:
-            self.processo.wait(5)
+            self.processo.wait(PRAZO_DO_FIM)
         except subprocess.TimeoutExpired:  # parado com SIGSTOP, por exemplo
             self.processo.kill()
             self.processo.wait()

@@ -28,7 +28,7 @@ try:
     import pika
     from pika.adapters.select_connection import IOLoop
     from rabbitmq import ilegiveis  # noqa: F401 (importar já instala)
-    from rabbitmq.transporte import Servicos, Transporte
+    from rabbitmq.transporte import Servicos
 except ImportError:
     print("falta o pacote pika: instale com  python -m pip install -r requirements.txt  "
           "(ou use o Python da pasta .venv, como no README)", file=sys.stderr)
@@ -120,7 +120,10 @@ class Conexao:
         self._conexao.add_on_close_callback(self._ao_encerrar)
 
     def _tentar(self, lista: list) -> Falha | None:
-        """Cada endereço, um depois do outro; a falha, se nenhum serviu."""
+        """Cada endereço, um depois do outro; a falha, se nenhum serviu.
+
+        De um nome com vários IPs, o pika só deixa o primeiro se ele nem aceita a ligação.
+        """
         fracassos: list[BaseException] = []
         for endereco in lista:
             fim: list = []
@@ -136,7 +139,7 @@ class Conexao:
                     conexao.close()
                     self._girar(0.2)
                 raise
-            if len(fim[0]) == 1:  # só (conexão,): sem um erro ao lado
+            if len(fim[0]) == 1:  # só a conexão, sem um erro ao lado
                 self._conexao = conexao
                 return None
             fracassos.append(fim[0][1])
@@ -206,10 +209,7 @@ class Conexao:
             if self.transporte:
                 self.transporte.juntar()
 
-    @property
-    def transporte(self) -> Transporte | None:
-        """O da conexão de agora; None antes de ela existir."""
-        return self._servicos.transporte
+    transporte = property(lambda self: self._servicos.transporte)  # None antes de haver conexão
 
     def acordar(self) -> None:
         """Para os callbacks: há o que ver, e o passo pode acabar."""

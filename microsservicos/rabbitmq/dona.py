@@ -40,7 +40,8 @@ def identidade(pasta: Path, limpando: bool = False) -> str:
     """
     if not limpando and (pasta / LIMPEZA).exists():
         raise Falha(f"--limpar foi interrompido em {pasta}, e as filas ainda podem ter eventos dos "
-                    "bancos apagados: termine com  python orquestracao.py --limpar", 2)
+                    "bancos apagados: termine com  python orquestracao.py --limpar --dados "
+                    f"{pasta.parent}", 2)
     try:
         pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (pasta / ARQUIVO).exists():
@@ -58,12 +59,18 @@ def identidade(pasta: Path, limpando: bool = False) -> str:
 @contextmanager
 def limpando(pasta: Path):
     """Aqui dentro se apagam os bancos e depois as filas: morto no meio, ninguém parte dali."""
+    marca, bancos = pasta / LIMPEZA, {*pasta.glob("*.db")}
+    inteiros = not marca.exists()
     try:
-        (pasta / LIMPEZA).touch()
+        marca.touch()
         yield
-        (pasta / LIMPEZA).unlink()
-    except OSError as erro:
-        raise em_portugues(erro, str(pasta)) from erro
+        marca.unlink()
+    except BaseException as erro:
+        if inteiros and {*pasta.glob("*.db")} == bancos:  # nada chegou a ser apagado
+            marca.unlink(missing_ok=True)
+        if isinstance(erro, OSError):
+            raise em_portugues(erro, str(pasta)) from erro
+        raise
 
 
 def identidade_se_houver(pasta: Path) -> str | None:

@@ -2,7 +2,7 @@
 
     python morrer_em.py SERVICO PONTO VEZ [opções do serviço]
 
-Com SINAL_DA_QUEDA=15 no ambiente, recebe ali esse sinal em vez do SIGKILL, e decide o que fazer.
+Com SINAIS_DA_QUEDA="2 15" no ambiente, recebe ali esses em vez do SIGKILL, e decide o que fazer.
 Morre na VEZ-ésima passagem pelo PONTO, contada depois que há mensagens da fila em mãos.
 O ponto "linha" conta cada linha de Python executada em microsservicos/: com ele, uma
 varredura passa por todo instante em que o processo poderia morrer.
@@ -44,7 +44,8 @@ def armar(ponto: str, vez: int) -> None:
 
     def passar() -> None:
         if em_maos and next(passagens) == vez:
-            os.kill(os.getpid(), int(os.environ.get("SINAL_DA_QUEDA", signal.SIGKILL)))
+            for sinal in os.environ.get("SINAIS_DA_QUEDA", str(int(signal.SIGKILL))).split():
+                os.kill(os.getpid(), int(sinal))
 
     def embrulhar(dono, nome, antes=lambda *_: None, depois=lambda *_: None):
         original = getattr(dono, nome)

@@ -176,21 +176,23 @@ def test_arquivo_do_conjunto_que_some_nao_recebe_mais_nada(ala, apagado, tmp_pat
 
 
 @pytest.mark.parametrize("ala", ALAS)
-@pytest.mark.parametrize("data, antes, mesma", [(1, 0.2, False), (1, 0, True), (0, 0.2, True)], ids=["velha", "mesmo tique", "segundos inteiros"])
-def test_arquivo_apagado_e_percebido_pela_data_da_pasta_e_apesar_dela(ala, data, antes, mesma, tmp_path):
-    """Basta a data da pasta, se já era a mesma; uma recente não basta, que outra mudança no mesmo tique não a muda.
+@pytest.mark.parametrize("data, antes", [(None, 0.2), (1, 0), (0, 0.2)], ids=["copia restaurada", "mesmo tique", "segundos inteiros"])
+def test_arquivo_apagado_e_percebido_pela_data_da_pasta_e_apesar_dela(ala, data, antes, tmp_path, monkeypatch):
+    """Bastam as datas da pasta, se já eram as mesmas; as recentes não bastam, que outra mudança no mesmo tique não as muda.
 
-    data: nanossegundos além do segundo inteiro. antes: segundos de conferências antes de apagar. mesma: se a data não muda.
+    data: nanossegundos além do segundo inteiro, num relógio parado (None: o de verdade). antes: segundos de conferências
+    antes de apagar.
     """
     banco_py = carregar(ala, "banco")
     with closing(banco_py.abrir(tmp_path / "x.db", "CREATE TABLE t (a)")) as banco:
-        data += 1_700_000_000 * 10 ** 9
-        os.utime(tmp_path, ns=(data, data))
+        agora = os.stat(tmp_path)
+        if data is not None:
+            parado = agora.st_dev, agora.st_ino, data, data
+            monkeypatch.setattr(banco_py, "_retrato", lambda pasta: parado)
         ate = time.monotonic() + antes
         esperar(lambda: banco.conferir_arquivo() or time.monotonic() >= ate, que="as conferências")
         (tmp_path / "x.db-wal").unlink()
-        if mesma:
-            os.utime(tmp_path, ns=(data, data))
+        os.utime(tmp_path, ns=(agora.st_atime_ns, agora.st_mtime_ns))  # como quem restaura uma cópia de segurança
         with pytest.raises(banco_py.ArquivoSumiu):
             banco.conferir_arquivo()
 

@@ -78,9 +78,12 @@ def test_morte_em_qualquer_linha_nao_perde_nem_repete(loja_aberta, nome):
 
 @pytest.mark.parametrize("ponto", [*PONTOS, "linha"])
 def test_ctrl_c_no_ponto_termina_antes_o_lote_em_maos(loja_aberta, ponto):
-    """Nada do que ele tratou volta pela fila, nem fica na caixa de saída."""
+    """Nada do que ele tratou volta pela fila, nem fica na caixa de saída.
+
+    Dois sinais, como no terminal do lançador: o Ctrl-C chega a todos, e o SIGTERM do lançador logo depois.
+    """
     nome = "estoque"
-    opcoes = {"ambiente": {"SINAL_DA_QUEDA": str(int(signal.SIGTERM))}}
+    opcoes = {"ambiente": {"SINAIS_DA_QUEDA": f"{int(signal.SIGINT)} {int(signal.SIGTERM)}"}}
     for vez in (1, 333, 4444) if ponto == "linha" else (1,):
         acumular(loja_aberta, nome, 100)
         programa = Programa(RAIZ / "tests" / "apoio" / "morrer_em.py", nome, ponto, vez, "--dados", loja_aberta.dados, url=loja_aberta.url, **opcoes)

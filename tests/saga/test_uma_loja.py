@@ -116,6 +116,21 @@ def test_limpar_morto_entre_os_bancos_e_as_filas_e_dito_por_todos_ate_que_termin
     loja.conferir_repouso()
 
 
+def test_limpar_recusado_antes_de_apagar_nao_deixa_marca(tmp_path):
+    """Alguém iniciou um serviço enquanto o nó privado partia: os bancos estão inteiros, e tudo continua."""
+    (tmp_path / "estoque.db").touch()
+    with pytest.raises(M.falha.Falha):
+        with M.dona.limpando(tmp_path):
+            raise M.falha.Falha("há programas usando a pasta", 2)
+    assert M.dona.identidade(tmp_path)
+    with pytest.raises(M.falha.Falha):
+        with M.dona.limpando(tmp_path):
+            (tmp_path / "estoque.db").unlink()
+            raise M.falha.Falha("o broker caiu")
+    with pytest.raises(M.falha.Falha, match="--limpar foi interrompido"):
+        M.dona.identidade(tmp_path)
+
+
 def test_limpar_na_mesma_pasta_continua_sendo_a_mesma_loja(loja):
     loja.iniciar()
     loja.encerrar()
