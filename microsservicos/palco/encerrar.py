@@ -40,11 +40,12 @@ class Encerramento:
                 raise KeyboardInterrupt
 
     def _ao_chegar(self, sinal, quadro) -> None:
-        if self.pedido == sinal or not self.em_maos:
-            raise KeyboardInterrupt
-        if self.pedido:
+        insistiu = self.pedido == sinal
+        if self.pedido and not insistiu:
             return
         self.pedido = sinal
+        if insistiu or not self.em_maos:
+            raise KeyboardInterrupt
         self.relogio = threading.Timer(CALMA, signal.raise_signal, [sinal])
         self.relogio.daemon = True
         self.relogio.start()
