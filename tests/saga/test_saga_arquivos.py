@@ -79,6 +79,26 @@ def test_servico_so_da_por_feito_o_que_foi_forcado_ao_disco(tmp_path, monkeypatc
 
 # --- o que alguém deixou nas tabelas ---
 
+def test_linha_estranha_na_caixa_de_saida_nao_deixa_o_lote_sem_ack(tmp_path):
+    """O ack do lote sai na mesma volta: num Ctrl-C logo depois, a fila o entregaria de novo."""
+    servico = M.servico.Servico("estoque", MODULOS["estoque"].TABELAS, MODULOS["estoque"].OUVE, tmp_path)
+    servico.banco.execute("INSERT INTO caixa_saida (tipo, pedido, corpo) VALUES ('fidelidade.pontuada', 'x', '{}')")
+    saiu: list = []
+
+    class Saida:  # só os dois nomes que publicar_pendentes usa do Canal
+        em_pausa = staticmethod(tuple)
+
+        def publicar(self, eventos, mortas, ate_entrega) -> set:
+            saiu.append((eventos, [motivo for *_, motivo in mortas], ate_entrega))
+            return set()
+
+    servico.publicar_pendentes(Saida(), 7)
+    servico.banco.close()
+    servico.presenca.fechar()
+    [(eventos, [motivo], ate_entrega)] = saiu
+    assert (eventos, ate_entrega) == ([], 7) and "não publica" in motivo
+
+
 def test_linha_estranha_na_caixa_de_saida_vai_para_as_mortas_e_as_outras_seguem(loja):
     dados = json.dumps({**cenario("sucesso", "x"), "total": 10000})
     estranhas = [("fidelidade.pontuada", "x", dados, None), ("estoque.reservado", "x", dados, None),
