@@ -288,6 +288,11 @@ class Loja:
     def pendentes(self) -> int:
         return self.consultar("pedidos", "SELECT count(*) FROM pedidos WHERE estado = 'pendente'")[0][0]
 
+    def esperar_um_pouco(self, quantos: int) -> None:
+        """Espera que `quantos` dos pendentes terminem, ou todos, se já eram menos."""
+        meta = max(self.pendentes() - quantos, 0)
+        esperar(lambda: self.pendentes() <= meta, que="um pouco de trabalho")
+
     def esperar_finais(self, prazo: float = 60) -> Loja:
         limite = time.monotonic() + prazo
         while self.pendentes():

@@ -148,8 +148,7 @@ def test_encerrar_no_meio_do_trabalho_nao_perde_nem_repete(loja):
     loja.enviar(*(cenario("sucesso", f"p-{n}") for n in range(600)))
     for rodada in range(3):
         loja.iniciar()
-        meta = loja.pendentes() - 50
-        esperar(lambda: loja.pendentes() <= max(meta, 0), que="um pouco de trabalho")
+        loja.esperar_um_pouco(50)
         loja.encerrar()
         if not loja.pendentes():
             break
@@ -195,8 +194,7 @@ def test_rede_que_cai_e_volta_muitas_vezes_no_meio_do_trabalho(loja, porta):
         loja.programas[nome].append(Programa(MICROSSERVICOS / f"servico_{nome}.py", "--dados", loja.dados, *extra, url=por(porta, loja)))
     for rodada in range(5):
         loja.enviar(*(cenario(c, f"p-{rodada}-{n}") for n in range(60) for c in ("sucesso", "envio-recusado")))
-        meta = loja.pendentes() - 30
-        esperar(lambda: loja.pendentes() <= meta, que="um pouco de trabalho")
+        loja.esperar_um_pouco(30)
         porta.cortar()
         porta.abrir()
     loja.conferir_repouso()
