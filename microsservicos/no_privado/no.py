@@ -49,6 +49,7 @@ class NoPrivado(PastaDoNo):
         super().__init__(*args, **opcoes)
         self._recomecar = recomecar
         self._processos: list[subprocess.Popen] = []  # os filhos que este objeto precisa colher
+        self._partida = 0  # onde, no registro, começa o que esta partida diz
 
     # --- quem é o nó ---
 
@@ -134,6 +135,15 @@ class NoPrivado(PastaDoNo):
                 raise
             self.apagar_dados()
             self._partir(servidor, prazo)
+        except NaoFicouDePe:
+            if not self._tomaram_uma_porta():
+                raise
+            self._partir(self._servidor(), prazo)  # com outras; se foi a dele, Falha diz qual
+
+    def _tomaram_uma_porta(self) -> bool:
+        """Se ele morreu porque uma porta, livre ao ser escolhida, já não estava ao ser usada."""
+        disse = self.registro.read_bytes()[self._partida:]
+        return b"eaddrinuse" in disse or b"dist_port_already_used" in disse
 
     def _partir(self, servidor: Path, prazo: float) -> None:
         escreveu, instalada = self.versao_dos_dados(), versao_instalada(servidor)
@@ -163,6 +173,7 @@ class NoPrivado(PastaDoNo):
         anotado = {"ficha": os.urandom(8).hex(), "pagina_porta": pagina_porta,
                    **self._ligar_epmd()}
         with open(self.registro, "ab") as registro:
+            self._partida = registro.tell()
             # start_new_session: o Ctrl-C do terminal não chega ao nó; quem o desliga é `parar`.
             # A ficha viaja como uma opção que o Erlang ignora: é lá que `vivo` a procura.
             no = subprocess.Popen([servidor, "-loja_ficha", anotado["ficha"]], cwd=self.pasta,

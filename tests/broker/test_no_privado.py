@@ -185,6 +185,26 @@ def test_porta_ocupada_por_outro_programa_e_dita_em_uma_linha(tmp_path):
     assert "\n" not in str(falha.value) and falha.value.codigo == 2
 
 
+@pytest.mark.parametrize("de_que", [pytest.param("pagina", marks=pytest.mark.longo), "entre-nos"])
+def test_porta_tomada_enquanto_o_no_partia_e_trocada_por_outra(no_novo, monkeypatch, de_que):
+    """As portas que ninguém escolheu: livres quando ele as procurou, ocupadas quando as quis usar."""
+    modulo = no_privado if de_que == "pagina" else carregar("microsservicos", "configuracao")
+    procurar, tomadas = modulo.porta_livre, []
+    no = no_novo(pagina=de_que == "pagina")
+
+    def tomada_logo_depois(preferida=0, maquina="127.0.0.1"):
+        achada = procurar(preferida, maquina)
+        if maquina == "127.0.0.1" and preferida != no.porta and not tomadas:
+            tomadas.append(socket.create_server(("127.0.0.1", achada)))
+        return achada
+
+    monkeypatch.setattr(modulo, "porta_livre", tomada_logo_depois)
+    no.iniciar()
+    assert no.responde() and tomadas
+    tomadas[0].close()
+    assert b"already_used" in no.registro.read_bytes() or b"eaddrinuse" in no.registro.read_bytes()
+
+
 def test_rabbitmq_ausente_ensina_a_instalar(no_novo, monkeypatch):
     monkeypatch.setattr(instalacao, "SERVIDORES", ("rabbitmq-server",))
     monkeypatch.setenv("PATH", os.devnull)

@@ -74,9 +74,7 @@ class Palco:
             shutil.copytree(RAIZ / nome, pasta / nome, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(RAIZ / "orquestracao.py", pasta)
         self.comando("python", f'exec "{sys.executable}" "$@"')  # o mesmo que roda o teste
-        livre = carregar("microsservicos", "instalacao").porta_livre
-        porta = next(p for p in iter(livre, None) if livre(p + 10000))
-        self.portas = {"5673": str(porta), "15673": str(porta + 10000)}  # a impressa: a livre
+        self.portas: dict[str, str] = {}
         self.ambiente = {**os.environ, "RABBITMQ_URL": url, "PYTHONIOENCODING": "utf-8",
                          "COLUMNS": "80", "PATH": f"{pasta}/.bin{os.pathsep}{os.environ['PATH']}"}
 
@@ -88,6 +86,9 @@ class Palco:
 
     def rodar(self, texto: str) -> None:
         """O que se digita usa as portas livres daqui; o que se espera fica como está impresso."""
+        livre = carregar("microsservicos", "instalacao").porta_livre
+        porta = next(p for p in iter(livre, None) if livre(p + 10000))
+        self.portas = {"5673": str(porta), "15673": str(porta + 10000)}  # a impressa: a livre
         for impressa, usada in self.portas.items():
             texto = re.sub(rf"^(?!# =>)(.*)\b{impressa}\b", rf"\g<1>{usada}", texto, flags=re.M)
         terminais.executar(texto, self.pasta, self.ambiente, self.normalizar)
