@@ -19,6 +19,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+# Quem usa o projeto só o compila na primeira vez que roda: a variável faria cada processo compilar.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 TESTES = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTES), str(TESTES / "apoio")]
 
