@@ -23,7 +23,7 @@ from comum import veredito
 from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
-from comum.presenca import limpar, so_nossa
+from comum.presenca import apagar_bancos, limpando, so_nossa
 from comum.tela import alertar, dizer, executar
 from no_privado import compartilhado as broker
 from palco import espera
@@ -31,7 +31,7 @@ from palco.desenho import NOMES
 from palco.encerrar import encerrar_uma_vez_so
 from palco.lancador import POUCOS, Lancador
 from rabbitmq import filas
-from rabbitmq.dona import identidade, limpando
+from rabbitmq.dona import identidade
 
 
 def opcoes():
@@ -117,7 +117,7 @@ def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
     if not tomar_vhost:
         filas.preparar(loja)
     with limpando(pasta):
-        limpar(pasta)
+        apagar_bancos(pasta)
         filas.esvaziar_filas(loja, tomar_vhost)
     dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
 

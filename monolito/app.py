@@ -15,7 +15,7 @@ import argparse
 import signal
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import envio
@@ -25,8 +25,8 @@ import pagamentos
 import pedidos
 from comum.diagrama import Diagrama
 from comum.falha import Falha
-from comum.opcoes import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos
-from comum.presenca import Presenca, limpar
+from comum.opcoes import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos, segundos
+from comum.presenca import Presenca, limpar, recusar_limpeza_pela_metade
 from comum.tela import Progresso, alertar, dizer, executar
 from comum.veredito import imprimir_estado, veredito
 from coordenador import EU, ESPERA, Coordenador
@@ -47,6 +47,8 @@ def main() -> int:
     opcoes = ler_opcoes()
     novos = pedidos_escolhidos(opcoes)
     pasta = opcoes.dados / "monolito"
+    if not opcoes.limpar:
+        recusar_limpeza_pela_metade(pasta, "monolito/app.py")
     if opcoes.rastro:
         return rastrear(pasta, opcoes.rastro, opcoes.diagrama, viva)
     if opcoes.limpar:
@@ -109,12 +111,6 @@ def opcoes_de_quebrar(grupo) -> None:
                             "(decisão heurística)")
     grupo.add_argument("--reconhecer", metavar="TRANSACAO",
                        help="deixa de avisar que a decisão forçada divergiu do log")
-
-
-def segundos(texto: str) -> float:
-    if not (texto.isascii() and texto.replace(".", "", 1).isdigit() and len(texto) <= 6):
-        raise argparse.ArgumentTypeError(f"{texto[:40]!r} não é um número de segundos")
-    return float(texto)
 
 
 def abrir_log(pasta: Path, participantes: list[Participante]) -> LogDeDecisoes:
@@ -187,11 +183,13 @@ def conduzir(coordenador: Coordenador, novos: list[dict], paralelos: int) -> lis
     try:
         ajudantes = [threading.Thread(target=turno.trabalhar, daemon=True)
                      for _ in range(min(paralelos, len(novos)) - 1)]
-        for ajudante in ajudantes:
-            ajudante.start()
+        with suppress(RuntimeError):  # o sistema não dá mais threads: bastam as que deu
+            for ajudante in ajudantes:
+                ajudante.start()
         turno.trabalhar()
         for ajudante in ajudantes:
-            ajudante.join()
+            if ajudante.ident:
+                ajudante.join()
     finally:
         signal.signal(signal.SIGINT, normal)
     if turno.erro:

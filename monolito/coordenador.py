@@ -156,22 +156,23 @@ class Coordenador:
             # Confirmar interessa a todos; abortar, a quem votou SIM e a quem guarda os recusados.
             avisos = [t for t in decididas if ordem < t.sim or participante.negocio.recusado]
             if avisos:
-                self._avisar(participante, avisos)
+                self._avisar(participante, avisos, [t.nome for t in avisos if ordem < t.sim])
             if confirmadas and ordem == 2:
                 quedas.ponto("entre-confirmacoes")
         if confirmadas:
             self.log.anotar_fim(confirmadas, [p.arquivo for p in self.participantes])
             quedas.ponto("antes-do-fim")
 
-    def _avisar(self, participante: Participante, avisos: list[Transacao]) -> None:
+    def _avisar(self, participante: Participante, avisos: list[Transacao],
+                preparadas: list[str]) -> None:
         """Avisa até conseguir; se não consegue, fica para a recuperação. Levanta Falha."""
         for t in avisos:
             verbo, cor = ("abortar", "vermelho") if t.motivo else ("confirmar", "verde")
             self._contar(t, EU, participante.nome, verbo, cor)
-        nomes = ", ".join(t.nome for t in avisos)
+        senao = (f"{', '.join(preparadas)} em dúvida: a recuperação termina na próxima partida"
+                 if preparadas else "o pedido recusado não foi anotado, e nada mais foi mexido")
         insistir(lambda: participante.encerrar([(t.nome, t.pedido, t.motivo) for t in avisos]),
-                 participante.arquivo,
-                 f"{nomes} em dúvida: a recuperação termina na próxima partida")
+                 participante.arquivo, senao)
 
     # --- o fim ---
 

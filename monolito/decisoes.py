@@ -56,7 +56,7 @@ class LogDeDecisoes:
         """O ponto sem volta: ao voltar daqui, o CONFIRMAR de cada transação está no disco.
 
         Devolve None; ou por que não decidiu, e então nada ficou no log: é aborto, e não há dúvida.
-        Levanta Falha se o COMMIT ficou e o disco não respondeu por ele: então ninguém sabe.
+        Levanta Falha se o COMMIT pode ter ficado, e o disco não respondeu por ele: ninguém sabe.
         As decisões que já podem ser esquecidas saem de carona na mesma gravação.
         """
         esquecer = self._ja_no_disco()

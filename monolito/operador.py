@@ -124,12 +124,19 @@ def _anotar_o_que_o_log_diz(participante: Participante, log: LogDeDecisoes) -> N
 
 
 def reconhecer(participantes: list[Participante], nome: str) -> None:
-    """A divergência já foi tratada: não é mais dita. Levanta Falha se nada foi forçado ali."""
+    """A divergência já foi tratada: não é mais dita. Levanta Falha se não há nenhuma ali.
+
+    Só vale para a que já foi dita: calar antes disso esconderia a que o log ainda vai mostrar.
+    """
+    if not _forcadas(participantes, nome):
+        raise Falha(f"--reconhecer: nenhuma decisão forçada para a transação {nome!r}", 2)
     mudou = 0
     for participante in participantes:
         with participante.arquivo.gravacao(forcada=True) as banco:
-            mudou += banco.execute("UPDATE heuristicas SET reconhecida = 1 WHERE transacao = ?",
+            mudou += banco.execute("UPDATE heuristicas SET reconhecida = 1 "
+                                   "WHERE transacao = ? AND log_dizia <> decisao",
                                    (nome,)).rowcount
     if not mudou:
-        raise Falha(f"--reconhecer: nenhuma decisão forçada para a transação {nome!r}", 2)
+        raise Falha(f"--reconhecer: {nome} foi forçada, e até agora nenhum log disse outra coisa: "
+                    "não há divergência", 2)
     dizer(f"{nome}: divergência reconhecida")

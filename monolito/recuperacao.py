@@ -88,8 +88,8 @@ def _resolver(execucao: str, participantes: list[Participante], log: LogDeDeciso
     if achadas:
         dizer(f"Recuperação: a execução {execucao} morreu e deixou {len(achadas)} em dúvida.",
               "roxo")
-    for nome, (_, pedido, onde) in achadas.items():
-        _resolver_transacao(nome, pedido, onde, log.decisao(nome), narrar)
+    inteiras = [_resolver_transacao(nome, pedido, onde, log.decisao(nome), narrar)
+                for nome, (_, pedido, onde) in achadas.items()]
     if len(achadas) > POUCAS:
         confirmadas = sum(log.decisao(nome) == CONFIRMAR for nome in achadas)
         dizer(f"  {confirmadas} com CONFIRMAR no log: confirmadas; "
@@ -97,12 +97,15 @@ def _resolver(execucao: str, participantes: list[Participante], log: LogDeDeciso
     # As confirmações não foram forçadas: o log só pode esquecê-las depois deste fsync.
     for participante in participantes:
         participante.arquivo.sincronizar()
+    if not all(inteiras):
+        return
     log.esquecer(execucao)
     apagar_prova(log.arquivo.caminho.parent, execucao)
 
 
 def _resolver_transacao(nome: str, pedido: str, onde: list[Participante], decisao: str,
-                        narrar) -> None:
+                        narrar) -> bool:
+    """False se algum participante não pôde: os dados dele foram mudados desde o voto."""
     motivo = None if decisao == CONFIRMAR else SEM_DECISAO
     if narrar:
         for participante in onde:
@@ -114,5 +117,12 @@ def _resolver_transacao(nome: str, pedido: str, onde: list[Participante], decisa
         if narrar:
             narrar(pedido, "Coordenador", participante.nome, "abortar" if motivo else "confirmar",
                    "vermelho" if motivo else "verde")
-        participante.encerrar([(nome, None, motivo)])
+        try:
+            participante.encerrar([(nome, None, motivo)])
+        except sqlite3.IntegrityError as erro:  # quem votou SIM só não pode se mexeram nele depois
+            _deixar({nome: (None, pedido, [participante])},
+                    f"{participante.arquivo.caminho.name} já não aceita o efeito que prometeu "
+                    f"({erro}): alguém mudou os dados. Devolva-os (sqlite3), e rode de novo.")
+            return False
         quedas.ponto("na-recuperacao")
+    return True

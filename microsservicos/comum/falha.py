@@ -32,6 +32,8 @@ CONSELHOS = (  # um trecho do que o SQLite ou o sistema disse, e o que isso quer
     ("malformed", "está corrompido: restaure uma cópia ou recomece com --limpar"),
     ("was moved", "foi trocado ou apagado com o programa no ar: devolva-o, ou encerre o programa "
                   "(Ctrl-C) antes de pôr outro"),
+    ("constraint failed", "tem dados que alguém mudou, e já não aceita esta gravação: devolva-os "
+                          "(sqlite3), e rode de novo"),
     ("disk I/O", "não pôde ser lido ou gravado: confira o disco"),
     ("locked", "está travado por outro programa: feche o sqlite3 (ou o outro processo) "
                "e tente de novo"),
@@ -40,6 +42,7 @@ CONSELHOS = (  # um trecho do que o SQLite ou o sistema disse, e o que isso quer
                        "ou use --dados OUTRA_PASTA"),
     ("no such table", "é de outra versão deste projeto: recomece com --limpar"),
     ("no such column", "é de outra versão deste projeto: recomece com --limpar"),
+    ("Operation not permitted", "não dá permissão: use --dados OUTRA_PASTA"),
     ("Permission denied", "não dá permissão de acesso: mude as permissões "
                           "ou use --dados OUTRA_PASTA"),
     ("Read-only file system", "está num disco somente para leitura: use --dados OUTRA_PASTA"),

@@ -108,6 +108,12 @@ def ate(maior: int):
     return converter
 
 
+def segundos(texto: str) -> float:
+    if not (texto.isascii() and texto.replace(".", "", 1).isdigit() and len(texto) <= 6):
+        raise argparse.ArgumentTypeError(f"{texto[:40]!r} não é um número de segundos")
+    return float(texto)
+
+
 def pasta(texto: str) -> Path:
     """Uma pasta de dados; o texto vazio seria a pasta atual."""
     if not texto:
@@ -182,7 +188,7 @@ def confirmar_limpeza(pasta: Path, sim: bool) -> None:
         return
     try:
         resposta = input(f"Apagar todos os dados de {pasta} e voltar às linhas iniciais? [s/N] ")
-    except EOFError:
+    except (EOFError, UnicodeDecodeError):  # um terminal com outra codificação
         resposta = ""
     if resposta.strip().lower() not in ("s", "sim"):
         raise Falha("nada foi apagado", 1)

@@ -14,14 +14,14 @@ import os
 import re
 import sqlite3
 import uuid
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from comum.banco import Banco
 from comum.falha import Falha, em_portugues
+from comum.presenca import recusar_limpeza_pela_metade
 
 ARQUIVO = ".loja"
-LIMPEZA = ".limpeza"  # enquanto existe, os bancos podem ser novos, e as filas ainda as de antes
 FILA = "loja.dona"  # nunca recebe nada
 
 
@@ -38,10 +38,9 @@ def identidade(pasta: Path, limpando: bool = False) -> str:
     Levanta Falha (código 2) se não dá para ler ou criar o arquivo, se os bancos são de lojas
     diferentes, ou se uma limpeza ficou pela metade (limpando: é a própria limpeza que pergunta).
     """
-    if not limpando and (pasta / LIMPEZA).exists():
-        raise Falha(f"--limpar foi interrompido em {pasta}, e as filas ainda podem ter eventos dos "
-                    "bancos apagados: termine com  python orquestracao.py --limpar --dados "
-                    f"{pasta.parent}", 2)
+    if not limpando:
+        recusar_limpeza_pela_metade(pasta, "orquestracao.py",
+                                    "as filas ainda podem ter eventos dos bancos apagados")
     try:
         pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (pasta / ARQUIVO).exists():
@@ -54,23 +53,6 @@ def identidade(pasta: Path, limpando: bool = False) -> str:
         raise Falha(f"{pasta / ARQUIVO} não é a identidade de uma loja: apague-o, e ele é refeito "
                     "a partir dos bancos", 2)
     return lida
-
-
-@contextmanager
-def limpando(pasta: Path):
-    """Aqui dentro se apagam os bancos e depois as filas: morto no meio, ninguém parte dali."""
-    marca, bancos = pasta / LIMPEZA, {*pasta.glob("*.db")}
-    inteiros = not marca.exists()
-    try:
-        marca.touch()
-        yield
-        marca.unlink()
-    except BaseException as erro:
-        if inteiros and {*pasta.glob("*.db")} == bancos:  # nada chegou a ser apagado
-            marca.unlink(missing_ok=True)
-        if isinstance(erro, OSError):
-            raise em_portugues(erro, str(pasta)) from erro
-        raise
 
 
 def identidade_se_houver(pasta: Path) -> str | None:

@@ -37,11 +37,11 @@ class Diagrama:
     def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> None:
         """A mensagem `rotulo` que sai de `de` e chega a `para` (traço "═": compensação)."""
         volta = "↩ " if traco == "═" else ""
-        self._escrever(f"    {de}{SETAS[traco]}{para}: {volta}{_texto(rotulo)} ({pedido})")
+        self._escrever(f"    {de}{SETAS[traco]}{para}: {volta}{_texto(rotulo)} ({_texto(pedido)})")
 
     def nota(self, pedido: str, raia: str, texto: str) -> None:
         """Algo que aconteceu dentro de uma raia, sem mensagem para ninguém."""
-        self._escrever(f"    Note over {raia}: {_texto(texto)} ({pedido})")
+        self._escrever(f"    Note over {raia}: {_texto(texto)} ({_texto(pedido)})")
 
     def _escrever(self, *linhas: str) -> None:
         with open(self._caminho, "a", encoding="utf-8", newline="\n") as arquivo:

@@ -11,6 +11,7 @@ import json
 import re
 import sys
 import uuid
+from contextlib import nullcontext
 
 from comum.falha import Falha
 
@@ -159,8 +160,7 @@ def ler_arquivo(caminho: str) -> list[dict]:
     """
     nome = "entrada padrão" if caminho == "-" else caminho
     try:
-        entrada = sys.stdin.buffer if caminho == "-" else open(caminho, "rb")
-        with entrada:
+        with nullcontext(sys.stdin.buffer) if caminho == "-" else open(caminho, "rb") as entrada:
             pedidos = list(_ler_linhas(entrada, nome))
     except OSError as erro:
         raise Falha(f"{nome}: {NAO_ABRE.get(erro.errno, 'não pôde ser lido')}", 2) from erro

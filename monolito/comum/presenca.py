@@ -10,6 +10,8 @@ from comum.banco import ESPERA
 from comum.falha import Falha, em_portugues
 from comum.vizinhos import em_uso
 
+LIMPEZA = ".limpeza"  # enquanto existe, uns dados podem ser novos, e outros os de antes
+
 
 class Presenca:
     """Sabe se há algum processo usando uma pasta de dados, mesmo que ele morra sem avisar.
@@ -30,7 +32,9 @@ class Presenca:
             # Só lê: um arquivo vazio já serve de trava, e escrever nele esperaria por quem já
             # entrou.
             self._arquivo.execute("PRAGMA user_version").fetchone()
-        except (sqlite3.Error, OSError) as erro:
+        except sqlite3.Error as erro:
+            raise em_portugues(erro, str(self.caminho)) from erro
+        except OSError as erro:
             raise em_portugues(erro, str(pasta)) from erro
 
     def entrar(self) -> None:
@@ -50,7 +54,7 @@ class Presenca:
             return True
         except sqlite3.OperationalError as erro:
             # Os outros erros são de quem chegou antes, ou de um arquivo que acabou de sumir.
-            if "readonly" in str(erro):
+            if "readonly" in str(erro) or "is full" in str(erro):
                 raise em_portugues(erro, str(self.caminho)) from erro
             return False
         finally:
@@ -87,15 +91,46 @@ def so_nossa(pasta: Path):
         presenca.fechar()
 
 
+@contextmanager
+def limpando(pasta: Path):
+    """Uma limpeza, do começo ao fim: a pasta só nossa, e marcada, para o caso de ela não acabar.
+
+    Levanta o mesmo que so_nossa(), e Falha se não dá.
+    """
+    with so_nossa(pasta):
+        marca, bancos = pasta / LIMPEZA, {*pasta.glob("*.db")}
+        inteiros = not marca.exists()
+        try:
+            marca.touch()
+            yield
+            marca.unlink(missing_ok=True)
+        except BaseException as erro:
+            if inteiros and {*pasta.glob("*.db")} == bancos:  # nada chegou a ser apagado
+                marca.unlink(missing_ok=True)
+            if isinstance(erro, OSError):
+                raise em_portugues(erro, str(pasta)) from erro
+            raise
+
+
+def apagar_bancos(pasta: Path) -> None:
+    """Dentro de limpando()."""
+    for padrao in ("*.db", "*.db-wal", "*.db-shm", "*.db-journal"):
+        for arquivo in pasta.glob(padrao):
+            arquivo.unlink()
+
+
 def limpar(pasta: Path) -> None:
-    """Apaga os bancos da pasta; levanta o mesmo que so_nossa(), e Falha se não dá."""
-    try:
-        with so_nossa(pasta):
-            for padrao in ("*.db", "*.db-wal", "*.db-shm", "*.db-journal"):
-                for arquivo in pasta.glob(padrao):
-                    arquivo.unlink()
-    except OSError as erro:
-        raise em_portugues(erro) from erro
+    """A limpeza de quem só tem bancos."""
+    with limpando(pasta):
+        apagar_bancos(pasta)
+
+
+def recusar_limpeza_pela_metade(pasta: Path, programa: str,
+                                o_que_ha: str = "uma parte dos bancos pode ser a de antes") -> None:
+    """Falha (código 2) se um --limpar morreu no meio, e ninguém o terminou."""
+    if (pasta / LIMPEZA).exists():
+        raise Falha(f"--limpar foi interrompido em {pasta}, e {o_que_ha}: termine com  "
+                    f"python {programa} --limpar --dados {pasta.parent}", 2)
 
 
 def _em_uso(arquivo: Path) -> bool:

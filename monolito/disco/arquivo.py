@@ -75,10 +75,14 @@ class Arquivo:
         try:
             forcar_ao_disco(self._wal)
         except OSError as erro:
-            self._falha = Falha(f"{em_portugues(erro, self.caminho.name)}; {SEM_SABER}")
-            raise self._falha from erro
+            raise self.duvidar(erro) from erro
         self.no_disco = self.gravadas
         quedas.passo()
+
+    def duvidar(self, erro: Exception) -> Falha:
+        """Ninguém sabe se uma gravação ficou: daqui em diante este arquivo não força mais nada."""
+        self._falha = Falha(f"{em_portugues(erro, self.caminho.name)}; {SEM_SABER}")
+        return self._falha
 
     def garantir(self) -> None:
         """Que o gravado está num arquivo que tem nome. Levanta Falha se não há como saber."""
@@ -125,8 +129,8 @@ SEM_SABER = ("não sei se a última gravação ficou, e não aviso ninguém: "
 class Gravacao:
     """O `with` de Arquivo.gravacao. Um bloco que nada escreve não conta, nem espera pelo disco.
 
-    Um sqlite3.Error quer dizer que nada ficou; uma Falha, que o COMMIT ficou e o disco não
-    respondeu por ele: ninguém sabe se uma queda de energia levaria a gravação.
+    Um sqlite3.Error quer dizer que nada ficou (numa forçada). Uma Falha, que ninguém sabe: o COMMIT
+    ficou, e o disco não respondeu por ele; ou disse que não, com a gravação já escrita.
     """
 
     __slots__ = ("arquivo", "forcada", "antes")
@@ -148,7 +152,7 @@ class Gravacao:
             if tipo is None and banco.total_changes != self.antes:
                 quedas.passo()
                 banco.conferir_arquivo()
-                banco.execute("COMMIT")
+                self._confirmar(banco)
                 arquivo.gravadas += 1
                 arquivo._queixa = None
                 quedas.passo()
@@ -163,6 +167,29 @@ class Gravacao:
         finally:
             if banco.in_transaction:
                 banco.execute("ROLLBACK")
+
+    def _confirmar(self, banco) -> None:
+        try:
+            banco.execute("COMMIT")
+        except sqlite3.Error as erro:
+            # Quem repete uma gravação não forçada escreve por cima do que tenha ficado.
+            if self.forcada and not nada_ficou(erro):
+                raise self.arquivo.duvidar(erro) from erro
+            raise
+
+
+ERRO_AO_ESCREVER = 778  # SQLITE_IOERR_WRITE (o Python só lhe dá nome desde o 3.11)
+
+
+def nada_ficou(erro: sqlite3.Error) -> bool:
+    """Se é certo que o COMMIT que deu este erro não vale, nem para quem abrir o banco depois.
+
+    O SQLite escreve as páginas no WAL, e a última é a que confirma; só então atualiza o índice
+    (-shm). Se a escrita falhou, a última não está lá. Mas se foi o índice que não pôde crescer,
+    está: esta conexão não a vê, e a próxima a reabrir tudo, que o refaz a partir do WAL, verá.
+    (Manual do SQLite, "WAL-mode File Format".)
+    """
+    return "is full" in str(erro) or getattr(erro, "sqlite_errorcode", None) == ERRO_AO_ESCREVER
 
 
 def insistir(tentar, arquivo: Arquivo, senao: str) -> None:

@@ -103,9 +103,12 @@ def viva(pasta: Path, execucao: str) -> bool:
     if not (pasta / arquivo(execucao)).exists():
         return False
     vida = _abrir(pasta, execucao)
-    livre = vida.sozinho()
-    vida.fechar()
-    return not livre
+    try:
+        return not vida.sozinho()
+    except Falha:  # o disco cheio nem deixa perguntar
+        return False
+    finally:
+        vida.fechar()
 
 
 def apagar_prova(pasta: Path, execucao: str) -> None:

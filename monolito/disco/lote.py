@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 MAIOR = 256  # transações numa rodada: um limite para o tempo que a primeira espera pela última
 CARONA = 0.0003  # segundos que o líder dá a quem acabou de ser atendido para voltar com outro
@@ -35,25 +36,26 @@ class Lote:
         self._coordenador = coordenador
         self._mutex = threading.Lock()
         self._presentes: list[Cliente] = []
-        self._ha_lider = False
+        self._lider: Cliente | None = None
         self._atendidos = 0  # na última rodada
 
     def executar(self, pedido: dict) -> None:
         """Volta quando o pedido terminou; levanta o erro que interrompeu a rodada dele."""
         eu = Cliente(self._coordenador.nova(pedido))
-        with self._mutex:
-            self._presentes.append(eu)
-            lidero, self._ha_lider = not self._ha_lider, True
-        if not lidero:
-            try:
+        try:
+            with self._mutex:
+                self._presentes.append(eu)
+                self._lider = self._lider or eu
+            if self._lider is not eu:
                 eu.acordar.acquire()  # volta atendido, ou com a vez de liderar
-            except BaseException:  # um Ctrl-C na espera
-                self._desistir(eu)
-                raise
-        if not eu.atendido:
             while not eu.atendido:
                 self._conduzir_rodada()
-            self._passar_a_vez()
+        finally:
+            try:
+                self._sair(eu)
+            except BaseException:  # um Ctrl-C, e os outros esperariam para sempre
+                self._sair(eu)
+                raise
         if eu.erro:
             raise eu.erro
 
@@ -66,7 +68,8 @@ class Lote:
             self._dispensar([cliente for cliente in lote if cliente.transacao in terminadas])
         except BaseException as erro:
             for cliente in lote:
-                cliente.erro = erro
+                if not cliente.atendido:
+                    cliente.erro = erro
             self._dispensar(lote)
 
     def _reunir(self) -> list[Cliente]:
@@ -89,18 +92,20 @@ class Lote:
         with self._mutex:
             self._presentes = [c for c in self._presentes if not c.atendido]
         for cliente in atendidos:
-            cliente.acordar.release()
+            _acordar(cliente)
 
-    def _desistir(self, eu: Cliente) -> None:
-        """Quem foi embora não pode ficar com a vez: os outros a esperariam para sempre."""
+    def _sair(self, eu: Cliente) -> None:
+        """Sai da fila e, se liderava, passa a vez a quem espera há mais tempo. Pode repetir."""
         with self._mutex:
-            self._presentes = [cliente for cliente in self._presentes if cliente is not eu]
-        if eu.acordar.acquire(blocking=False) and not eu.atendido:
-            self._passar_a_vez()
+            if not eu.atendido:
+                self._presentes = [cliente for cliente in self._presentes if cliente is not eu]
+            if self._lider is eu:
+                proximo = self._presentes[0] if self._presentes else None
+                if proximo:
+                    _acordar(proximo)
+                self._lider = proximo
 
-    def _passar_a_vez(self) -> None:
-        with self._mutex:
-            if self._presentes:
-                self._presentes[0].acordar.release()
-            else:
-                self._ha_lider = False
+
+def _acordar(cliente: Cliente) -> None:
+    with suppress(RuntimeError):  # já estava: um Ctrl-C interrompeu quem o acordava
+        cliente.acordar.release()

@@ -18,6 +18,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -571,3 +572,28 @@ def test_porta_de_um_programa_mudo_e_dita_pelo_lancador_e_o_servico_insiste(tmp_
             insiste.limpo()
         finally:
             insiste.matar()
+
+
+# --- o COMMIT que falhou depois de escrito ---
+
+def test_commit_do_log_que_falha_ja_escrito_nao_e_um_nao(disco, tmp_path):
+    """O -shm não pôde crescer: o SQLite diz que não, e a decisão está no WAL, à espera de quem o reabrir."""
+    pequeno = disco(24)
+    pasta = pequeno.ponto / "monolito"
+    log, vida = carregar("monolito", "decisoes").LogDeDecisoes(pasta), carregar("monolito", "execucao").Execucao(pasta)
+    log.registrar(vida)
+    with closing(sqlite3.connect(pasta / "coordenador.db", isolation_level=None)) as leitor:
+        leitor.execute("BEGIN")  # quem lê não deixa o WAL recomeçar
+        leitor.execute("SELECT count(*) FROM decisoes").fetchone()
+        while (pasta / "coordenador.db-wal").stat().st_size < 4055 * (2048 + 24):  # o índice cresce a cada 4062 páginas
+            log.arquivo.banco.execute("UPDATE execucoes SET prova = random()")
+        pequeno.encher()
+        os.truncate(pequeno.ponto / "lastro", (pequeno.ponto / "lastro").stat().st_size // 4096 * 4096 - 6 * 4096)
+        with pytest.raises(carregar("monolito", "falha").Falha, match="não sei se a última gravação ficou"):
+            for n in range(20):
+                assert log.decidir([SimpleNamespace(nome=f"t-{n}", execucao=vida.nome, pedido={"pedido": f"p-{n}"})]) is None
+        # Todos morrem: quem reabre refaz o índice a partir do WAL.
+        shutil.copytree(pasta, tmp_path / "depois", ignore=shutil.ignore_patterns("*-shm"))
+        log.arquivo.fechar()
+    with closing(sqlite3.connect(tmp_path / "depois" / "coordenador.db")) as banco:
+        assert banco.execute("SELECT decisao FROM decisoes WHERE transacao = ?", (f"t-{n}",)).fetchone() == ("CONFIRMAR",)

@@ -74,6 +74,40 @@ def test_limpar_volta_as_linhas_iniciais(dados):
     assert estado(dados)["pedidos"] == {}
 
 
+MORRE_NA_LIMPEZA = """
+import os, pathlib, runpy, signal, sys
+sys.argv, apagar = sys.argv[1:], pathlib.Path.unlink
+def morrer(caminho, **opcoes):
+    apagar(caminho, **opcoes)
+    os.kill(os.getpid(), signal.SIGKILL)
+pathlib.Path.unlink = morrer
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_limpar_morto_no_meio_e_dito_ate_que_termine(dados):
+    """Metade dos bancos nova e metade antiga: toda promessa pareceria quebrada, e ninguém saberia por quê."""
+    rodar(dados, "--id", "p-1")
+    morto = subprocess.run([sys.executable, "-c", MORRE_NA_LIMPEZA, APP, "--dados", dados, "--limpar", "--sim", "--estado"])
+    assert morto.returncode == -signal.SIGKILL
+    for opcoes in ([], ["--estado"], ["--em-duvida"], ["--rastro", "p-1"]):
+        recusa = rodar(dados, *opcoes)
+        assert recusa.returncode == 2 and "termine com  python monolito/app.py --limpar" in recusa.erro
+    assert rodar(dados, "--limpar", "--sim", "--id", "p-2").returncode == 0
+    assert list(estado(dados)["pedidos"]) == ["p-2"]
+
+
+def test_pedidos_pela_entrada_padrao_e_limpar_juntos(dados):
+    linha = '{"pedido": "a", "cliente": "ana", "itens": [{"produto": "livro", "quantidade": 1}], "cep": "01310100"}'
+    assert rodar(dados, "--arquivo", "-", "--limpar", entrada=linha).returncode == 0
+
+
+def test_sem_participante_para_anotar_a_recusa_nao_ha_nada_em_duvida(dados):
+    recusado = rodar(dados, "--sem-participante", "pedidos", "--id", "p-1")
+    assert "o pedido recusado não foi anotado" in recusado.erro and "em dúvida" not in recusado.erro
+    assert rodar(dados, "--em-duvida").tela.startswith("em dúvida: 0")
+
+
 def test_limpar_nao_apaga_debaixo_de_quem_trabalha(dados):
     with subprocess.Popen([sys.executable, APP, "--dados", dados, "--pedidos", "100000"], stdout=subprocess.PIPE) as outro:
         try:

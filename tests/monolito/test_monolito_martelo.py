@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import linecache
 import os
 import random
 import sqlite3
+import sys
 import threading
 import time
 from contextlib import closing
@@ -119,25 +122,58 @@ class Pedinte:
         self.pedido, self.parada_em = pedido, None
 
 
-def test_quem_e_interrompido_na_espera_nao_fica_com_a_vez():
-    """Um Ctrl-C na thread que espera a vez de liderar: as outras terminam assim mesmo."""
-    rodando, soltar = threading.Event(), threading.Event()
+def interromper_na_linha(n: int, executar) -> bool:
+    """Um Ctrl-C na n-ésima linha de lote.py que esta thread executa; False se ela acabou antes.
 
-    def rodada(transacoes):
-        rodando.set()
-        soltar.wait(10)
-        return transacoes[:1]
+    Não nas do `with` do mutex: ao sair dele o Python não atende sinais antes de o soltar, e um traço, sim.
+    """
+    faltam = [n]
 
-    lote = M.lote.Lote(SimpleNamespace(nova=Pedinte, rodada=rodada))
-    lider = threading.Thread(target=lote.executar, args=("lider",))
-    lider.start()
-    rodando.wait(10)
-    interrompido = M.lote.Cliente(Pedinte("interrompido"))
-    lote._presentes.append(interrompido)
-    soltar.set()
-    lider.join(10)  # passou a vez a quem já não está lá
-    lote._desistir(interrompido)
-    outro = threading.Thread(target=lote.executar, args=("outro",), daemon=True)
-    outro.start()
-    outro.join(10)
-    assert not outro.is_alive()
+    def na_linha(quadro, evento, _):
+        mutex = linecache.getline(M.lote.__file__, quadro.f_lineno).strip() == "with self._mutex:"
+        faltam[0] -= evento == "line" and not mutex
+        if not faltam[0]:
+            faltam[0] = -1
+            raise KeyboardInterrupt
+        return na_linha
+
+    sys.settrace(lambda quadro, *_: na_linha if quadro.f_code.co_filename == M.lote.__file__ else None)
+    try:
+        executar("interrompido")
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+@pytest.mark.parametrize("lidera", [True, False])
+def test_quem_e_interrompido_em_qualquer_linha_nao_fica_com_a_vez(lidera):
+    """Um Ctrl-C em quem lidera, ou espera: os outros terminam assim mesmo, e quem chega depois também."""
+    for n in itertools.count(1):
+        com_a_vez, soltar = threading.Event(), threading.Event()
+
+        def rodada(transacoes):
+            com_a_vez.set()
+            soltar.wait(10)
+            return transacoes[:1]
+
+        lote = M.lote.Lote(SimpleNamespace(nova=Pedinte, rodada=rodada))
+        outros = [threading.Thread(target=lote.executar, args=(quem,), daemon=True) for quem in range(3)]
+        if not lidera:
+            outros[0].start()
+            com_a_vez.wait(10)
+            threading.Timer(0.01, soltar.set).start()
+        else:
+            soltar.set()
+        interrompido = interromper_na_linha(n, lote.executar)
+        soltar.set()
+        for outro in outros:
+            if not outro.ident:
+                outro.start()
+        for outro in outros:
+            outro.join(10)
+            assert not outro.is_alive(), f"interrompido na linha {n}, alguém ficou esperando"
+        if not interrompido:
+            break
+    assert n > 10

@@ -116,15 +116,24 @@ def test_limpar_morto_entre_os_bancos_e_as_filas_e_dito_por_todos_ate_que_termin
     loja.conferir_repouso()
 
 
+def test_uma_limpeza_de_cada_vez_ate_as_filas_esvaziarem(loja):
+    """Senão a primeira apagaria, ao acordar, as filas com os pedidos que chegaram depois da segunda."""
+    with M.presenca.limpando(loja.pasta):
+        M.presenca.apagar_bancos(loja.pasta)
+        segunda = rodar("orquestracao.py", "--dados", loja.dados, "--limpar", "--sim", "--estado", url=loja.url)
+        assert segunda.fim() == 2 and "há programas usando" in segunda.linhas[-1], segunda.texto
+    assert rodar("orquestracao.py", "--dados", loja.dados, "--estado").fim() == 0
+
+
 def test_limpar_recusado_antes_de_apagar_nao_deixa_marca(tmp_path):
     """Alguém iniciou um serviço enquanto o nó privado partia: os bancos estão inteiros, e tudo continua."""
     (tmp_path / "estoque.db").touch()
     with pytest.raises(M.falha.Falha):
-        with M.dona.limpando(tmp_path):
+        with M.presenca.limpando(tmp_path):
             raise M.falha.Falha("há programas usando a pasta", 2)
     assert M.dona.identidade(tmp_path)
     with pytest.raises(M.falha.Falha):
-        with M.dona.limpando(tmp_path):
+        with M.presenca.limpando(tmp_path):
             (tmp_path / "estoque.db").unlink()
             raise M.falha.Falha("o broker caiu")
     with pytest.raises(M.falha.Falha, match="--limpar foi interrompido"):
