@@ -10,6 +10,7 @@ from comum.banco import ESPERA
 from comum.falha import Falha, em_portugues
 from comum.vizinhos import em_uso
 
+PRESENCA = ".presenca"
 LIMPEZA = ".limpeza"  # enquanto existe, uns dados podem ser novos, e outros os de antes
 
 
@@ -23,7 +24,7 @@ class Presenca:
     "File Locking And Concurrency".)
     """
 
-    def __init__(self, pasta: Path, nome: str = ".presenca"):
+    def __init__(self, pasta: Path, nome: str = PRESENCA):
         self.caminho = pasta / nome
         try:
             pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -33,6 +34,9 @@ class Presenca:
             # entrou.
             self._arquivo.execute("PRAGMA user_version").fetchone()
         except sqlite3.Error as erro:
+            if "locked" in str(erro) and nome == PRESENCA:  # só quem limpa a quer toda para si
+                raise Falha(f"outro programa está limpando {pasta} (--limpar): espere que ele "
+                            "acabe, e rode de novo", 2) from erro
             raise em_portugues(erro, str(self.caminho)) from erro
         except OSError as erro:
             raise em_portugues(erro, str(pasta)) from erro

@@ -121,7 +121,7 @@ def test_uma_limpeza_de_cada_vez_ate_as_filas_esvaziarem(loja):
     with M.presenca.limpando(loja.pasta):
         M.presenca.apagar_bancos(loja.pasta)
         segunda = rodar("orquestracao.py", "--dados", loja.dados, "--limpar", "--sim", "--estado", url=loja.url)
-        assert segunda.fim() == 2 and "há programas usando" in segunda.linhas[-1], segunda.texto
+        assert segunda.fim() == 2 and "outro programa está limpando" in segunda.linhas[-1], segunda.texto
     assert rodar("orquestracao.py", "--dados", loja.dados, "--estado").fim() == 0
 
 
