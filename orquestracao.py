@@ -1,6 +1,6 @@
 """Inicia os serviços, na ordem, e os mantém de pé. Não toma parte na saga.
 
-O nome é o da tarefa, e engana: a saga é coreografada, ninguém a comanda. Este programa só faz o
+O nome foi pedido assim, e engana: a saga é coreografada, ninguém a comanda. Este programa só faz o
 que uma pessoa faria com um terminal por serviço: garante que há um RabbitMQ, inicia Pedidos já
 com os pedidos do cliente, depois os outros, e assiste. Não abre banco nenhum para escrever.
 Com ele desligado, tudo funciona igual.
@@ -9,6 +9,7 @@ Com ele desligado, tudo funciona igual.
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from palco.desenho import NOMES
 from palco.encerrar import encerrar_uma_vez_so
 from palco.lancador import POUCOS, Lancador
 from rabbitmq import filas
+from rabbitmq.conexao import onde
 from rabbitmq.dona import identidade
 
 
@@ -42,6 +44,8 @@ def opcoes():
     opcoes.dos_pedidos()
     opcao = opcoes.add_argument
     opcao("--sem-pedido", action="store_true", help="não envia nada, só ouve")
+    opcao("--so-broker", action="store_true",
+          help="só liga um RabbitMQ, se nenhum responde: para um serviço por terminal")
     opcao("--ate-concluir", action="store_true",
           help="para quando todo pedido terminar, com o veredito")
     opcao("--paciencia", metavar="S", type=inteiro, default=60,
@@ -70,7 +74,7 @@ def main() -> int:
     diagrama = Diagrama(escolha.diagrama, NOMES, len(pedidos)) if escolha.diagrama else None
     # Antes do primeiro serviço: depois, os mais rápidos já teriam terminado.
     ids = [pedido["pedido"] for pedido in pedidos]
-    if not pedidos and not escolha.limpar:
+    if not (pedidos or escolha.limpar or escolha.so_broker):
         ids = espera.pendentes_ate_aqui(pasta)
     dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
     no = lancador = None
@@ -83,6 +87,8 @@ def main() -> int:
         if escolha.estado:
             return mostrar_estado(dados)
         lancador = Lancador(dados, no, pedidos, ids, diagrama)
+        if escolha.so_broker:
+            return esperar_ctrl_c(lancador)
         return concluir(lancador, escolha.paciencia) if escolha.ate_concluir else ouvir(lancador)
     except (KeyboardInterrupt, BrokenPipeError) as interrupcao:
         return interromper(interrupcao, escolha, pasta, ids)
@@ -132,6 +138,14 @@ def ouvir(lancador: Lancador) -> int:
     dizer("Ouvindo; Ctrl-C encerra.")
     while True:
         lancador.assistir(0.2)
+
+
+def esperar_ctrl_c(lancador: Lancador) -> int:
+    """Sem serviços: só o nó privado, se é nosso, continua de pé."""
+    dizer(f"RabbitMQ em {onde()}. Ligue cada serviço no seu terminal; Ctrl-C encerra.")
+    while True:
+        lancador.vigiar()
+        time.sleep(0.2)
 
 
 def concluir(lancador: Lancador, paciencia: int) -> int:

@@ -108,8 +108,8 @@ class Falhas:
         """As falhas cuja pausa já passou; as de uma execução anterior esperam uma pausa inteira."""
         agora, vencidas = time.monotonic(), []
         for ordem, corpo, propriedades, restam in self.banco.execute(
-                "SELECT ordem, corpo, propriedades, CAST(restam AS INTEGER) FROM falhas "
-                "WHERE restam > 0"):
+                "SELECT ordem, CAST(corpo AS BLOB), propriedades, CAST(restam AS INTEGER) "
+                "FROM falhas WHERE restam > 0"):
             if self.vez.setdefault(ordem, agora + self.pausa(restam)) <= agora:
                 vencidas.append(Falhou(ordem, corpo, _ler(propriedades), restam))
         return vencidas
@@ -133,8 +133,8 @@ class Falhas:
         """
         lote, tamanho = [], 0
         for ordem, corpo, propriedades, motivo in self.banco.execute(
-                "SELECT ordem, corpo, propriedades, motivo FROM falhas WHERE restam <= 0 "
-                "ORDER BY ordem LIMIT ?", (limite,)):
+                "SELECT ordem, CAST(corpo AS BLOB), propriedades, motivo FROM falhas "
+                "WHERE restam <= 0 ORDER BY ordem LIMIT ?", (limite,)):
             lote.append((ordem, corpo, _ler(propriedades), motivo))
             tamanho += len(corpo)
             if tamanho > MAIOR_ENTERRO:

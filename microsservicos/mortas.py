@@ -56,10 +56,11 @@ def main() -> int:
     servicos = (escolha.servico,) if escolha.servico else SERVICOS
     loja = identidade_se_houver(escolha.dados / "microsservicos")
     if not escolha.reenviar:
-        dizer(f"{listar(servicos, escolha.mensagem, loja)} mensagens mortas")
+        quantas = listar(servicos, escolha.mensagem, loja)
+        dizer("1 mensagem morta" if quantas == 1 else f"{quantas} mensagens mortas")
         return 0
     foram = sum(reenviar(servico, escolha.mensagem, loja) for servico in servicos)
-    dizer(f"{foram} mensagens devolvidas às filas")
+    dizer("1 mensagem devolvida à fila" if foram == 1 else f"{foram} mensagens devolvidas às filas")
     if escolha.mensagem and not foram:
         raise Falha("nenhuma mensagem morta tem esse id", 1)
     return 0

@@ -91,11 +91,12 @@ def _na_falha(historia: Historia, tipo: str, ouvinte: str, dados: Path, filas) -
                       "consertada a causa", [tratar])
     if restam == 0:
         return Espera(f"{tipo}, a caminho de «{mortas}» {falhou}, sem a resposta do broker",
-                      "um o leva até lá e, consertada a causa, o outro o traz de volta",
+                      "o primeiro o leva até lá e, consertada a causa, o segundo o traz de volta",
                       [tratar, reenviar])
     quantas = _quantas(filas, mortas, f"já voltou à fila «{ouvinte}»")
     return Espera(f"{tipo}, em «{mortas}» {falhou}{quantas}",
-                  "consertada a causa, um o traz de volta, o outro o trata", [reenviar, tratar])
+                  "consertada a causa, o primeiro o traz de volta, o segundo o trata",
+                  [reenviar, tratar])
 
 
 def _quantas(filas: dict[str, int] | None, fila: str, se_nenhuma: str) -> str:

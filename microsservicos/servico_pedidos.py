@@ -7,7 +7,7 @@ Publica:  pedido.criado; pedido.concluido ou pedido.cancelado; pedido.cancelamen
 Desfaz:   nada: cancelar é o fim do caminho de volta
 
 É também a porta de entrada: `python servico_pedidos.py` envia um pedido e fica ouvindo.
-Fica ao lado de monolito/pedidos.py: as mesmas tabelas, os mesmos verbos.
+Fica ao lado de monolito/pedidos.py: mesmas tabelas do negócio, mesmos verbos.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Prepara:     despachar: confere se a transportadora chega ao CEP; nada sai ainda
 Confirma:    anota o despacho
 Aborta:      nada a desfazer
 
-Fica ao lado de microsservicos/servico_envio.py: as mesmas tabelas, os mesmos verbos.
+Fica ao lado de microsservicos/servico_envio.py: mesmas tabelas do negócio, mesmos verbos.
 """
 
 from __future__ import annotations

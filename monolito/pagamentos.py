@@ -5,7 +5,7 @@ Prepara:     cobrar: confere o saldo; nada sai dele ainda
 Confirma:    tira o total do saldo e anota a cobrança
 Aborta:      nada a desfazer
 
-Fica ao lado de microsservicos/servico_pagamentos.py: as mesmas tabelas, os mesmos verbos.
+Fica ao lado de microsservicos/servico_pagamentos.py: mesmas tabelas do negócio, mesmos verbos.
 """
 
 from __future__ import annotations

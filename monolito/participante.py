@@ -2,7 +2,7 @@
 
   preparar    confere, grava o que vai fazer e as travas (uma gravação forçada), e só então vota SIM
   confirmar   faz o que o registro preparado diz e solta as travas (gravação não forçada)
-  abortar     esquece o registro e solta as travas; do negócio, nada tinha sido mexido
+  abortar     esquece o registro e solta as travas; o efeito nunca chegou a existir
 
 Entre o voto SIM e o aviso do coordenador, o participante está em dúvida: não pode
 mais desistir, e não sabe se confirma. É o preço da 2PC.

@@ -5,7 +5,7 @@ Prepara:     receber: dá o preço e abre o pedido, pendente
 Confirma:    o pedido fica concluido
 Aborta:      o pedido fica cancelado, com o motivo
 
-Fica ao lado de microsservicos/servico_pedidos.py: as mesmas tabelas, os mesmos verbos.
+Fica ao lado de microsservicos/servico_pedidos.py: mesmas tabelas do negócio, mesmos verbos.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def veredito(pasta: Path, pedidos: list[str], em_duvida: int) -> bool:
         _linha(nome, promessa, achadas[nome])
     em_aberto = [f[0] for f in finais if f[3] == "pendente"]
     perdidos = len(set(pedidos)) - len(finais)
-    _linha("término", "nenhum pedido pendente, nenhum perdido",
+    _linha("término", "nenhum desta execução pendente, nenhum perdido",
            em_aberto + ([f"{perdidos} pedidos não chegaram ao banco"] if perdidos else []))
     dizer(f"em dúvida: {em_duvida}", "vermelho" if em_duvida else None)
     return not (any(achadas.values()) or em_aberto or perdidos or em_duvida)

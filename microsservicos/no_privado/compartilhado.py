@@ -54,7 +54,7 @@ def garantir(pasta: Path, recomecar: bool = False, entrar=bater_a_porta) -> NoCo
     try:
         entrar()
         # Quem responde pode ser o nó de outro orquestracao.py: aí ele passa a ser nosso também.
-        return ligar_no_privado(pasta) if pasta.exists() else None
+        return ligar_no_privado(pasta) if no_ligado(pasta) else None
     except BrokerFora as fora:
         if not endereco_local():
             raise Falha(f"{fora}: suba-o, ou tire RABBITMQ_URL para usar um nó privado nesta "
@@ -75,6 +75,12 @@ def ligar_no_privado(pasta: Path, recomecar: bool = False) -> NoCompartilhado | 
         maquina, *resto = local
         return usar_no_privado(pasta, *resto, maquina=maquina, recomecar=recomecar)
     return None
+
+
+def no_ligado(pasta: Path) -> bool:
+    """Se o nó privado de `pasta`, no endereço de RABBITMQ_URL, está vivo."""
+    local = endereco_local() if pasta.exists() else None
+    return bool(local) and NoPrivado(pasta, *local[1:], maquina=local[0]).vivo()
 
 
 def endereco_local() -> tuple | None:

@@ -46,9 +46,17 @@ class Encerramento:
         self.pedido = sinal
         if insistiu or not self.em_maos:
             raise KeyboardInterrupt
-        self.relogio = threading.Timer(CALMA, signal.raise_signal, [sinal])
+        self.relogio = threading.Timer(CALMA, _insistir, [sinal])
         self.relogio.daemon = True
         self.relogio.start()
+
+
+def _insistir(sinal: int) -> None:
+    """O mesmo sinal, na thread que trabalha: ela pode estar presa numa escrita que ninguém lê."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident, sinal)
+    else:  # Windows
+        signal.raise_signal(sinal)
 
 
 def encerrar_uma_vez_so() -> None:

@@ -58,7 +58,8 @@ class Historia:
         for tipo in o_que_ouve(servico):
             mensagem = {"m": f"{self.pedido}:{tipo}"}
             for publicou, in banco.execute(
-                    "SELECT publicou FROM caixa_entrada WHERE mensagem = :m", mensagem):
+                    "SELECT CAST(publicou AS TEXT) FROM caixa_entrada WHERE mensagem = :m",
+                    mensagem):
                 self.tratou[servico, tipo] = [novo for novo in publicou.split() if novo in EVENTOS]
                 fatos.append(f"tratou {tipo} → {publicou.replace(' ', ', ') or 'nada a publicar'}")
             for restam, motivo in banco.execute(
@@ -78,7 +79,7 @@ class Historia:
         return fatos
 
     def _em_ordem(self) -> list[str]:
-        """Cada um depois da sua causa; no fim, os que nada tinham a fazer, e o resultado."""
+        """Cada um depois da sua causa, e de quem o deixou em vão; no fim, o resultado."""
         causados = {tipo for publicou in self.tratou.values() for tipo in publicou}
         vistos = {tipo for _, tipo in [*self.tratou, *self.falhas]}
         vistos |= {*self.saida, *self._da_porta()}
@@ -88,7 +89,13 @@ class Historia:
             if (tipo := a_seguir.pop()) not in ordem:
                 ordem.append(tipo)
                 a_seguir += reversed(self.causados(tipo))
-        return sorted(ordem, key=lambda tipo: 2 if not quem_ouve(tipo) else self.foi_em_vao(tipo))
+        for tipo in filter(self.foi_em_vao, [*ordem]):
+            chegaram = [ordem.index(outro) for outro in ordem if not self.foi_em_vao(outro)
+                        and {*quem_ouve(outro)} & {*quem_ouve(tipo)}]
+            depois = max([*chegaram, ordem.index(tipo)])
+            ordem.remove(tipo)
+            ordem.insert(depois, tipo)
+        return sorted(ordem, key=lambda tipo: not quem_ouve(tipo))
 
     def _da_porta(self) -> list[str]:
         """O que o serviço de pedidos publicou por conta do cliente: não tem outra causa."""
@@ -128,6 +135,6 @@ class Historia:
 def _dados(corpo: str) -> dict:
     try:
         dados = json.loads(corpo)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         dados = None  # não foi este programa que o escreveu
     return dados if isinstance(dados, dict) else {}

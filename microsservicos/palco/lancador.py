@@ -41,6 +41,7 @@ class Lancador:
                                          self.entrada if nome == PORTA else None)
                           for nome in SERVICOS}
         self.de_pe: list[Processo] = []  # os que já ficaram prontos uma vez
+        self.desde = 0.0  # quando o primeiro partiu: daí em diante há pedidos a caminho
         self.espectador = Espectador(identidade(self.pasta), diagrama)
 
     def iniciar(self) -> None:
@@ -49,6 +50,7 @@ class Lancador:
             self.espectador.abrir()
         for processo in self.processos.values():
             processo.iniciar()
+            self.desde = self.desde or time.monotonic()
             try:
                 processo.esperar_pronto(self.enquanto_se_espera)
             finally:
@@ -111,12 +113,12 @@ class Lancador:
         self.assistir(0.1 if faltam else 0)
 
     def _com_progresso(self):
-        total, inicio = len(self.ids), time.monotonic()
+        total = len(self.ids)
         progresso = Progresso(total, "pedidos")
 
         def mostrar(faltam: set[str]) -> None:
             feitos = total - len(faltam)
-            progresso.mostrar(feitos, f"{feitos / (time.monotonic() - inicio):.0f}/s")
+            progresso.mostrar(feitos, f"{feitos / (time.monotonic() - self.desde):.0f}/s")
             if not faltam:
                 dizer(f"{total} pedidos terminados")
                 return

@@ -49,7 +49,7 @@ def enderecos() -> list[pika.URLParameters]:
     try:
         lista = []
         for url in urls:
-            partes = urlsplit(url)
+            partes = urlsplit(url.encode().decode())  # de um terminal em Latin-1, nem UTF-8 seria
             if partes.scheme not in ("amqp", "amqps") or not partes.hostname or partes.port == 0:
                 raise ValueError
             # Uma senha com / ? ou # sem código passaria por porta, vhost ou opção, e seria

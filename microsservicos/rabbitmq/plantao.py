@@ -57,8 +57,8 @@ class Plantao:
             except Falha as falha:
                 if not self.ja_esteve and not isinstance(falha, Passageira):
                     raise
-                dica = "" if self.ja_esteve else (" (para subir um: python orquestracao.py, ou: "
-                                                  "rabbitmq-server)")
+                dica = "" if self.ja_esteve else (" (para subir um: "
+                                                  "python orquestracao.py --so-broker)")
                 self.tropecou(getattr(falha, "assunto", CONEXAO),
                               f"{falha}{dica}; continuo tentando (Ctrl-C encerra)")
             self.dormir(pausa * random.uniform(0.5, 1))  # o acaso evita que todos voltem juntos

@@ -349,11 +349,11 @@ class Explorador:
         """Nada mais muda neste estado: todo pedido tem de estar encerrado, e isso publicado."""
         publicadas = {(m.pedido, m.tipo) for m in self.redes.conteudos[self.estados[i][-1]]}
         pedidos = self.servicos[0].tabela(self.locais[0].conteudos[self.estados[i][0]], "pedidos")
-        for pedido, _, _, estado, _ in pedidos:
+        for pedido, _, _, estado, *_ in pedidos:
             if (pedido, f"pedido.{estado}") not in publicadas:
                 raise Violacao(f"término: nada mais há a fazer, e {pedido} está {estado}, "
                                "sem que isso se publique", self.caminho(i))
-        fim = tuple((pedido, estado, motivo) for pedido, _, _, estado, motivo in pedidos)
+        fim = tuple((pedido, estado, motivo) for pedido, _, _, estado, motivo, *_ in pedidos)
         self.fins.setdefault(fim, i)
 
     def conferir_rumo(self, rumo: list[int]) -> None:

@@ -178,6 +178,14 @@ def test_broker_alheio_na_porta_e_usado_e_nao_desligado(broker, tmp_path):
     assert broker.responde()
 
 
+def test_com_um_broker_de_outra_maquina_o_no_privado_desligado_fica_desligado(tmp_path, monkeypatch):
+    """A pasta dele existe, de outro dia; quem respondeu foi o primeiro endereço, e o segundo é desta máquina."""
+    monkeypatch.setenv("RABBITMQ_URL", f"amqp://outra.maquina/,amqp://localhost:{instalacao.porta_livre()}/")
+    (tmp_path / "rabbitmq").mkdir()
+    assert broker_py.garantir(tmp_path / "rabbitmq", entrar=lambda: None) is None
+    assert not [*(tmp_path / "rabbitmq").iterdir()]
+
+
 def test_porta_ocupada_por_outro_programa_e_dita_em_uma_linha(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as outro:
         with pytest.raises(Falha, match="ocupada") as falha:

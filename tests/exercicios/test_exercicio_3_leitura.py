@@ -26,7 +26,7 @@ def o_que_se_pede():
     exigir((negocio.nome, negocio.arquivo) == (NOME, ARQUIVO), "o Negocio se chamar Antifraude, e o arquivo, antifraude")
     exigir(negocio.confirmar is None, "o NEGOCIO de antifraude.py dizer confirmar=None: ele só lê")
     exigir([n.arquivo for n in M.app.NEGOCIOS] == [*DONOS, ARQUIVO], "Antifraude no fim de NEGOCIOS, em monolito/app.py")
-    exigir(NOME in M.narracao.RAIAS, "a raia de Antifraude, em monolito/narracao.py")
+    exigir(NOME in M.narracao.RAIAS, "a raia de Antifraude, em monolito/palco/narracao.py")
 
 
 @pytest.fixture(params=[4, 2], ids=["por último", "no meio"])

@@ -271,3 +271,12 @@ def test_a_janela_do_terminal_se_fecha_e_o_programa_acaba(tmp_path):
                     assert servico.returncode == 0  # de SIGTERM, e não do SIGHUP
             finally:
                 servico.kill()
+
+
+@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
+def test_ctrl_c_enquanto_o_programa_se_importa_nao_e_um_traceback(ala):
+    """O primeiro quarto de segundo, antes de tela.executar(); `comum` é o primeiro cômodo que todo programa abre."""
+    morto = subprocess.run([sys.executable, "-c", "import comum; raise KeyboardInterrupt"], cwd=RAIZ / ala, capture_output=True, text=True)
+    assert morto.returncode in (-signal.SIGINT, 130) and not morto.stderr
+    outro = subprocess.run([sys.executable, "-c", "import comum; 1 / 0"], cwd=RAIZ / ala, capture_output=True, text=True)
+    assert "ZeroDivisionError" in outro.stderr

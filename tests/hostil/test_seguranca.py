@@ -253,7 +253,7 @@ MALFORMADAS = [
     "amqp://ana:segredo @localhost:1/", "amqp://ana:segredo\x1b[2J@localhost:1/", "amqp://ana:segredo\n@127.0.0.1:1/", ",", " ", "segredo",
     "amqp://ana:segredo@127.0.0.1:1/", "amqp://ana:%E0%FFsegredo@127.0.0.1:1/", "amqp://ana:segredo@127.0.0.1:1/" + "v" * 300,
     "amqp://" + "a" * 300 + ":segredo@127.0.0.1:1/", "amqp://ana:segredo@nao.existe.invalid:1/", "amqp://ana@segredo@127.0.0.1:1/",
-    "amqps://ana:segredo@127.0.0.1:1/", "amqp://ana:segredo@127.0.0.1:1/,amqp://bia:segredo@127.0.0.1:2/",
+    "amqp://ana:segredo\udce9@127.0.0.1:1/", "amqps://ana:segredo@127.0.0.1:1/", "amqp://ana:segredo@127.0.0.1:1/,amqp://bia:segredo@127.0.0.1:2/",
 ]
 
 

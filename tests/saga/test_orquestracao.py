@@ -427,6 +427,24 @@ def test_sem_broker_liga_um_no_privado_conclui_e_o_desliga(dados):
     assert estado(dados) == esperado(cenario("sucesso"))
 
 
+def test_so_broker_deixa_os_servicos_para_os_outros_terminais(dados):
+    porta = carregar("microsservicos", "instalacao").porta_livre()
+    url = f"amqp://guest:guest@127.0.0.1:{porta}/"
+    programa = orquestrar(url, dados, "--so-broker").esperar_dizer("Ligue cada serviço no seu terminal")
+    loja = Loja(dados, url)
+    try:
+        loja.iniciar()
+        assert all(loja.ouvintes(nome) == 1 for nome in SERVICOS), "só os destes terminais ouvem"
+        loja.enviar(cenario("sucesso"))
+        loja.conferir_repouso()
+    finally:
+        loja.fechar()
+        programa.interromper()
+    assert programa.fim(40) == 0 and not carregar("microsservicos", "instalacao").responde("127.0.0.1", porta), programa.texto
+    recusa = orquestrar(url, dados, "--so-broker", "--id", "p-1")
+    assert recusa.fim() == 2 and recusa.disse("--id não combina com --so-broker")
+
+
 @pytest.mark.longo
 def test_no_privado_morto_enquanto_se_ouve_volta_e_os_pedidos_continuam(dados):
     porta = carregar("microsservicos", "instalacao").porta_livre()

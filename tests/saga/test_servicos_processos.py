@@ -202,6 +202,30 @@ def test_rede_que_cai_e_volta_muitas_vezes_no_meio_do_trabalho(loja, porta):
         assert loja.programas[nome][0].vivo()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="o tamanho do pipe é o do Linux")
+def test_encerrar_com_a_saida_presa_num_pipe_que_ninguem_le(loja):
+    """A escrita presa também é do lote em mãos: passados os segundos dele, o serviço larga o broker."""
+    leitura, escrita = os.pipe()
+    os.write(escrita, b"x" * (65536 - 200))  # sobra o lugar da linha que diz "pronto", e de pouco mais
+    loja.iniciar("pedidos", "pagamentos", "envio")
+    estoque = subprocess.Popen([sys.executable, MICROSSERVICOS / "servico_estoque.py", "--dados", loja.dados], stdout=escrita,
+                               env={**os.environ, "RABBITMQ_URL": loja.url})
+    try:
+        loja.enviar(*(cenario("sucesso", f"p-{n}") for n in range(5)))
+        loja.esperar_tratar("estoque", *(f"p-{n}:pedido.criado" for n in range(5)))
+        estoque.terminate()
+        esperar(lambda: loja.ouvintes("estoque") == 0, 20, "ele largar o broker")
+        estoque.terminate()  # desta vez, presa está a linha em que ele diz que encerrou
+        estoque.wait(20)
+    finally:
+        estoque.kill()
+        estoque.wait()
+        os.close(leitura)
+        os.close(escrita)
+    loja.iniciar("estoque")
+    loja.conferir_repouso()
+
+
 def test_encerrar_enquanto_o_broker_nao_responde_por_um_lote(loja, porta):
     """O lote em mãos tem alguns segundos para acabar, e não mais que isso."""
     porta.abrir()
