@@ -215,8 +215,8 @@ def test_encerrar_com_a_saida_presa_num_pipe_que_ninguem_le(loja):
         loja.esperar_tratar("estoque", *(f"p-{n}:pedido.criado" for n in range(5)))
         estoque.terminate()
         esperar(lambda: loja.ouvintes("estoque") == 0, 20, "ele largar o broker")
-        estoque.terminate()  # desta vez, presa está a linha em que ele diz que encerrou
-        estoque.wait(20)
+        # Presa, agora, está a linha em que ele diz que encerrou: o próximo SIGTERM a interrompe.
+        esperar(lambda: estoque.poll() is not None or estoque.terminate(), 20, "o fim dele")
     finally:
         estoque.kill()
         estoque.wait()
