@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import RAIZ, carregar, conferir_que_acabou, processos_do_no
+from conftest import RAIZ, carregar, conferir_que_acabou, esperar, processos_do_no
 from test_no_privado import LOCAL, escutas, precisa_de_proc
 from venenos import Veneno, escrever, ler_mortas, perfeita, publicar, venenos
 from verbos import M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, rodar
@@ -88,9 +88,15 @@ def no_tls(tmp_path_factory):
             "ssl_options.verify": "verify_none", "ssl_options.fail_if_no_peer_cert": "false", "max_message_size": 16 * 1024 * 1024})
     no.certificados, no.porta_tls = pasta, porta_tls
     no.iniciar()
+    esperar(lambda: aceita(porta_tls), que="a porta de TLS, que se abre depois da outra")
     yield no
     no.parar()
     conferir_que_acabou(no)
+
+
+def aceita(porta: int) -> bool:
+    with socket.socket() as tentativa:
+        return tentativa.connect_ex(("127.0.0.1", porta)) == 0
 
 
 def url_tls(no, maquina: str = "localhost", vhost: str = "%2F") -> str:
