@@ -576,6 +576,18 @@ def test_porta_de_um_programa_mudo_e_dita_pelo_lancador_e_o_servico_insiste(tmp_
             insiste.matar()
 
 
+def test_disco_cheio_nao_faz_de_uma_execucao_morta_uma_viva(disco):
+    """A trava exclusiva pede um diário, e não há onde escrevê-lo: isso não diz que alguém a segura."""
+    disco, execucao = disco(5), carregar("monolito", "execucao")
+    with execucao.Execucao(disco.ponto) as morta:
+        assert execucao.viva(disco.ponto, morta.nome)
+    disco.encher()
+    assert not execucao.viva(disco.ponto, morta.nome)
+    with pytest.raises(carregar("monolito", "falha").Falha, match="disco cheio"):
+        with execucao.julgada(disco.ponto, morta.nome, None, lambda: True):
+            pass
+
+
 # --- o COMMIT que falhou depois de escrito ---
 
 def test_commit_do_log_que_falha_ja_escrito_nao_e_um_nao(disco, tmp_path):

@@ -108,6 +108,26 @@ def test_sem_participante_para_anotar_a_recusa_nao_ha_nada_em_duvida(dados):
     assert rodar(dados, "--em-duvida").tela.startswith("em dúvida: 0")
 
 
+SEM_MAIS_THREADS = """
+import runpy, sys, threading
+sys.argv, iniciar, havia = sys.argv[1:], threading.Thread.start, [3]
+def recusar(thread):
+    havia[0] -= 1
+    if havia[0] < 0:
+        raise RuntimeError("can't start new thread")
+    iniciar(thread)
+threading.Thread.start = recusar
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_sem_mais_threads_atende_com_as_que_ha(dados):
+    feito = subprocess.run([sys.executable, "-c", SEM_MAIS_THREADS, APP, "--dados", dados, "--pedidos", "40",
+                            "--paralelos", "20"], capture_output=True, text=True, timeout=60)
+    assert feito.returncode == 0 and not feito.stderr, feito.stderr
+    assert len(estado(dados)["pedidos"]) == 40
+
+
 def test_limpar_nao_apaga_debaixo_de_quem_trabalha(dados):
     with subprocess.Popen([sys.executable, APP, "--dados", dados, "--pedidos", "100000"], stdout=subprocess.PIPE) as outro:
         try:

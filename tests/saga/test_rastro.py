@@ -542,3 +542,13 @@ def ha_filas(url: str) -> bool:
         return False
     finally:
         conexao.close()
+
+
+def test_o_que_alguem_escreveu_a_mao_nos_bancos_nao_derruba_o_rastro(maquete):
+    maquete.fazer("enviar p-1 sucesso")
+    maquete.fazer("andar")
+    maquete.ligados["estoque"].banco.execute("UPDATE caixa_entrada SET publicou = CAST(publicou AS BLOB)")
+    for corpo in ("[" * 60_000, b"\xff", 5):
+        maquete.ligados["envio"].banco.execute(
+            "INSERT INTO caixa_saida (tipo, pedido, corpo) VALUES ('envio.despachado', 'p-1', ?)", (corpo,))
+        assert historia(maquete.pasta, "p-1").eventos[-1] == "pedido.concluido"

@@ -130,17 +130,17 @@ def test_linha_estranha_na_caixa_de_saida_vai_para_as_mortas_e_as_outras_seguem(
 
 @pytest.mark.longo
 def test_falha_com_colunas_que_nao_se_leem_tambem_chega_as_mortas(loja):
-    for n, (propriedades,
-            restam) in enumerate([("isto não é JSON", 0), ("[1]", 0), ("[" * 5000, 0), ("{", 1),
-                                  ("{}", "muitas"), ("{}", -3)]):
+    for n, (propriedades, restam, corpo) in enumerate([
+            ("isto não é JSON", 0, b"corpo"), ("[1]", 0, b"corpo"), ("[" * 5000, 0, b"corpo"),
+            ("{", 1, b"corpo"), ("{}", "muitas", b"corpo"), ("{}", -3, b"corpo"), ("{}", 0, 5)]):
         loja.escrever("estoque",
                       "INSERT INTO falhas (mensagem, corpo, propriedades, restam, motivo) "
                       "VALUES (?, ?, ?, ?, 'à mão')",
-                      f"m-{n}", b"corpo", propriedades, restam)
+                      f"m-{n}", corpo, propriedades, restam)
     loja.enviar(cenario("sucesso"))
     loja.iniciar()
-    loja.esperar_morta("estoque", 6)
-    loja.conferir_repouso(mortas=6)
+    loja.esperar_morta("estoque", 7)
+    loja.conferir_repouso(mortas=7)
     assert loja.programas["estoque"][0].texto.count(": pronto") == 1, loja.tela("estoque")
 
 
