@@ -9,8 +9,7 @@ Com ele desligado, tudo funciona igual.
 from __future__ import annotations
 
 import sys
-import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 MICROSSERVICOS = Path(__file__).resolve().parent / "microsservicos"
@@ -23,17 +22,20 @@ sys.path.insert(0, str(MICROSSERVICOS))
 from comum import veredito
 from comum.diagrama import Diagrama
 from comum.falha import Falha
-from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
+from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos, segundos
 from comum.presenca import apagar_bancos, limpando, so_nossa
 from comum.tela import alertar, dizer, executar
 from no_privado import compartilhado as broker
 from palco import espera
 from palco.desenho import NOMES
 from palco.encerrar import encerrar_uma_vez_so
+from palco.espectador import Espectador
 from palco.lancador import POUCOS, Lancador
 from rabbitmq import filas
+from rabbitmq.canal import Plateia
 from rabbitmq.conexao import onde
 from rabbitmq.dona import identidade
+from rabbitmq.plantao import Plantao
 
 
 def opcoes():
@@ -46,6 +48,10 @@ def opcoes():
     opcao("--sem-pedido", action="store_true", help="não envia nada, só ouve")
     opcao("--so-broker", action="store_true",
           help="só liga um RabbitMQ, se nenhum responde: para um serviço por terminal")
+    opcao("--so-assistir", action="store_true",
+          help="só desenha a saga dos serviços de outros terminais; não inicia nada")
+    opcao("--devagar", metavar="S", type=segundos, default=0,
+          help="cada serviço para S segundos com a mensagem em mãos, e S antes de publicar")
     opcao("--ate-concluir", action="store_true",
           help="para quando todo pedido terminar, com o veredito")
     opcao("--paciencia", metavar="S", type=inteiro, default=60,
@@ -65,36 +71,49 @@ def opcoes():
 def main() -> int:
     escolha = opcoes().parse_args()
     encerrar_uma_vez_so()
-    dados, pasta = escolha.dados, escolha.dados / "microsservicos"
+    pasta = escolha.dados / "microsservicos"
     pedidos = pedidos_escolhidos(escolha)
     if escolha.limpar:
         confirmar_limpeza(pasta, escolha.sim)
     elif escolha.estado:
-        return mostrar_estado(dados)
+        return mostrar_estado(escolha.dados)
     diagrama = Diagrama(escolha.diagrama, NOMES, len(pedidos)) if escolha.diagrama else None
+    if escolha.so_assistir:
+        return so_assistir(identidade(pasta), diagrama)
     # Antes do primeiro serviço: depois, os mais rápidos já teriam terminado.
     ids = [pedido["pedido"] for pedido in pedidos]
     if not (pedidos or escolha.limpar or escolha.so_broker):
         ids = espera.pendentes_ate_aqui(pasta)
     dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
-    no = lancador = None
-    ha_broker = False
-    try:
-        no = garantir_broker(dados, escolha.limpar)
-        ha_broker = True
-        if escolha.limpar:
-            voltar_ao_inicio(pasta, escolha.tomar_vhost)
-        if escolha.estado:
-            return mostrar_estado(dados)
-        lancador = Lancador(dados, no, pedidos, ids, diagrama)
-        if escolha.so_broker:
-            return esperar_ctrl_c(lancador)
-        return concluir(lancador, escolha.paciencia) if escolha.ate_concluir else ouvir(lancador)
-    except (KeyboardInterrupt, BrokenPipeError) as interrupcao:
-        return interromper(interrupcao, escolha, pasta, ids)
-    finally:
-        if ha_broker:
-            encerrar(lancador, no)
+    with ExitStack() as fim:
+        try:
+            no = garantir_broker(escolha.dados, escolha.limpar)
+            fim.callback(despedir, "tudo encerrado")
+            if no:
+                fim.callback(no.largar)
+            if escolha.limpar:
+                voltar_ao_inicio(pasta, escolha.tomar_vhost)
+            if escolha.estado:
+                return mostrar_estado(escolha.dados)
+            lancador = Lancador(pasta, no, identidade(pasta), ids, diagrama)
+            fim.callback(lancador.parar)
+            if no:
+                fim.callback(despedir, "encerrando os serviços e o nó privado do RabbitMQ "
+                                       "(alguns segundos)…")
+            return trabalhar(lancador, pedidos, escolha)
+        except (KeyboardInterrupt, BrokenPipeError) as interrupcao:
+            return interromper(interrupcao, escolha, pasta, ids)
+
+
+def so_assistir(loja: str, diagrama: Diagrama | None) -> int:
+    """A saga de quem trabalha noutros terminais, venha antes ou depois deste."""
+    dizer("Só assisto: não inicio serviço nenhum, e a saga nem sabe que há plateia.")
+    espectador = Espectador(loja, diagrama)
+    with suppress(KeyboardInterrupt):
+        Plantao("plateia", loja).manter(
+            lambda plateia: espectador.desenhar(plateia.receber(0.2)),
+            abrir=lambda nome, plantao: Plateia(plantao.loja))
+    return 0
 
 
 def mostrar_estado(dados: Path) -> int:
@@ -128,29 +147,29 @@ def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
     dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
 
 
-def ouvir(lancador: Lancador) -> int:
-    """Até Ctrl-C, que chega aqui como KeyboardInterrupt."""
-    lancador.iniciar()
+def trabalhar(lancador: Lancador, pedidos: list[dict], escolha) -> int:
+    if escolha.so_broker:
+        dizer(f"RabbitMQ em {onde()}. Ligue cada serviço no seu terminal; Ctrl-C encerra.")
+    else:
+        devagar = ["--devagar", str(escolha.devagar)] if escolha.devagar else []
+        lancador.iniciar(pedidos, ["--dados", str(escolha.dados), "--sem-eventos", *devagar])
+        if escolha.ate_concluir:
+            return concluir(lancador, escolha.paciencia)
+        ver_terminar(lancador)
+    while True:  # até Ctrl-C, que chega aqui como KeyboardInterrupt
+        lancador.assistir(0.2)
+
+
+def ver_terminar(lancador: Lancador) -> None:
     lancador.esperar_finais()
     lancador.ver_o_resto()
     if len(lancador.ids) > POUCOS:
         veredito.mostrar_finais(lancador.pasta, lancador.ids)
     dizer("Ouvindo; Ctrl-C encerra.")
-    while True:
-        lancador.assistir(0.2)
-
-
-def esperar_ctrl_c(lancador: Lancador) -> int:
-    """Sem serviços: só o nó privado, se é nosso, continua de pé."""
-    dizer(f"RabbitMQ em {onde()}. Ligue cada serviço no seu terminal; Ctrl-C encerra.")
-    while True:
-        lancador.vigiar()
-        time.sleep(0.2)
 
 
 def concluir(lancador: Lancador, paciencia: int) -> int:
     """Até o último resultado; 0 só se toda promessa foi vista cumprida."""
-    lancador.iniciar()
     if lancador.esperar_finais(paciencia):
         lancador.ver_o_resto()
     else:
@@ -164,7 +183,7 @@ def concluir(lancador: Lancador, paciencia: int) -> int:
 
 def explicar_espera(pasta: Path, ids: list[str], paciencia: int) -> None:
     """Diz quais pedidos não terminaram, onde cada um espera, e o que há nas filas."""
-    from rastro import onde_espera  # só aqui: na partida, o tempo é dos serviços
+    from rastro import onde_espera  # só aqui: no início, o tempo é dos serviços
     pendentes = set(ids).intersection(veredito.pendentes(pasta))
     alertar(f"nada se moveu por {paciencia} s; {len(pendentes)} pedidos pendentes:")
     try:
@@ -186,20 +205,10 @@ def interromper(interrupcao: BaseException, escolha, pasta: Path, ids: list[str]
     return 130 if escolha.ate_concluir else 0
 
 
-def encerrar(lancador: Lancador | None, no) -> None:
-    """Para o que foi iniciado, haja ou não uma tela a quem dizer."""
-    no = lancador.no if lancador else no  # o nó pode ter morrido e voltado
-    try:
-        with suppress(BrokenPipeError):
-            if no:
-                dizer("encerrando os serviços e o nó privado do RabbitMQ (alguns segundos)…")
-        if lancador:
-            lancador.parar()
-    finally:
-        if no:
-            no.largar()
+def despedir(texto: str) -> None:
+    """Haja ou não uma tela a quem dizer."""
     with suppress(BrokenPipeError):
-        dizer("tudo encerrado")
+        dizer(texto)
 
 
 if __name__ == "__main__":

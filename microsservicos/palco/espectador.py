@@ -5,12 +5,14 @@ Ouve por uma fila só sua, que some com ela; os serviços nem sabem se há algu�
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 
 from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.tela import dizer
-from palco.desenho import desenhar_recebidas
+from palco.desenho import RAIAS, desenhar_recebidas
 from palco.torneira import Torneira
 from rabbitmq.canal import Plateia
 
@@ -25,6 +27,7 @@ class Espectador:
         self.loja, self.diagrama, self.torneira = loja, diagrama, Torneira()
         self.plateia: Plateia | None = None
         self.proxima, self.guardadas = 0.0, []
+        self.desde_o_cabecalho: int | None = None  # linhas; None: ele ainda não apareceu
 
     def abrir(self) -> None:
         """Senta-se: daqui em diante nenhum evento passa sem ser visto. Sem broker, tenta depois."""
@@ -32,7 +35,7 @@ class Espectador:
         try:
             self.plateia = Plateia(self.loja)
         except Falha:
-            pass
+            pass  # os serviços já dizem que o broker caiu
 
     def guardar(self) -> None:
         """Recebe o que já chegou, para mostrar depois; o broker não espera por quem se cala."""
@@ -48,14 +51,24 @@ class Espectador:
             return
         recebidas = [*self.guardadas, *self._receber(0 if self.guardadas else espera)]
         self.guardadas.clear()
+        self.desenhar(recebidas)
+
+    def desenhar(self, recebidas: list) -> None:
+        """As linhas destes eventos; os nomes das raias voltam antes de saírem da tela."""
         for linha in self.torneira.passar(desenhar_recebidas(recebidas, self.diagrama)):
+            cabem = shutil.get_terminal_size().lines - 4 if sys.stdout.isatty() else sys.maxsize
+            if self.desde_o_cabecalho is None or self.desde_o_cabecalho >= cabem:
+                dizer()
+                dizer(RAIAS.cabecalho(), "forte")
+                self.desde_o_cabecalho = 0
             dizer(linha)
+            self.desde_o_cabecalho += 1
 
     def _receber(self, espera: float) -> list:
         try:
             return self.plateia.receber(espera)
         except Falha:
-            self.fechar()  # os serviços já disseram que o broker caiu
+            self.fechar()
             return []
 
     def fechar(self) -> None:

@@ -1,7 +1,12 @@
-"""O que os bancos dizem a quem espera: quem falta, onde está, o que se perderia."""
+"""O que os bancos dizem a quem espera: quem falta, se a loja ainda se move, o que se perderia.
+
+Cada olhada abre os bancos e os larga: quem só olha não pode segurar um banco que o serviço dele
+precise refazer.
+"""
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
 
@@ -9,71 +14,72 @@ from comum import veredito
 from comum.banco import criado
 from comum.tela import alertar, dizer
 from coreografia import SERVICOS
-from palco.processo import criar_bancos
+from palco.processo import criar_banco
 
 
 def completar_bancos(dados: Path) -> None:
     """Os bancos que ainda não existem são criados, cada um pelo seu serviço."""
-    pasta = dados / "microsservicos"
-    faltam = [nome for nome in SERVICOS if not criado(pasta / f"{nome}.db")]
-    if faltam:
-        criar_bancos(dados, faltam)
+    for nome in SERVICOS:
+        if not criado(dados / "microsservicos" / f"{nome}.db"):
+            criar_banco(nome, dados)
+
+
+def olhar(pasta: Path, ids: list[str]) -> tuple[set[str], list[tuple]]:
+    """(os de `ids` que ainda não têm resultado, quanto cada serviço já tratou)."""
+    with closing(veredito.abrir_leitura(pasta)) as bancos:
+        faltam = {p for p, in bancos.execute(
+            "SELECT pedido FROM pedidos WHERE estado = 'pendente'")}.intersection(ids)
+        return faltam, [bancos.execute(f"SELECT count(*) FROM {nome}_db.caixa_entrada").fetchone()
+                        for nome in SERVICOS]
+
+
+def falta_publicar(pasta: Path, servico: str) -> bool:
+    """Se o serviço ainda tem eventos por publicar."""
+    with closing(veredito.abrir_leitura(pasta, (servico,))) as banco:
+        return banco.execute(f"SELECT 1 FROM {servico}_db.caixa_saida").fetchone() is not None
+
+
+def estados(pasta: Path, ids: list[str]) -> dict[str, str]:
+    """{pedido: estado} dos `ids` que o serviço de pedidos já registrou."""
+    return dict(_de_pedidos(pasta, "SELECT pedido, estado FROM pedidos WHERE pedido IN "
+                                   "(SELECT value FROM json_each(?))", json.dumps(ids)))
 
 
 def pendentes_ate_aqui(pasta: Path) -> list[str]:
-    """Os pedidos que outra execução deixou pendentes; os bancos podem ainda nem existir."""
+    """Os pedidos que outra execução deixou pendentes."""
+    return [p for p, in _de_pedidos(pasta, "SELECT pedido FROM pedidos WHERE estado = 'pendente'")]
+
+
+def _de_pedidos(pasta: Path, consulta: str, *valores) -> list[tuple]:
     if not criado(pasta / "pedidos.db"):
         return []
     with closing(veredito.abrir_leitura(pasta, ("pedidos",))) as banco:
-        return [p for p, in banco.execute("SELECT pedido FROM pedidos WHERE estado = 'pendente'")]
+        return banco.execute(consulta, valores).fetchall()
 
 
 def dizer_o_que_faltou(pasta: Path, ids: list[str]) -> None:
     """Depois de um Ctrl-C antes do veredito."""
-    registrados, pendentes = estados(pasta, ids)
-    if len(registrados) < len(ids):
-        alertar(f"interrompido: {len(ids) - len(registrados)} de {len(ids)} pedidos nem foram "
+    como = estados(pasta, ids)
+    pendentes = sorted(pedido for pedido in set(ids) if como.get(pedido) == "pendente")
+    if por_registrar := set(ids).difference(como):
+        alertar(f"interrompido: {len(por_registrar)} de {len(set(ids))} pedidos nem foram "
                 "registrados; envie-os de novo, com os mesmos ids")
     if pendentes:
-        quais = ", ".join(sorted(pendentes)[:5]) + (", …" if len(pendentes) > 5 else "")
+        quais = ", ".join(pendentes[:5]) + (", …" if len(pendentes) > 5 else "")
         alertar(f"interrompido sem veredito: {len(pendentes)} pedidos pendentes ({quais}); nada se "
                 "perdeu, e --sem-pedido --ate-concluir os termina")
-    elif len(registrados) == len(ids):
+    elif not por_registrar:
         dizer("interrompido sem veredito: todos os pedidos desta execução já tinham terminado")
-
-
-def estados(pasta: Path, ids: list[str]) -> tuple[set[str], set[str]]:
-    """(os que o serviço de pedidos registrou, os que ele tem como pendentes), entre `ids`."""
-    if not criado(pasta / "pedidos.db"):
-        return set(), set()
-    with closing(veredito.abrir_leitura(pasta, ("pedidos",))) as banco:
-        como = dict(banco.execute("SELECT pedido, estado FROM pedidos"))
-    nossos = set(ids).intersection(como)
-    return nossos, {pedido for pedido in nossos if como[pedido] == "pendente"}
 
 
 def o_que_fazer_do_broker(pasta: Path, do_no: Path) -> str:
     """O conselho para quem tem dados de broker que já não se leem.
 
-    pasta: a dos bancos dos serviços. do_no: a do nó privado.
+    pasta: a dos bancos dos serviços. do_no: a do nó privado. O que está nas caixas de saída não
+    depende dele; o que um pedido pendente espera pode estar só nas filas.
     """
-    if dependem := o_que_depende_do_broker(pasta):
-        return (f"Não apague {do_no}: há {dependem}, e o que falta a eles pode estar só ali. "
-                "Volte à versão anterior e termine com --sem-pedido --ate-concluir; ou, com "
-                "--limpar, recomece sem eles")
-    return ("Nada se perde com eles (nenhum pedido pendente, caixas de saída vazias, nenhuma "
-            f"falha guardada): apague {do_no} e rode de novo")
-
-
-def o_que_depende_do_broker(pasta: Path) -> str:
-    """O que pode ter ficado pela metade nas filas, segundo os bancos; vazio se nada."""
-    contas = [("pedidos", "pedidos WHERE estado = 'pendente'", "pedidos pendentes")]
-    contas += [(nome, "caixa_saida", f"eventos na caixa de saída de {nome}") for nome in SERVICOS]
-    contas += [(nome, "falhas", f"falhas guardadas em {nome}") for nome in SERVICOS]
-    achados = []
-    for nome, de_onde, que in contas:
-        if criado(pasta / f"{nome}.db"):
-            with closing(veredito.abrir_leitura(pasta, (nome,))) as banco:
-                quantos = banco.execute(f"SELECT count(*) FROM {de_onde}").fetchone()[0]
-            achados += [f"{quantos} {que}"] if quantos else []
-    return ", ".join(achados)
+    if pendentes := pendentes_ate_aqui(pasta):
+        return (f"Não apague {do_no}: há {len(pendentes)} pedidos pendentes, e o que falta a eles "
+                "pode estar só ali. Volte à versão anterior e termine com --sem-pedido "
+                "--ate-concluir; ou, com --limpar, recomece sem eles")
+    return f"Nada se perde com eles (nenhum pedido pendente): apague {do_no} e rode de novo"

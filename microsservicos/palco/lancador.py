@@ -6,75 +6,77 @@ import json
 import queue
 import tempfile
 import time
-from contextlib import closing
 from pathlib import Path
 
-from comum import veredito
 from comum.diagrama import Diagrama
-from comum.falha import Falha
+from comum.falha import Falha, em_portugues
+from comum.prazo import Prazo
 from comum.tela import Progresso, alertar, dizer
 from coreografia import SERVICOS, quem_publica
-from palco.desenho import RAIAS
+from palco import espera
 from palco.espectador import Espectador
-from palco.movimento import Movimento
 from palco.processo import Processo
-from rabbitmq.dona import identidade
 
 POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha de progresso
-ESPERA_PELO_RESTO = 10.0  # segundos para os últimos eventos, já com todos os resultados
 PORTA = quem_publica("pedido.criado")  # o serviço que recebe os pedidos do cliente
+# Segundos para um serviço dizer que está pronto; para os últimos eventos, já com todos os
+# resultados; e para o fim: o lote em mãos, o adeus ao broker, e uma folga.
+INICIO, RESTO, FIM = 30.0, 10.0, 10.0
 
 
 class Lancador:
     """Os processos, a plateia e a espera.
 
-    dados: a pasta de --dados. no: o NoCompartilhado, ou None se o broker é de outro.
-    pedidos: os que a porta de entrada recebe ao ser iniciada. ids: os que se quer ver terminar.
+    pasta: a dos bancos. no: o nó privado, ou None se o broker é de outro. loja: a identidade dela.
+    ids: os pedidos que se quer ver terminar.
     """
 
-    def __init__(self, dados: Path, no, pedidos: list[dict], ids: list[str],
+    def __init__(self, pasta: Path, no, loja: str, ids: list[str],
                  diagrama: Diagrama | None = None):
-        self.pasta, self.no, self.ids = dados / "microsservicos", no, ids
+        self.pasta, self.no, self.ids = pasta, no, list(dict.fromkeys(ids))
         self.linhas: queue.Queue = queue.Queue()
-        self.entrada = em_arquivo(pedidos) if pedidos else None
-        self.processos = {nome: Processo(nome, dados, self.linhas,
-                                         self.entrada if nome == PORTA else None)
-                          for nome in SERVICOS}
-        self.de_pe: list[Processo] = []  # os que já ficaram prontos uma vez
-        self.desde = 0.0  # quando o primeiro partiu: daí em diante há pedidos a caminho
-        self.espectador = Espectador(identidade(self.pasta), diagrama)
+        self.processos: list[Processo] = []
+        self.desde = 0.0  # quando o primeiro foi iniciado: daí em diante há pedidos a caminho
+        # Para a conta da tela: os que já tinham terminado não foram feitos nesta execução.
+        como = espera.estados(pasta, self.ids).values()
+        self.ja_finais = sum(estado != "pendente" for estado in como)
+        self.espectador = Espectador(loja, diagrama)
 
-    def iniciar(self) -> None:
-        """A plateia antes de todos, para ver também os primeiros eventos; depois, um por um."""
+    def iniciar(self, pedidos: list[dict], opcoes: list[str]) -> None:
+        """A plateia antes de todos, para ver também os primeiros eventos; depois, um por um.
+
+        pedidos: os que a porta de entrada recebe ao ser iniciada. opcoes: as de todo serviço.
+        """
         if len(self.ids) <= POUCOS:
             self.espectador.abrir()
-        for processo in self.processos.values():
-            processo.iniciar()
-            self.desde = self.desde or time.monotonic()
-            try:
-                processo.esperar_pronto(self.enquanto_se_espera)
-            finally:
+        entrada = em_arquivo(pedidos, self.pasta) if pedidos else None
+        self.desde = time.monotonic()
+        for nome in SERVICOS:
+            self.processos.append(Processo(nome, opcoes, self.linhas,
+                                           entrada if nome == PORTA else None))
+            self.esperar_pronto(self.processos[-1])
+
+    def esperar_pronto(self, processo: Processo) -> None:
+        """Levanta Falha se ele demora demais, ou se desistiu; quem foi morto é iniciado de novo."""
+        prazo = Prazo(INICIO)
+        while not processo.pronto.wait(0.02):
+            if processo.desistiu() or prazo.acabou():
                 self.mostrar_linhas()
-            self.de_pe.append(processo)
-        if len(self.ids) <= POUCOS:
-            dizer()
-            dizer(RAIAS.cabecalho(), "forte")
+                raise Falha(f"{processo.nome} não ficou pronto; veja a mensagem acima", 2)
+            self.vigiar()
+            self.espectador.guardar()
+        self.mostrar_linhas()
 
-    def enquanto_se_espera(self) -> None:
-        self.espectador.guardar()
+    def assistir(self, segundos: float) -> None:
+        """Mostra os eventos dos próximos instantes e vigia os processos."""
         self.vigiar()
-
-    def assistir(self, espera: float) -> None:
-        """Mostra os eventos dos próximos instantes (até `espera` segundos) e vigia os processos."""
-        self.vigiar()
-        self.espectador.mostrar(espera)
+        self.espectador.mostrar(segundos)
 
     def vigiar(self) -> None:
         """Mostra o que os serviços disseram e reinicia quem morreu, serviço ou nó privado."""
+        for processo in self.processos:
+            processo.manter()
         self.mostrar_linhas()
-        for processo in self.de_pe:
-            if aviso := processo.manter():
-                alertar(aviso)
         if self.no and not self.no.vivo():
             self.reviver_no()
 
@@ -92,39 +94,37 @@ class Lancador:
             cor = "fraco" if ": pronto" in linha else "vermelho" if ": " in linha else None
             dizer(linha, cor)
 
-    def esperar_finais(self, paciencia: float | None = None) -> bool:
-        """Espera o resultado de todos; False se nada se moveu por `paciencia` segundos.
+    def esperar_finais(self, paciencia: float = float("inf")) -> bool:
+        """Espera o resultado de todos; False se nada se moveu por `paciencia` segundos."""
+        mostrar = self._com_desenho if len(self.ids) <= POUCOS else self._com_progresso()
+        silencio, antes = Prazo(paciencia), None
+        while True:
+            faltam, agora = espera.olhar(self.pasta, self.ids)
+            mostrar(len(faltam))
+            if not faltam:
+                return True
+            if agora != antes:
+                silencio.recomecar()
+                antes = agora
+            elif silencio.acabou():
+                return False
 
-        paciencia: None espera sem limite.
-        """
-        movimento = Movimento(self.pasta)
-        try:
-            espera = self._com_desenho if len(self.ids) <= POUCOS else self._com_progresso()
-            while faltam := set(self.ids).intersection(veredito.pendentes(self.pasta)):
-                espera(faltam)
-                if paciencia and movimento.parado_ha() > paciencia:
-                    return False
-            espera(faltam)
-        finally:
-            movimento.fechar()
-        return True
-
-    def _com_desenho(self, faltam: set[str]) -> None:
+    def _com_desenho(self, faltam: int) -> None:
         self.assistir(0.1 if faltam else 0)
 
     def _com_progresso(self):
         total = len(self.ids)
         progresso = Progresso(total, "pedidos")
 
-        def mostrar(faltam: set[str]) -> None:
-            feitos = total - len(faltam)
-            progresso.mostrar(feitos, f"{feitos / (time.monotonic() - self.desde):.0f}/s")
+        def mostrar(faltam: int) -> None:
+            feitos, segundos = total - faltam, time.monotonic() - self.desde
+            progresso.mostrar(feitos, f"{(feitos - self.ja_finais) / segundos:.0f}/s")
             if not faltam:
                 dizer(f"{total} pedidos terminados")
                 return
             self.vigiar()
             # Ler milhares de pendentes rouba CPU dos serviços.
-            time.sleep(0.1 if len(faltam) < 1000 else 0.5)
+            time.sleep(0.1 if faltam < 1000 else 0.5)
         return mostrar
 
     def ver_o_resto(self) -> None:
@@ -132,30 +132,35 @@ class Lancador:
 
         Não espera para sempre: com o broker bloqueado, nada sai, e o resultado já está no banco.
         """
-        prazo = time.monotonic() + ESPERA_PELO_RESTO
-        with closing(veredito.abrir_leitura(self.pasta, (PORTA,))) as banco:
-            consulta = f"SELECT 1 FROM {PORTA}_db.caixa_saida"
-            while (self.espectador.plateia and time.monotonic() < prazo
-                   and banco.execute(consulta).fetchone()):
-                self.assistir(0.05)
+        prazo = Prazo(RESTO)
+        while (self.espectador.plateia and espera.falta_publicar(self.pasta, PORTA)
+               and not prazo.acabou()):
+            self.assistir(0.05)
         self.assistir(0.1)
 
     def parar(self) -> None:
         """Encerra os serviços, o último primeiro."""
-        iniciados = [processo for processo in self.processos.values() if processo.processo]
-        for processo in reversed(iniciados):
-            processo.parar()
-        for processo in iniciados:
-            processo.aguardar_fim()
+        for processo in reversed(self.processos):
+            processo.processo.terminate()
+        prazo = Prazo(FIM)
+        while any(um.processo.poll() is None for um in self.processos) and not prazo.acabou():
+            time.sleep(0.02)
+        for um in self.processos:  # quem está parado com SIGSTOP, por exemplo, não ouviu
+            um.processo.kill()
+            um.processo.wait()
         self.espectador.fechar()
-        if self.entrada:
-            self.entrada.close()
 
 
-def em_arquivo(pedidos: list[dict]):
-    """Um arquivo temporário, já sem nome, com um pedido JSON por linha."""
-    arquivo = tempfile.TemporaryFile()
-    for pedido in pedidos:
-        arquivo.write(json.dumps(pedido, ensure_ascii=False).encode() + b"\n")
-    arquivo.flush()
-    return arquivo
+def em_arquivo(pedidos: list[dict], pasta: Path):
+    """Um arquivo já sem nome, na pasta dos bancos, com um pedido JSON por linha.
+
+    Levanta Falha (código 2) se ali não se pode escrever.
+    """
+    try:
+        arquivo = tempfile.TemporaryFile(dir=pasta)
+        for pedido in pedidos:
+            arquivo.write(json.dumps(pedido, ensure_ascii=False).encode() + b"\n")
+        arquivo.flush()
+        return arquivo
+    except OSError as erro:
+        raise em_portugues(erro, str(pasta)) from erro

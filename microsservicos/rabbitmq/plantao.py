@@ -34,16 +34,16 @@ class Plantao:
         self.pausas: dict[str, tuple[float, float]] = {}  # rota recusada -> (pausa, até quando)
         self.ja_esteve = False
 
-    def manter(self, volta: Callable[[Canal], None], ao_ligar: Callable[[], None]) -> None:
+    def manter(self, volta: Callable, ao_ligar: Callable = lambda: None, abrir=Canal) -> None:
         """Repete `volta(canal)` para sempre, reconectando quando ela levanta uma Falha.
 
-        ao_ligar: chamada quando o serviço está ouvindo. Levanta a Falha que impede a primeira
-        conexão, se não adianta tentar de novo.
+        ao_ligar: chamada quando o serviço está ouvindo. abrir(nome, plantao): a ligação.
+        Levanta a Falha que impede a primeira conexão, se não adianta tentar de novo.
         """
         pausa = PRIMEIRA_PAUSA
         while True:
             try:
-                with Canal(self.nome, self) as canal:
+                with abrir(self.nome, self) as canal:
                     if not self.ja_esteve:
                         self.ja_esteve = True
                         self.pronto()

@@ -25,8 +25,8 @@ ERROS = [(re.compile(ingles, re.S), portugues) for ingles, portugues in (
 )]
 PROPRIO = ("cliente", "produto", "quantidade", "cep")  # um pedido escrito na linha de comando
 # Com uma destas não se faz pedido nenhum (cada programa tem algumas delas).
-SEM_PEDIDO = ("sem_pedido", "so_broker", "cancelar", "criar_banco", "estado", "em_duvida", "rastro",
-              "forcar", "reconhecer")
+SEM_PEDIDO = ("sem_pedido", "so_broker", "so_assistir", "cancelar", "criar_banco", "estado",
+              "em_duvida", "rastro", "forcar", "reconhecer")
 
 
 class Ajuda(argparse.RawDescriptionHelpFormatter):

@@ -148,7 +148,7 @@ def test_com_fidelidade_desligado_o_pedido_espera_e_da_para_ver_onde(maquete):
     maquete.fazer("andar")
     [lugar] = M.rastro.onde_espera(maquete.pasta, "p-1")
     assert "pagamento.aprovado, na fila «fidelidade»" in lugar and "fidelidade.db" in lugar
-    assert M.movimento.Movimento(maquete.pasta).parado_ha() < 60
+    M.espera.olhar(maquete.pasta, ["p-1"])  # --paciencia também olha o banco novo
     maquete.fazer(f"ligar {NOME}")
     maquete.fazer("andar")
     assert M.rastro.onde_espera(maquete.pasta, "p-1") == []

@@ -228,16 +228,6 @@ def test_muitos_que_criam_a_mesma_identidade_concordam(tmp_path):
     assert os.listdir(tmp_path / "m") == [".loja"]
 
 
-def test_partida_que_nada_faz_nao_parece_movimento(tmp_path):
-    """Um serviço que morre sempre é reiniciado sempre: --paciencia não pode recomeçar com ele."""
-    for nome in SERVICOS:
-        M.processo.criar_bancos(tmp_path, [nome])
-    with closing(sqlite3.connect(tmp_path / "microsservicos" / "envio.db")) as banco:
-        antes = banco.execute("PRAGMA data_version").fetchone()
-        M.processo.criar_bancos(tmp_path, ["envio"])
-        assert banco.execute("PRAGMA data_version").fetchone() == antes
-
-
 @pytest.mark.parametrize("nome", SERVICOS)
 def test_criar_banco_cria_o_seu_com_as_linhas_iniciais_e_sai_sem_broker(tmp_path, nome):
     for _ in range(2):
