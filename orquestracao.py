@@ -23,7 +23,7 @@ from comum import veredito
 from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos, segundos
-from comum.presenca import apagar_bancos, limpando, so_nossa
+from comum.identidade import carimbos, identidade, limpar, sem_uso
 from comum.tela import alertar, dizer, executar
 from no_privado import compartilhado as broker
 from palco import espera
@@ -34,7 +34,6 @@ from palco.lancador import POUCOS, Lancador
 from rabbitmq import filas
 from rabbitmq.canal import Plateia
 from rabbitmq.conexao import onde
-from rabbitmq.dona import identidade
 from rabbitmq.plantao import Plantao
 
 
@@ -126,8 +125,7 @@ def garantir_broker(dados: Path, recomecar: bool):
     """O nó privado, ou None se responde o broker de outro. recomecar: --limpar."""
     pasta = dados / "microsservicos"
     if recomecar:
-        with so_nossa(pasta):  # antes de ligar um broker à toa
-            pass
+        sem_uso(pasta)  # antes de ligar um broker à toa
     try:
         # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
         entrar = broker.bater_a_porta if recomecar else lambda: filas.preparar(identidade(pasta))
@@ -138,12 +136,10 @@ def garantir_broker(dados: Path, recomecar: bool):
 
 def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
     """Nada é apagado se o vhost é de outra loja, e ninguém disse para tomá-lo."""
-    loja = identidade(pasta, limpando=True)
     if not tomar_vhost:
-        filas.preparar(loja)
-    with limpando(pasta):
-        apagar_bancos(pasta)
-        filas.esvaziar_filas(loja, tomar_vhost)
+        # Os bancos, antes do arquivo: se outra limpeza morreu no meio, são eles a loja antiga.
+        filas.preparar(next(iter(carimbos(pasta).values()), None) or identidade(pasta))
+    limpar(pasta, lambda nova: filas.esvaziar_filas(nova, tomar=True))
     dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
 
 

@@ -122,12 +122,8 @@ def publicados(banco: sqlite3.Connection, ordens: list[int]) -> None:
     """
     if not ordens:
         return
-    banco.execute("PRAGMA synchronous=NORMAL")
-    try:
-        with transacao(banco):
-            retirar(banco, ordens)
-    finally:
-        banco.execute("PRAGMA synchronous=FULL")
+    with transacao(banco, forcada=False):
+        retirar(banco, ordens)
 
 
 def retirar(banco: sqlite3.Connection, ordens: list[int]) -> None:

@@ -20,7 +20,7 @@ from comum.opcoes import Opcoes
 from comum.tela import dizer, executar, visivel
 from coreografia import SERVICOS
 from rabbitmq.cemiterio import ler, reenviar
-from rabbitmq.dona import identidade_se_houver
+from comum.identidade import identidade_se_houver
 
 
 def listar(servicos: tuple[str, ...], ids: list[str], loja: str | None) -> int:

@@ -49,8 +49,8 @@ def onde_espera(pasta: Path, pedido: str, profundidades: dict[str, int] | None =
     pasta: a dos bancos dos microsserviços. profundidades: quantas mensagens há em cada fila, se o
     broker respondeu. Levanta Falha se não dá para ler os bancos.
     """
-    with lendo(pasta, SERVICOS) as bancos:
-        historia = Historia(bancos, pedido)
+    with lendo(pasta, SERVICOS) as banco:
+        historia = Historia(dict.fromkeys(SERVICOS, banco), pedido)
     return [espera.texto for espera in esperas(historia, pasta.parent, profundidades)]
 
 
@@ -121,7 +121,7 @@ def perguntar_ao_broker(bancos: dict) -> dict[str, int] | None:
     """Quantas mensagens há em cada fila; None, com uma linha que diz por quê, se não se sabe."""
     try:
         from rabbitmq import filas
-        loja = bancos["pedidos"].execute("PRAGMA application_id").fetchone()[0]
+        loja = bancos["pedidos"].execute("PRAGMA pedidos_db.application_id").fetchone()[0]
         return filas.profundidades(f"{loja:08x}" if loja else None)
     except SystemExit:  # falta o pika, e isso já foi dito
         return None
@@ -166,8 +166,8 @@ def main() -> int:
         if not id_valido(id):
             raise Falha(f"{visivel(id[:64])!r} não é um id de pedido: "
                         "use de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
-    with lendo(escolha.dados / "microsservicos", SERVICOS) as bancos:
-        return rastrear(bancos, escolha)
+    with lendo(escolha.dados / "microsservicos", SERVICOS) as banco:
+        return rastrear(dict.fromkeys(SERVICOS, banco), escolha)
 
 
 def rastrear(bancos: dict, escolha) -> int:

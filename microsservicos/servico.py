@@ -13,20 +13,18 @@ tentar de novo, e enterrar, de falhas.py.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
 from pathlib import Path
 
 import caixas
 import falhas
 from comum import banco as bancos
 from comum.falha import em_portugues
-from comum.presenca import Presenca
+from comum.identidade import identidade
 from coreografia import o_que_ouve
 from palco.encerrar import Encerramento, morrer_com_o_lancador
 from palco.narracao import Narrador
 from palco.prontidao import avisar_pronto
 from rabbitmq.canal import LOTE, Canal
-from rabbitmq.dona import carimbar, identidade
 from rabbitmq.erros import Passageira
 from rabbitmq.mensagem import entender
 from rabbitmq.plantao import Plantao
@@ -53,11 +51,8 @@ class Servico:
             raise ValueError(f"{nome} deve ouvir exatamente o que a coreografia diz")
         self.nome, self.ouve = nome, ouve
         pasta = pasta_dos_dados(dados)
-        self.presenca = Presenca(pasta)
-        self.presenca.entrar()
         loja = identidade(pasta)
-        self.banco = bancos.abrir(pasta / f"{nome}.db", tabelas + ";" + TABELAS)
-        carimbar(self.banco, loja)
+        self.banco = bancos.abrir(pasta / f"{nome}.db", tabelas + ";" + TABELAS, loja)
         self.narrador = Narrador(nome, mostrar)
         self.falhas = falhas.Falhas(self.banco, nome, lambda texto: self.narrador.avisar(texto))
         self.plantao = Plantao(nome, loja, vigiar=morrer_com_o_lancador)
@@ -79,27 +74,16 @@ class Servico:
                 self.quatro_passos(canal)
             except sqlite3.DatabaseError as erro:
                 self.narrador.recomecar()
-                if isinstance(erro, bancos.ArquivoSumiu):
-                    self.salvar_diario()
                 raise BancoFora(str(em_portugues(erro, str(self.banco.caminho)))) from erro
 
     def quatro_passos(self, canal: Canal) -> None:
-        self.banco.conferir_arquivo()
+        self.banco.conferir_arquivos()
         recebidas = canal.receber(0 if self.sobrou else OCIOSO)
         vencidas = self.falhas.vencidas()
         if recebidas or vencidas:
             self.tratar_lote(recebidas, vencidas)
         self.narrador.contar()
         self.sobrou = self.publicar_pendentes(canal, recebidas[-1].entrega if recebidas else 0)
-
-    def salvar_diario(self) -> None:
-        """O -wal foi apagado com o serviço no ar: leva ao banco o que só esta conexão ainda vê.
-
-        Sem isto, um kill -9 perderia o que a fila já esqueceu.
-        """
-        with suppress(sqlite3.Error):  # o que não deu certo volta a falhar, e é dito
-            self.banco.execute("PRAGMA wal_checkpoint(FULL)")
-            self.banco.refazer_diario()
 
     # --- passo 2 ---
 

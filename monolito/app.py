@@ -26,7 +26,7 @@ import pedidos
 from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.opcoes import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos, segundos
-from comum.presenca import Presenca, limpar, recusar_limpeza_pela_metade
+from comum.identidade import limpar
 from comum.tela import Progresso, alertar, dizer, executar
 from comum.veredito import imprimir_estado, veredito
 from coordenador import EU, ESPERA, Coordenador
@@ -47,17 +47,12 @@ def main() -> int:
     opcoes = ler_opcoes()
     novos = pedidos_escolhidos(opcoes)
     pasta = opcoes.dados / "monolito"
-    if not opcoes.limpar:
-        recusar_limpeza_pela_metade(pasta, "monolito/app.py")
     if opcoes.rastro:
         return rastrear(pasta, opcoes.rastro, opcoes.diagrama, viva)
     if opcoes.limpar:
         confirmar_limpeza(pasta, opcoes.sim)
         limpar(pasta)
-    presenca = Presenca(pasta)
-    presenca.entrar()
     with ExitStack() as abertos:
-        abertos.callback(presenca.fechar)
         participantes = []
         for negocio in NEGOCIOS:
             papel = ForaDoAr if negocio.arquivo == opcoes.sem_participante else Participante

@@ -25,6 +25,9 @@ from paralelo import pytest_addoption, pytest_configure, pytest_runtestloop  # n
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Um aviso comprido vira várias linhas na tela de 80 colunas. Quem confere isso a estreita.
+os.environ["COLUMNS"] = "1000"
+
 RAIZ = Path(__file__).resolve().parent.parent
 # Um exercício só roda quando escolhido: EXERCICIO=3 python -m pytest tests/exercicios
 EXERCICIO = os.environ.get("EXERCICIO", "")

@@ -29,9 +29,9 @@ class Falha(Exception):
 
 CONSELHOS = (  # um trecho do que o SQLite ou o sistema disse, e o que isso quer dizer
     ("not a database", "não é um banco SQLite: tire o arquivo dali ou recomece com --limpar"),
+    ("STRICT", "pede o SQLite 3.37, e este Python traz um mais antigo: use outro Python"),
     ("malformed", "está corrompido: restaure uma cópia ou recomece com --limpar"),
-    ("was moved", "foi trocado ou apagado com o programa no ar: devolva-o, ou encerre o programa "
-                  "(Ctrl-C) antes de pôr outro"),
+    ("cannot store", "tem um valor que não é do tipo da coluna: corrija-o (sqlite3), e rode de novo"),
     ("constraint failed", "tem dados que alguém mudou, e já não aceita esta gravação: devolva-os "
                           "(sqlite3), e rode de novo"),
     ("disk I/O", "não pôde ser lido ou gravado: confira o disco"),
@@ -48,7 +48,10 @@ CONSELHOS = (  # um trecho do que o SQLite ou o sistema disse, e o que isso quer
     ("Read-only file system", "está num disco somente para leitura: use --dados OUTRA_PASTA"),
     ("Not a directory", "não é uma pasta: use --dados OUTRA_PASTA"),
     ("File exists", "existe e não é uma pasta: use --dados OUTRA_PASTA"),
+    ("No usable temporary", "não pôde ser lido: não há onde criar arquivos temporários (nem /tmp, "
+                            "nem TMPDIR)"),
     ("No such file", "não existe"),
+    ("resource busy", "está em uso pelo sistema (uma montagem?): use --dados OUTRA_PASTA"),
     ("File name too long", "tem um nome longo demais: use --dados OUTRA_PASTA"),
     ("Too many levels of symbolic links", "é um link que leva a si mesmo: desfaça-o"),
     ("Is a directory", "é uma pasta, e aqui se esperava um arquivo"),
@@ -63,7 +66,7 @@ def em_portugues(erro: Exception, onde: str = "") -> Falha:
     if isinstance(erro, Falha):
         return erro
     texto, numero = str(erro), getattr(erro, "errno", None)
-    onde = (getattr(erro, "arquivo", None) or onde or getattr(erro, "filename", None)
+    onde = (onde or getattr(erro, "filename", None)
             or "um arquivo da pasta de dados")
     if "is full" in texto or numero in (errno.ENOSPC, errno.EDQUOT):
         return Falha(f"disco cheio ao gravar {onde}: libere espaço; "

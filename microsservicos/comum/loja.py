@@ -12,9 +12,11 @@ import re
 import sys
 import uuid
 from contextlib import nullcontext
+from typing import Iterable
 
 from comum.falha import Falha
 
+DONOS = ("pedidos", "estoque", "pagamentos", "envio")  # dos dados; cada um com o seu banco
 CENARIOS = {
     "sucesso": {
         "cliente": "ana", "itens": [{"produto": "livro", "quantidade": 2}], "cep": "01310-100"},
@@ -35,9 +37,8 @@ CEP_FORA_DA_AREA = "CEP fora da área de entrega"
 
 MAIOR_LINHA = 64 * 1024  # bytes; o maior pedido possível ocupa um décimo disso
 MAIS_ALGARISMOS = 30
-ANDARES = 50  # de listas e objetos uns dentro dos outros; um pedido tem três
 MAIS_PEDIDOS = 1_000_000  # cabem na memória de uma máquina comum
-MAIOR_ARQUIVO = 512 * 1024 ** 2  # bytes lidos de --arquivo, que pode ser um cano sem fim
+MAIOR_ARQUIVO = 512 * 1024 ** 2  # bytes lidos de --arquivo, que pode ser um pipe sem fim
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 MARCA_UTF8 = b"\xef\xbb\xbf"
 NAO_ABRE = {errno.ENOENT: "não existe", errno.EACCES: "sem permissão de leitura",
@@ -49,6 +50,30 @@ _CEP = re.compile(r"([0-9]{5})-?([0-9]{3})", re.ASCII)
 
 def id_valido(texto) -> bool:
     return isinstance(texto, str) and _ID.fullmatch(texto) is not None
+
+
+def id_pelo_comeco(dito: str, conhecidos: Iterable[str]) -> str:
+    """O id, entre os conhecidos, que é `dito` ou que é o único a começar por ele.
+
+    dito: o que a pessoa escreveu, com ou sem o `…` com que a tela o encurta.
+    Levanta Falha (código 2) se não é de nenhum, ou de mais de um.
+    """
+    comeco = dito.rstrip("…")
+    achados = [id for id in conhecidos if id.startswith(comeco)] if comeco else []
+    if comeco in achados:
+        return comeco
+    if len(achados) > 1:
+        raise Falha(f"{dito[:64]!r} é o começo de {len(achados)} pedidos: "
+                    f"{', '.join(sorted(achados)[:3])}…; escreva mais do id", 2)
+    if not achados:
+        raise Falha(f"não há nenhum pedido {dito[:64]!r}: confira o id com --estado", 2)
+    return achados[0]
+
+
+def conteudo(pedido: dict) -> tuple:
+    """O que, além do id, faz de um pedido validado este pedido; a ordem dos itens não conta."""
+    itens = sorted((item["produto"], item["quantidade"]) for item in pedido["itens"])
+    return pedido["cliente"], pedido["cep"], *itens
 
 
 def validar(dados) -> dict:
@@ -108,24 +133,13 @@ def ler_json(texto: bytes):
     if len(texto) > MAIOR_LINHA:
         raise ValueError(f"maior que {MAIOR_LINHA // 1024} KiB")
     try:
-        lido = texto.decode("utf-8")
-        # Cada versão do Python aguenta uma profundidade; a nossa é a mesma em todas.
-        if lido.count("[") + lido.count("{") > ANDARES and _andares(lido) > ANDARES:
-            raise ValueError("JSON aninhado demais")
-        return _LEITOR.decode(lido)
+        return _LEITOR.decode(texto.decode("utf-8"))
+    except RecursionError as erro:  # cada versão do Python aguenta uma profundidade
+        raise ValueError("JSON aninhado demais") from erro
     except UnicodeDecodeError as erro:
         raise ValueError(f"não é UTF-8: byte {erro.start + 1}") from erro
     except json.JSONDecodeError as erro:
         raise ValueError(f"não é JSON: coluna {erro.pos + 1}") from erro
-
-
-def _andares(texto: str) -> int:
-    """A maior profundidade de listas e objetos; os colchetes dentro de textos não contam."""
-    andar = maior = 0
-    for parte in _ABRE_E_FECHA.finditer(texto):
-        andar += {"[": 1, "{": 1, "]": -1, "}": -1}.get(parte[0], 0)
-        maior = max(maior, andar)
-    return maior
 
 
 def _sem_repetir(pares: list) -> dict:
@@ -147,7 +161,6 @@ def _inteiro(algarismos: str) -> int:
     return int(algarismos)
 
 
-_ABRE_E_FECHA = re.compile(r'"(?:[^"\\]|\\.)*"?|[][{}]', re.S)
 _LEITOR = json.JSONDecoder(object_pairs_hook=_sem_repetir, parse_constant=_nao_e_numero,
                            parse_int=_inteiro)
 
@@ -171,6 +184,7 @@ def ler_arquivo(caminho: str) -> list[dict]:
 
 def _ler_linhas(entrada, nome: str):
     numero = lidos = 0
+    vistos: dict[str, tuple] = {}  # id -> (o que se pediu, em que linha)
     # readline com limite: uma linha de gigabytes não enche a memória antes da recusa.
     while linha := entrada.readline(MAIOR_LINHA + 1):
         numero, lidos = numero + 1, lidos + len(linha)
@@ -182,6 +196,10 @@ def _ler_linhas(entrada, nome: str):
         if len(linha) <= MAIOR_LINHA and not linha.strip():
             continue
         try:
-            yield validar(ler_json(linha))
+            pedido = validar(ler_json(linha))
+            pediu, onde = vistos.setdefault(pedido["pedido"], (hash(conteudo(pedido)), numero))
+            if pediu != hash(conteudo(pedido)):
+                raise Falha(f"{pedido['pedido']} já está na linha {onde}, com outro conteúdo", 2)
+            yield pedido
         except (Falha, ValueError) as erro:
             raise Falha(f"{nome}, linha {numero}: {erro}", 2) from erro

@@ -1,8 +1,9 @@
 """O que uma pessoa vê: linhas, cores, progresso e mensagens de erro.
 
-A tela tem 80 colunas. A cor é um enfeite: nada é dito só por ela, e todas se leem em fundo
-claro e em fundo escuro (por isso não há amarelo nem azul). Onde o terminal não conhece
-um caractere, ele vira o parente mais próximo em vez de um erro.
+Nada sai mais largo que o terminal (80 colunas num pipe), e a linha que não cabe se parte entre
+palavras. A cor é um enfeite: nada é dito só por ela, e todas se leem em fundo claro e em fundo
+escuro (por isso não há amarelo nem azul). Onde o terminal não conhece um caractere, sai o mais
+parecido que ele tem, em vez de um erro.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import shutil
 import signal
 import sqlite3
 import sys
+import textwrap
 import unicodedata
 
 from comum.falha import Falha, em_portugues
 
-LARGURA = 80
 CORES = {"verde": "32", "vermelho": "31", "roxo": "35", "fraco": "2", "forte": "1"}
 SEM_UNICODE = {"─": "-", "═": "=", "│": "|", "├": "|", "┤": "|", "╞": "|", "╡": "|",
-               "▶": ">", "◀": "<", "●": "*", "○": "o", "…": "~", "·": "-", "█": "#", "░": ".",
+               "┃": "H", "┊": ":", "▶": ">", "◀": "<", "●": "*", "○": "o", "…": "~", "·": "-", "█": "#", "░": ".",
                "«": '"', "»": '"', "—": "-", "×": "x"}
 
 
@@ -48,10 +50,10 @@ def executar(principal) -> None:
 def preparar_saida() -> None:
     """Faz a saída sobreviver a qualquer codificação, e o encerramento ser uma exceção só."""
     abrir_as_que_faltam()
-    codecs.register_error("parente", _parente)
+    codecs.register_error("aproximar", _aproximar)
     for saida in (sys.stdout, sys.stderr):
         if hasattr(saida, "reconfigure"):
-            saida.reconfigure(errors="parente", line_buffering=True)
+            saida.reconfigure(errors="aproximar", line_buffering=True)
     if os.name == "nt":
         os.system("")  # liga as cores ANSI no console do Windows
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -82,12 +84,31 @@ def calar(saida) -> None:
     os.close(nada)
 
 
-def _parente(erro: UnicodeEncodeError):
+def _aproximar(erro: UnicodeEncodeError):
     """Troca o que a codificação não tem pelo caractere mais parecido, um por um."""
     def parecido(c: str) -> str:
         sem_acento = unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()
         return SEM_UNICODE.get(c) or sem_acento[:1] or "?"
     return "".join(map(parecido, erro.object[erro.start:erro.end])), erro.end
+
+
+def largura() -> int:
+    """Quantas colunas tem a tela, agora: a janela pode mudar de tamanho. COLUMNS manda mais."""
+    return max(shutil.get_terminal_size((80, 24)).columns, 20)
+
+
+def em_linhas(texto: str, recuo: int | None = None) -> list[str]:
+    """O texto em linhas que cabem na tela, partido entre palavras.
+
+    recuo: colunas em branco no começo das linhas de continuação; None, as da primeira.
+    """
+    linhas: list[str] = []
+    for linha in texto.split("\n"):
+        margem = len(linha) - len(linha.lstrip()) if recuo is None else recuo
+        linhas += [linha] if len(linha) <= largura() else textwrap.wrap(
+            linha, largura(), subsequent_indent=" " * min(margem, largura() // 2),
+            break_long_words=False, break_on_hyphens=False)
+    return linhas
 
 
 def tem_cor(saida=None) -> bool:
@@ -104,16 +125,23 @@ def visivel(texto: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in texto)
 
 
-def dizer(texto: str = "", cor: str | None = None) -> None:
-    """Uma linha na saída, apagando antes a barra de progresso que houver."""
-    _escrever(Progresso.limpeza() + pintar(texto, cor) + "\n", sys.stdout)
+def dizer(texto: str = "", cor: str | None = None, recuo: int | None = None,
+          inteira: bool = False) -> None:
+    """Um texto na saída, apagando antes a barra de progresso que houver.
+
+    recuo: como em em_linhas(). inteira: não se parte, porque alguém vai copiá-la.
+    """
+    linhas = texto.split("\n") if inteira else em_linhas(texto, recuo)
+    _escrever(Progresso.limpeza() + "".join(pintar(linha, cor) + "\n" for linha in linhas),
+              sys.stdout)
 
 
 def alertar(texto: str) -> None:
     """Uma linha na saída de erros: o que houve e o que fazer."""
     if barra := Progresso.limpeza():
         _escrever(barra, sys.stdout)
-    _escrever(pintar(visivel(texto), "vermelho", sys.stderr) + "\n", sys.stderr)
+    _escrever("".join(pintar(linha, "vermelho", sys.stderr) + "\n"
+                      for linha in em_linhas(visivel(texto))), sys.stderr)
 
 
 def _escrever(texto: str, saida) -> None:
@@ -152,9 +180,12 @@ class Progresso:
     def mostrar(self, feitos: int, resto: str = "") -> None:
         """feitos: quantos dos `total` já terminaram. resto: o que mais dizer na mesma linha."""
         if sys.stdout.isatty():
-            cheio = 24 * feitos // max(self.total, 1)
-            linha = f"{self.texto} {'█' * cheio}{'░' * (24 - cheio)} {feitos}/{self.total} {resto}"
-            _escrever("\r" + linha[: LARGURA - 1].ljust(LARGURA - 1), sys.stdout)
+            # Uma coluna a menos: escrever na última já passa à linha seguinte em alguns terminais.
+            cabe, dito = largura() - 1, f" {feitos}/{self.total} {resto}".rstrip()
+            barra = max(0, min(24, cabe - len(self.texto) - len(dito) - 1))
+            cheio = barra * feitos // max(self.total, 1)
+            linha = f"{self.texto} {'█' * cheio}{'░' * (barra - cheio)}{dito}"
+            _escrever("\r" + linha[:cabe].ljust(cabe), sys.stdout)
             Progresso._na_tela = True
         elif 10 * feitos // max(self.total, 1) > self.decimo:
             self.decimo = 10 * feitos // max(self.total, 1)
@@ -166,4 +197,4 @@ class Progresso:
         if not Progresso._na_tela:
             return ""
         Progresso._na_tela = False
-        return "\r" + " " * (LARGURA - 1) + "\r"
+        return "\r" + " " * (largura() - 1) + "\r"

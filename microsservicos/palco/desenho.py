@@ -11,7 +11,7 @@ import textwrap
 from comum.diagrama import Diagrama
 from comum.loja import ler_json
 from comum.raias import Raias
-from comum.tela import LARGURA, pintar, visivel
+from comum.tela import largura, pintar, visivel
 from coreografia import COMPENSACOES, EVENTOS, SERVICOS, quem_ouve, quem_publica
 from rabbitmq.mensagem import MensagemInvalida
 
@@ -51,14 +51,14 @@ def anotar(diagrama: Diagrama, tipo: str, pedido: str, dados: dict) -> None:
 
 def em_colunas(comeco: str, texto: str) -> str:
     """O texto depois de `comeco`, em quantas linhas precisar, todas na mesma coluna."""
-    return "\n".join(textwrap.wrap(visivel(texto), LARGURA, initial_indent=comeco,
+    return "\n".join(textwrap.wrap(visivel(texto), largura(), initial_indent=comeco,
                                    subsequent_indent=" " * len(comeco)))
 
 
 def em_linhas(comando: str) -> str:
     """O comando, cortado antes de uma opção onde não cabe, como o shell aceita."""
     unido = comando.replace(" ", "\xa0").replace("\xa0--", " --")
-    linhas = textwrap.wrap(unido, LARGURA - 8, break_long_words=False, break_on_hyphens=False)
+    linhas = textwrap.wrap(unido, largura() - 8, break_long_words=False, break_on_hyphens=False)
     return "      " + " \\\n        ".join(linhas).replace("\xa0", " ")
 
 

@@ -7,11 +7,9 @@ precise refazer.
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from pathlib import Path
 
-from comum import veredito
-from comum.banco import criado
+from comum.leitura import criado, lendo
 from comum.tela import alertar, dizer
 from coreografia import SERVICOS
 from palco.processo import criar_banco
@@ -26,7 +24,7 @@ def completar_bancos(dados: Path) -> None:
 
 def olhar(pasta: Path, ids: list[str]) -> tuple[set[str], list[tuple]]:
     """(os de `ids` que ainda não têm resultado, quanto cada serviço já tratou)."""
-    with closing(veredito.abrir_leitura(pasta)) as bancos:
+    with lendo(pasta, SERVICOS) as bancos:
         faltam = {p for p, in bancos.execute(
             "SELECT pedido FROM pedidos WHERE estado = 'pendente'")}.intersection(ids)
         return faltam, [bancos.execute(f"SELECT count(*) FROM {nome}_db.caixa_entrada").fetchone()
@@ -35,7 +33,7 @@ def olhar(pasta: Path, ids: list[str]) -> tuple[set[str], list[tuple]]:
 
 def falta_publicar(pasta: Path, servico: str) -> bool:
     """Se o serviço ainda tem eventos por publicar."""
-    with closing(veredito.abrir_leitura(pasta, (servico,))) as banco:
+    with lendo(pasta, (servico,)) as banco:
         return banco.execute(f"SELECT 1 FROM {servico}_db.caixa_saida").fetchone() is not None
 
 
@@ -53,7 +51,7 @@ def pendentes_ate_aqui(pasta: Path) -> list[str]:
 def _de_pedidos(pasta: Path, consulta: str, *valores) -> list[tuple]:
     if not criado(pasta / "pedidos.db"):
         return []
-    with closing(veredito.abrir_leitura(pasta, ("pedidos",))) as banco:
+    with lendo(pasta, ("pedidos",)) as banco:
         return banco.execute(consulta, valores).fetchall()
 
 

@@ -38,10 +38,10 @@ class Historia:
     def __init__(self, bancos: dict, pedido: str):
         self.pedido, self.tratou, self.saida, self.falhas, self.fatos = pedido, {}, {}, {}, []
         self.registro = bancos["pedidos"].execute(
-            "SELECT cliente, total, estado, motivo FROM pedidos WHERE pedido = ?",
+            "SELECT cliente, total, estado, motivo FROM pedidos_db.pedidos WHERE pedido = ?",
             (pedido,)).fetchone()
         self.pediu_cancelamento = bancos["pedidos"].execute(
-            "SELECT 1 FROM caixa_entrada WHERE mensagem = ?",
+            "SELECT 1 FROM pedidos_db.caixa_entrada WHERE mensagem = ?",
             (f"{pedido}:{CANCELAMENTO}",)).fetchone()
         if self.registro:
             cliente, total, estado, _ = self.registro
@@ -58,22 +58,22 @@ class Historia:
         for tipo in o_que_ouve(servico):
             mensagem = {"m": f"{self.pedido}:{tipo}"}
             for publicou, in banco.execute(
-                    "SELECT CAST(publicou AS TEXT) FROM caixa_entrada WHERE mensagem = :m",
+                    f"SELECT CAST(publicou AS TEXT) FROM {servico}_db.caixa_entrada WHERE mensagem = :m",
                     mensagem):
                 self.tratou[servico, tipo] = [novo for novo in publicou.split() if novo in EVENTOS]
                 fatos.append(f"tratou {tipo} → {publicou.replace(' ', ', ') or 'nada a publicar'}")
             for restam, motivo in banco.execute(
-                    "SELECT restam, motivo FROM falhas WHERE mensagem = :m UNION ALL "
-                    "SELECT -1, motivo FROM enterradas WHERE mensagem = :m LIMIT 1", mensagem):
+                    f"SELECT restam, motivo FROM {servico}_db.falhas WHERE mensagem = :m UNION ALL "
+                    f"SELECT -1, motivo FROM {servico}_db.enterradas WHERE mensagem = :m LIMIT 1", mensagem):
                 if (servico, tipo) not in self.tratou:
                     self.falhas[servico, tipo] = restam, motivo
                     fatos.append(f"falhou em {tipo}: {motivo}")
         for tipo, corpo in banco.execute(
-                "SELECT tipo, corpo FROM caixa_saida WHERE pedido = ?", (self.pedido,)):
+                f"SELECT tipo, corpo FROM {servico}_db.caixa_saida WHERE pedido = ?", (self.pedido,)):
             self.saida[tipo] = _dados(corpo)
             fatos.append(f"na caixa de saída: {tipo}")
         for tabela, consulta in VALE.items():
-            if banco.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (tabela,)).fetchone():
+            if banco.execute(f"SELECT 1 FROM {servico}_db.sqlite_master WHERE name = ?", (tabela,)).fetchone():
                 vale = banco.execute(consulta, (self.pedido,)).fetchone()[0]
                 fatos += [f"vale agora: {vale}"] if vale else []
         return fatos

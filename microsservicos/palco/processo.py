@@ -47,7 +47,7 @@ class Processo:
             [sys.executable, script(self.nome), *self.opcoes, *de_onde],
             stdin=pedidos or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             encoding="utf-8", errors="replace",
-            **cano.opcoes({**os.environ, "PYTHONIOENCODING": "utf-8",
+            **cano.opcoes({**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "10000",
                            "LOJA_LANCADOR": str(os.getpid())}))
         cano.iniciado()
         self.leitor = threading.Thread(target=self._ler, args=(self.processo.stdout,), daemon=True)
@@ -100,7 +100,8 @@ def criar_banco(nome: str, dados: Path) -> None:
     feito = subprocess.run(
         [sys.executable, script(nome), "--dados", str(dados), "--criar-banco"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        encoding="utf-8", errors="replace", env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+        encoding="utf-8", errors="replace", env={**os.environ, "PYTHONIOENCODING": "utf-8",
+                                                      "COLUMNS": "10000"})
     if feito.returncode:
         raise Falha(feito.stdout.strip() or
                     f"{nome} não criou o seu banco (status {feito.returncode})", 2)

@@ -66,12 +66,16 @@ class Opcoes(argparse.ArgumentParser):
         raise Falha(f"{self.prog}: {message[:300]}", 2)
 
     def print_help(self, file=None):
-        dizer(self.format_help().rstrip())
+        dizer(self.format_help().rstrip(), inteira=True)
 
     def dos_dados(self, padrao: str) -> None:
         self.add_argument("--dados", metavar="DIR", type=pasta,
                           default=Path(__file__).resolve().parents[2] / "dados",
                           help=f"onde ficam os bancos de dados (padrão: dados/, e nela {padrao}/)")
+
+    def devagar(self) -> None:
+        self.add_argument("--devagar", metavar="S", type=segundos, default=0.0,
+                          help="S segundos entre um passo e outro, para acompanhar, e matar à mão")
 
     def dos_pedidos(self) -> None:
         """As maneiras de dizer que pedidos fazer; sem nenhuma, o cenário sucesso."""
@@ -115,10 +119,13 @@ def segundos(texto: str) -> float:
 
 
 def pasta(texto: str) -> Path:
-    """Uma pasta de dados; o texto vazio seria a pasta atual."""
-    if not texto:
+    """Uma pasta de dados; `~` é a da pessoa, também em --dados=~/x, que o shell não troca."""
+    if not texto:  # seria a pasta atual
         raise argparse.ArgumentTypeError("falta o valor")
-    return Path(texto)
+    try:
+        return Path(texto).expanduser()
+    except RuntimeError as erro:
+        raise argparse.ArgumentTypeError(f"{texto[:40]!r}: não sei que pasta é essa") from erro
 
 
 def pedidos_escolhidos(opcoes: argparse.Namespace) -> list[dict]:

@@ -1,32 +1,60 @@
-"""Quem falou com quem, em 80 colunas: o mesmo desenho conta a 2PC e a saga."""
+"""Quem falou com quem, em até 80 colunas: o mesmo desenho conta a 2PC e a saga.
+
+Numa janela estreita demais para as raias, cada passo vira uma linha de texto.
+"""
 
 from __future__ import annotations
 
-from comum.tela import LARGURA, curto, visivel
+from comum.tela import curto, largura, visivel
+
+MAIOR, MENOR = 80, 60  # colunas: acima da maior o olho se perde; abaixo da menor nada cabe
 
 
 class Raias:
     """Desenha quem falou com quem: uma raia por participante, o pedido em toda linha.
 
-    nomes: os participantes, da esquerda para a direita.
+    nomes: os participantes, da esquerda para a direita. retida: como se desenha a raia de quem
+    retém algo de algum pedido (uma trava, na 2PC; na saga, o que ainda pode ser compensado).
     """
 
     MARGEM = 15  # as colunas do pedido; a primeira raia vem logo depois
 
-    def __init__(self, nomes: list[str]):
-        passo = (LARGURA - 2 - self.MARGEM) / (len(nomes) - 1)
-        self.colunas = {nome: round(self.MARGEM + i * passo) for i, nome in enumerate(nomes)}
+    def __init__(self, nomes: list[str], retida: str = "┃"):
+        self.nomes, self.retida = list(nomes), retida
+        self._retencoes: set[tuple[str, str]] = set()
+
+    def reter(self, raia: str, pedido: str) -> None:
+        """Daqui em diante esta raia retém algo deste pedido."""
+        self._retencoes.add((raia, pedido))
+
+    def soltar(self, raia: str, pedido: str) -> None:
+        """E já não retém; repetir não muda nada."""
+        self._retencoes.discard((raia, pedido))
+
+    @property
+    def colunas(self) -> dict[str, int]:
+        passo = (self._largura() - 2 - self.MARGEM) / (len(self.nomes) - 1)
+        return {nome: round(self.MARGEM + i * passo) for i, nome in enumerate(self.nomes)}
 
     def cabecalho(self) -> str:
-        linha = [" "] * LARGURA
+        if self._estreita():
+            return "pedido · quem fala ▶ com quem: o quê"
+        largura = self._largura()
+        linha = [" "] * largura
         linha[:6] = "pedido"
         for nome, coluna in self.colunas.items():
-            inicio = min(coluna - len(nome) // 2, LARGURA - len(nome))
+            inicio = min(coluna - len(nome) // 2, largura - len(nome))
             linha[inicio:inicio + len(nome)] = nome
         return "".join(linha).rstrip()
 
+    def legenda(self, texto: str) -> str:
+        """Uma linha que diz o que é a raia retida."""
+        return f"{self.retida} {texto}"
+
     def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> str:
         """A mensagem `rotulo`, da raia `de` à raia `para` (traço "═": compensação)."""
+        if self._estreita():
+            return self._em_texto(pedido, f"{de} {traco}▶ {para}: {rotulo}")
         linha, a, b = self._vazia(pedido), self.colunas[de], self.colunas[para]
         esquerda, direita = min(a, b) + 1, max(a, b)
         vao = direita - esquerda - 1  # uma coluna é da ponta da seta
@@ -40,23 +68,38 @@ class Raias:
 
     def nota(self, pedido: str, raia: str, texto: str) -> str:
         """Algo que aconteceu dentro de uma raia, sem mensagem para ninguém."""
-        linha, coluna = self._vazia(pedido), self.colunas[raia]
-        linha[coluna] = "●"
         texto = visivel(texto)
-        if coluna + 2 + len(texto) <= LARGURA:
+        if self._estreita():
+            return self._em_texto(pedido, f"{raia} ● {texto}")
+        linha, coluna = self._vazia(pedido), self.colunas[raia]
+        a_direita, a_esquerda = len(linha) - coluna - 2, coluna - self.MARGEM - 2
+        if len(texto) > max(a_direita, a_esquerda):  # não cabe de lado nenhum: fica com o maior
+            texto = texto[: max(a_direita, a_esquerda) - 1] + "…"
+        linha[coluna] = "●"
+        if len(texto) <= a_direita:
             linha[coluna + 1:coluna + 3 + len(texto)] = f" {texto} "
-            return "".join(linha)[:LARGURA].rstrip()
-        espaco = coluna - self.MARGEM
-        if len(texto) + 2 > espaco:  # não cabe de lado nenhum: fica com o maior
-            if LARGURA - coluna - 2 >= espaco:
-                linha[coluna + 1:] = f" {texto}"[: LARGURA - coluna - 2] + "…"
-                return "".join(linha)
-            texto = texto[: espaco - 3] + "…"
-        linha[coluna - len(texto) - 2:coluna] = f" {texto} "
-        return "".join(linha).rstrip()
+        else:
+            linha[coluna - len(texto) - 2:coluna] = f" {texto} "
+        return "".join(linha)[:self._largura()].rstrip()
+
+    def _em_texto(self, pedido: str, texto: str) -> str:
+        retem = [raia for raia in self.nomes if self._retem(raia)]
+        return f"{curto(visivel(pedido))} · {texto}" + (
+            f" ({self.retida} {', '.join(retem)})" if retem else "")
 
     def _vazia(self, pedido: str) -> list[str]:
-        linha = list(curto(visivel(pedido)).ljust(LARGURA))
-        for coluna in self.colunas.values():
-            linha[coluna] = "│"
+        linha = list(curto(visivel(pedido)).ljust(self._largura()))
+        for nome, coluna in self.colunas.items():
+            linha[coluna] = self.retida if self._retem(nome) else "│"
         return linha
+
+    def _retem(self, raia: str) -> bool:
+        return any(raia == uma for uma, _ in self._retencoes)
+
+    @staticmethod
+    def _largura() -> int:
+        return min(largura(), MAIOR)
+
+    @staticmethod
+    def _estreita() -> bool:
+        return largura() < MENOR

@@ -7,17 +7,14 @@ negócio. Nenhuma conta usa o que o programa lembra ter feito.
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 
-from comum.falha import em_portugues
+from comum.leitura import lendo
+from comum.loja import DONOS
+from comum.tela import curto, dizer, reais
 
-from comum.tela import LARGURA, curto, dizer, reais
-
-DONOS = ("pedidos", "estoque", "pagamentos", "envio")
 OLHADAS = 10  # quantas vezes se olha de novo antes de acreditar numa violação
 
 # Cada consulta devolve as violações de uma promessa: nenhuma linha, promessa cumprida.
@@ -69,26 +66,9 @@ PROMESSAS = {
 }
 
 
-def abrir_leitura(pasta: Path, donos: tuple[str, ...] = DONOS) -> sqlite3.Connection:
-    """Uma conexão que só lê, com os bancos dos donos lado a lado (DONO_db). Quem abre, fecha.
-
-    Levanta Falha (código 2) se algum não existe ou não pode ser lido.
-    """
-    bancos = sqlite3.connect(":memory:", isolation_level=None, uri=True)
-    try:
-        for dono in donos:
-            arquivo = (pasta / f"{dono}.db").resolve()
-            bancos.execute(f"ATTACH ? AS {dono}_db", (f"{arquivo.as_uri()}?mode=ro",))
-        return bancos
-    except sqlite3.Error as erro:
-        falha = em_portugues(erro, str(arquivo))  # antes de fechar: a causa ainda está à vista
-        bancos.close()
-        raise falha from erro
-
-
 def estado(pasta: Path) -> dict:
     """O estado final de `--estado`: o mesmo dicionário nas duas arquiteturas."""
-    with closing(abrir_leitura(pasta)) as bancos:
+    with lendo(pasta, DONOS) as bancos:
         return {
             "clientes": dict(bancos.execute("SELECT cliente, saldo FROM clientes")),
             "envios": dict(bancos.execute("SELECT pedido, situacao FROM envios")),
@@ -100,12 +80,12 @@ def estado(pasta: Path) -> dict:
 
 
 def imprimir_estado(pasta: Path) -> None:
-    dizer(json.dumps(estado(pasta), sort_keys=True, indent=2, ensure_ascii=False))
+    dizer(json.dumps(estado(pasta), sort_keys=True, indent=2, ensure_ascii=False), inteira=True)
 
 
 def pendentes(pasta: Path) -> list[str]:
     """Os pedidos que ainda não têm resultado."""
-    with closing(abrir_leitura(pasta)) as bancos:
+    with lendo(pasta, DONOS) as bancos:
         return [p for p, in bancos.execute("SELECT pedido FROM pedidos WHERE estado = 'pendente'")]
 
 
@@ -125,7 +105,7 @@ def violacoes(pasta: Path) -> dict[str, list]:
 
 
 def _olhar(pasta: Path) -> dict[str, list]:
-    with closing(abrir_leitura(pasta)) as bancos:
+    with lendo(pasta, DONOS) as bancos:
         bancos.execute("BEGIN")
         # As quatro fotos, uma logo depois da outra, e os pedidos antes: o resultado é gravado por
         # último.
@@ -160,7 +140,7 @@ def mostrar_finais(pasta: Path, pedidos: list[str]) -> list[tuple]:
 
     Devolve [(pedido, cliente, total em centavos, estado, motivo)].
     """
-    with closing(abrir_leitura(pasta)) as bancos:
+    with lendo(pasta, DONOS) as bancos:
         bancos.execute("CREATE TEMP TABLE desta_execucao (pedido TEXT PRIMARY KEY)")
         bancos.executemany("INSERT OR IGNORE INTO desta_execucao VALUES (?)",
                            ((p,) for p in pedidos))
@@ -174,8 +154,6 @@ def mostrar_finais(pasta: Path, pedidos: list[str]) -> list[tuple]:
     for pedido, cliente, total, como, motivo in finais:
         linha = f"  {curto(pedido):12} {curto(cliente, 10):10} {reais(total):>13}  {como}"
         linha += f": {motivo}" if motivo else ""
-        if len(linha) > LARGURA:
-            linha = linha.replace(f": {motivo}", f":\n      {motivo}")
         dizer(linha, {"concluido": "verde", "cancelado": "roxo"}.get(como, "vermelho"))
     return finais
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import suppress
 from pathlib import Path
 
-from comum.banco import ArquivoSumiu, abrir
+from comum.banco import ESPERA, abrir, usar_wal
 from comum.falha import Falha, em_portugues
+from comum.identidade import identidade
 from comum.tela import alertar
 from palco import quedas
 
@@ -40,14 +40,14 @@ class Arquivo:
         self.forcadas = self.gravadas = self.no_disco = 0
         self._falha: Falha | None = None
         self._queixa: str | None = None
-        self.banco = abrir(caminho, tabelas)
-        self.banco.execute("PRAGMA synchronous=NORMAL")
+        self.banco = abrir(caminho, tabelas, identidade(caminho.parent))
+        self.banco.forcar(False)
         self._wal = self._abrir_wal()
 
     def _abrir_wal(self) -> int:
         # O SQLite segue os links até o arquivo, e põe o WAL ao lado dele: só ele sabe onde é.
         try:
-            return os.open(f"{self.banco.real}-wal", os.O_RDWR | getattr(os, "O_BINARY", 0))
+            return os.open(f"{os.path.realpath(self.caminho)}-wal", os.O_RDWR | getattr(os, "O_BINARY", 0))
         except OSError as erro:
             self.banco.close()
             raise em_portugues(erro) from erro
@@ -96,20 +96,23 @@ class Arquivo:
             alertar(texto)
 
     def conferir(self) -> None:
-        """Se os arquivos deste banco ainda são os da pasta; levanta sqlite3.Error se não são.
-
-        O -wal ou o -shm que alguém apagou é refeito, se ninguém mais tem o banco aberto.
-        """
-        try:
-            self.banco.conferir_arquivo()
-        except ArquivoSumiu:
-            self.banco.refazer_diario()
-            self._reabrir_wal()
+        """Se os arquivos deste banco ainda são os da pasta; levanta ArquivoSumiu se não são."""
+        self.banco.conferir_arquivos()
 
     def sozinho(self) -> bool:
         """Se nenhum outro processo tem este banco aberto agora."""
-        if not self.banco.sozinho():
-            return False
+        self.banco.execute("PRAGMA busy_timeout=0")
+        try:
+            self.banco.execute("PRAGMA journal_mode=DELETE")
+        except sqlite3.OperationalError as erro:
+            if "locked" in str(erro):
+                return False
+            raise
+        finally:
+            self.banco.execute(f"PRAGMA busy_timeout={int(ESPERA * 1000)}")
+        usar_wal(self.banco)
+        self.banco.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        self.banco.lembrar_arquivos(self.caminho, ("-wal", "-shm"))
         self._reabrir_wal()
         return True
 
@@ -151,7 +154,7 @@ class Gravacao:
         try:
             if tipo is None and banco.total_changes != self.antes:
                 quedas.passo()
-                banco.conferir_arquivo()
+                banco.conferir_arquivos()
                 self._confirmar(banco)
                 arquivo.gravadas += 1
                 arquivo._queixa = None
@@ -159,11 +162,6 @@ class Gravacao:
                 if self.forcada:
                     arquivo.forcar()
                     arquivo.forcadas += 1
-        except ArquivoSumiu:
-            banco.execute("ROLLBACK")
-            with suppress(sqlite3.Error):
-                arquivo.conferir()  # para a próxima gravação; esta já foi recusada
-            raise
         finally:
             if banco.in_transaction:
                 banco.execute("ROLLBACK")

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from comum.falha import Falha
-from comum.presenca import Presenca
+from disco.presenca import Presenca
 
 TENTATIVAS = 10
 VIVA, MORTA, NAO_SE_SABE = "viva", "morta", "não se sabe"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shlex
 import sqlite3
-import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from comum.falha import Falha, em_portugues
 from comum.leitura import lendo
 from comum.loja import id_valido
 from comum.raias import Raias
-from comum.tela import LARGURA, curto, dizer, reais, visivel
+from comum.tela import curto, dizer, reais, visivel
 from palco.narracao import RAIAS
 
 LOG = "coordenador.db"
@@ -49,7 +48,7 @@ class Historia:
     def __init__(self, bancos: dict, pedido: str):
         self.pedido, self.preparadas, self.fatos, self.notas = pedido, [], [], []
         self.registro = bancos["pedidos"].execute(
-            "SELECT cliente, total, estado, motivo FROM pedidos WHERE pedido = ?",
+            "SELECT cliente, total, estado, motivo FROM pedidos_db.pedidos WHERE pedido = ?",
             (pedido,)).fetchone()
         if self.registro:
             cliente, total, estado, _ = self.registro
@@ -66,14 +65,14 @@ class Historia:
             _, _, estado, motivo = self.registro
             self.notas.append(("Pedidos", f"{estado}{f': {motivo}' if motivo else ''}"))
         for transacao, execucao in banco.execute(
-                "SELECT transacao, execucao FROM preparadas WHERE pedido = ?", (self.pedido,)):
+                f"SELECT transacao, execucao FROM {dono}_db.preparadas WHERE pedido = ?", (self.pedido,)):
             travas = [linha for linha, in banco.execute(
-                "SELECT linha FROM travas WHERE transacao = ? ORDER BY linha", (transacao,))]
+                f"SELECT linha FROM {dono}_db.travas WHERE transacao = ? ORDER BY linha", (transacao,))]
             self.preparadas.append(Preparada(dono, transacao, execucao, travas))
             preparada = f"preparada; trava {', '.join(travas)}"
             anotar(f"transação {transacao} {preparada}", preparada)
         for decisao, quando in banco.execute(
-                "SELECT decisao, quando FROM heuristicas WHERE pedido = ?", (self.pedido,)):
+                f"SELECT decisao, quando FROM {dono}_db.heuristicas WHERE pedido = ?", (self.pedido,)):
             anotar(f"uma pessoa forçou {decisao} em {quando} (UTC)", f"forçada a {decisao}")
         vale = dono in VALE and banco.execute(VALE[dono], (self.pedido,)).fetchone()[0]
         if vale:
@@ -86,7 +85,7 @@ def perguntar_ao_log(pasta: Path, transacao: str, execucao: str) -> tuple[str, s
         return "não está nesta pasta", None
     try:
         with lendo(pasta, [Path(LOG).stem]) as bancos:
-            log, = bancos.values()
+            log = bancos
             conhece = log.execute("SELECT 1 FROM execucoes WHERE execucao = ?",
                                   (execucao,)).fetchone()
             decidiu = log.execute("SELECT 1 FROM decisoes WHERE transacao = ? "
@@ -139,7 +138,7 @@ def mostrar_espera(pasta: Path, transacao: str, execucao: str, fara: str | None,
         comando = f"python monolito/app.py --forcar {transacao}=confirmar{outra}"
     dizer_em_colunas("  espera: ", texto)
     if comando:
-        dizer(f"      {comando}")
+        dizer(f"      {comando}", inteira=True)
 
 
 def ainda_conduz(pasta: Path, execucao: str, viva) -> bool:
@@ -150,9 +149,7 @@ def ainda_conduz(pasta: Path, execucao: str, viva) -> bool:
 
 
 def dizer_em_colunas(comeco: str, texto: str, cor: str | None = None) -> None:
-    for linha in textwrap.wrap(visivel(texto), LARGURA, initial_indent=comeco,
-                               subsequent_indent=" " * len(comeco)):
-        dizer(linha, cor)
+    dizer(comeco + visivel(texto), cor, recuo=len(comeco))
 
 
 def rastrear(pasta: Path, ids: list[str], arquivo: str | None, viva) -> int:
@@ -166,7 +163,7 @@ def rastrear(pasta: Path, ids: list[str], arquivo: str | None, viva) -> int:
             raise Falha(f"--rastro: {visivel(id[:64])!r} não é um id de pedido: "
                         "use de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
     with lendo(pasta, DONOS) as bancos:
-        historias = [Historia(bancos, id) for id in dict.fromkeys(ids)]
+        historias = [Historia(dict.fromkeys(DONOS, bancos), id) for id in dict.fromkeys(ids)]
     for historia in historias:
         if not historia.fatos:
             raise Falha(f"--rastro: nenhum banco de {pasta} conhece o pedido {historia.pedido}", 2)

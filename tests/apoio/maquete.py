@@ -138,7 +138,6 @@ class Maquete:
         """desligar SERVICO"""
         servico = self.ligados.pop(nome)
         servico.banco.close()
-        servico.presenca.fechar()
 
     def morrer(self, nome: str) -> None:
         """morrer SERVICO: trata a próxima mensagem e morre antes do ack; ela volta à fila"""

@@ -105,15 +105,12 @@ def no_filho(funcao, *argumentos) -> Filho:
 
 def abrir(pasta: Path, recuperar: bool = True, espera: float = 0.0, narrar=None):
     """Uma partida do monolito, como a de app.py; devolve o coordenador."""
-    presenca = M.presenca.Presenca(pasta)
-    presenca.entrar()
     participantes = [M.participante.Participante(negocio, pasta) for negocio in M.app.NEGOCIOS]
     log = M.decisoes.LogDeDecisoes(pasta)
     M.operador.conferir(participantes, log)
     if recuperar:
         M.recuperacao.recuperar(pasta, participantes, log, narrar)
     coordenador = M.coordenador.Coordenador(participantes, log, M.execucao.Execucao(pasta), espera, narrar)
-    coordenador.presenca = presenca
     return coordenador
 
 

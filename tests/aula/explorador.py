@@ -55,7 +55,7 @@ from rabbitmq.canal import Recebida
 from palco.desenho import RAIAS, desenhar
 from palco.narracao import Narrador
 from servico import TABELAS as DE_TODOS, Servico
-from comum.tela import LARGURA, dizer, executar
+from comum.tela import dizer, executar
 from comum.veredito import PROMESSAS
 
 MODULOS = {"pedidos": servico_pedidos, "estoque": servico_estoque,
@@ -160,7 +160,6 @@ class NaMemoria(Servico):
             negocio = MODULOS[nome]
             super().__init__(nome, negocio.TABELAS, negocio.OUVE, Path(pasta), mostrar=False)
             self.banco.close()
-            self.presenca.fechar()
         self.banco = bancos.abrir(Path(":memory:"), MODULOS[nome].TABELAS + ";" + DE_TODOS)
         self.narrador = Calado(nome)
         self.falhas = falhas.Falhas(self.banco, nome, self.narrador.avisar)
@@ -410,7 +409,7 @@ def explorar(nome: str, com_rastro: bool) -> bool:
     except Violacao as violacao:
         dizer(f"{nome}: FALHOU, em {len(violacao.passos)} passos, "
               f"após {len(explorador.estados)} estados", "vermelho")
-        dizer(textwrap.fill(violacao.motivo, LARGURA) + "\n", "vermelho")
+        dizer(violacao.motivo + "\n", "vermelho")
         dizer("\n".join(rastro(violacao.passos)))
         return False
     segundos = f"{time.monotonic() - inicio:.1f}".replace(".", ",")

@@ -1,17 +1,15 @@
-"""Quem está usando uma pasta de dados, e como apagá-la sem puxar o tapete de ninguém."""
+"""Uma trava que o sistema operacional solta sozinho quando o processo acaba."""
 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from comum.banco import ESPERA
 from comum.falha import Falha, em_portugues
-from comum.vizinhos import em_uso
 
 PRESENCA = ".presenca"
-LIMPEZA = ".limpeza"  # enquanto existe, uns dados podem ser novos, e outros os de antes
 
 
 class Presenca:
@@ -76,69 +74,3 @@ class Presenca:
         self.fechar()
         with suppress(OSError):  # no Windows, alguém pode estar olhando para ele agora
             self.caminho.unlink()
-
-
-@contextmanager
-def so_nossa(pasta: Path):
-    """A pasta só para este processo, até o fim do bloco; Falha (código 2) se alguém a usa.
-
-    Quem usa marca presença; mas o arquivo da presença pode ter sido apagado com um programa no
-    ar, e por isso se pergunta também a cada banco.
-    """
-    presenca = Presenca(pasta)
-    try:
-        if not presenca.sozinho() or any(map(_em_uso, [*pasta.glob("*.db")])):
-            raise Falha(f"há programas usando {pasta}: encerre-os (Ctrl-C em cada terminal) "
-                        "antes de --limpar", 2)
-        yield
-    finally:
-        presenca.fechar()
-
-
-@contextmanager
-def limpando(pasta: Path):
-    """Uma limpeza, do começo ao fim: a pasta só nossa, e marcada, para o caso de ela não acabar.
-
-    Levanta o mesmo que so_nossa(), e Falha se não dá.
-    """
-    with so_nossa(pasta):
-        marca, bancos = pasta / LIMPEZA, {*pasta.glob("*.db")}
-        inteiros = not marca.exists()
-        try:
-            marca.touch()
-            yield
-            marca.unlink(missing_ok=True)
-        except BaseException as erro:
-            if inteiros and {*pasta.glob("*.db")} == bancos:  # nada chegou a ser apagado
-                marca.unlink(missing_ok=True)
-            if isinstance(erro, OSError):
-                raise em_portugues(erro, str(pasta)) from erro
-            raise
-
-
-def apagar_bancos(pasta: Path) -> None:
-    """Dentro de limpando()."""
-    for padrao in ("*.db", "*.db-wal", "*.db-shm", "*.db-journal"):
-        for arquivo in pasta.glob(padrao):
-            arquivo.unlink()
-
-
-def limpar(pasta: Path) -> None:
-    """A limpeza de quem só tem bancos."""
-    with limpando(pasta):
-        apagar_bancos(pasta)
-
-
-def recusar_limpeza_pela_metade(pasta: Path, programa: str,
-                                o_que_ha: str = "uma parte dos bancos pode ser a de antes") -> None:
-    """Falha (código 2) se um --limpar morreu no meio, e ninguém o terminou."""
-    if (pasta / LIMPEZA).exists():
-        raise Falha(f"--limpar foi interrompido em {pasta}, e {o_que_ha}: termine com  "
-                    f"python {programa} --limpar --dados {pasta.parent}", 2)
-
-
-def _em_uso(arquivo: Path) -> bool:
-    try:
-        return em_uso(arquivo)
-    except sqlite3.DatabaseError:  # o que não é um banco não está em uso
-        return False
