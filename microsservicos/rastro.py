@@ -50,7 +50,7 @@ def onde_espera(pasta: Path, pedido: str, profundidades: dict[str, int] | None =
     broker respondeu. Levanta Falha se não dá para ler os bancos.
     """
     with lendo(pasta, SERVICOS) as banco:
-        historia = Historia(dict.fromkeys(SERVICOS, banco), pedido)
+        historia = Historia(banco, pedido)
     return [espera.texto for espera in esperas(historia, pasta.parent, profundidades)]
 
 
@@ -117,11 +117,11 @@ def ligar(servico: str, dados: Path) -> str:
     return f"python microsservicos/servico_{servico}.py{sem_pedido}{outra}"
 
 
-def perguntar_ao_broker(bancos: dict) -> dict[str, int] | None:
+def perguntar_ao_broker(banco) -> dict[str, int] | None:
     """Quantas mensagens há em cada fila; None, com uma linha que diz por quê, se não se sabe."""
     try:
         from rabbitmq import filas
-        loja = bancos["pedidos"].execute("PRAGMA pedidos_db.application_id").fetchone()[0]
+        loja = banco.execute("PRAGMA pedidos_db.application_id").fetchone()[0]
         return filas.profundidades(f"{loja:08x}" if loja else None)
     except SystemExit:  # falta o pika, e isso já foi dito
         return None
@@ -167,22 +167,22 @@ def main() -> int:
             raise Falha(f"{visivel(id[:64])!r} não é um id de pedido: "
                         "use de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
     with lendo(escolha.dados / "microsservicos", SERVICOS) as banco:
-        return rastrear(dict.fromkeys(SERVICOS, banco), escolha)
+        return rastrear(banco, escolha)
 
 
-def rastrear(bancos: dict, escolha) -> int:
+def rastrear(banco, escolha) -> int:
     """escolha: as opções. Levanta Falha (código 2) se ninguém conhece um dos ids."""
-    ids = list(dict.fromkeys(escolha.ids)) or [id for id, in bancos["pedidos"].execute(
+    ids = list(dict.fromkeys(escolha.ids)) or [id for id, in banco.execute(
         "SELECT pedido FROM pedidos WHERE estado = 'pendente' ORDER BY rowid")]
-    if estranhos := [id for id in escolha.ids if not Historia(bancos, id).fatos]:
+    if estranhos := [id for id in escolha.ids if not Historia(banco, id).fatos]:
         raise Falha(f"nenhum banco de {escolha.dados / 'microsservicos'} "
                     f"conhece o pedido {estranhos[0]}", 2)
     diagrama = Diagrama(escolha.diagrama, NOMES, len(ids)) if escolha.diagrama else None
     filas, perguntei = None, False
     for id in ids:
-        historia = Historia(bancos, id)
+        historia = Historia(banco, id)
         if not perguntei and historia.por_tratar():
-            filas, perguntei = perguntar_ao_broker(bancos), True
+            filas, perguntei = perguntar_ao_broker(banco), True
         if id != ids[0]:
             dizer()
         dizer(RAIAS.cabecalho(), "forte")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -26,6 +27,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Um aviso comprido vira várias linhas na tela de 80 colunas. Quem confere isso a estreita.
+DESTA_TELA = shutil.get_terminal_size().columns
 os.environ["COLUMNS"] = "1000"
 
 RAIZ = Path(__file__).resolve().parent.parent
@@ -39,6 +41,7 @@ _modulos: dict[str, dict] = {"monolito": {}, "microsservicos": {}}
 
 
 def pytest_report_header(config):
+    config.get_terminal_writer().fullwidth = DESTA_TELA
     if "exercicios" in " ".join(config.args) and not EXERCICIO:
         return ("nenhum exercício escolhido: EXERCICIO=1 python -m pytest tests/exercicios"
                 " (ver tests/exercicios/README.md)")

@@ -154,7 +154,7 @@ def mostrar_finais(pasta: Path, pedidos: list[str]) -> list[tuple]:
     for pedido, cliente, total, como, motivo in finais:
         linha = f"  {curto(pedido):12} {curto(cliente, 10):10} {reais(total):>13}  {como}"
         linha += f": {motivo}" if motivo else ""
-        dizer(linha, {"concluido": "verde", "cancelado": "roxo"}.get(como, "vermelho"))
+        dizer(linha, {"concluido": "verde", "cancelado": "roxo"}.get(como, "vermelho"), recuo=6)
     return finais
 
 

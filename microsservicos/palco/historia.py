@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from comum.tela import reais
-from coreografia import EVENTOS, o_que_ouve, quem_ouve
+from coreografia import EVENTOS, SERVICOS, o_que_ouve, quem_ouve
 
 PRIMEIRO, CANCELAMENTO = "pedido.criado", "pedido.cancelamento_solicitado"
 # O que vale neste instante no negócio que tem a tabela; NULL se nada.
@@ -32,15 +32,15 @@ class Historia:
     registro: (cliente, total, estado, motivo), da tabela pedidos, ou None se ela não o conhece.
     eventos: na ordem das causas. fatos: [(banco, o que ele diz)].
 
-    bancos: {serviço: conexão}. Levanta sqlite3.Error se algum não pode ser lido.
+    banco: a conexão de lendo(). Levanta sqlite3.Error se algum não pode ser lido.
     """
 
-    def __init__(self, bancos: dict, pedido: str):
+    def __init__(self, banco, pedido: str):
         self.pedido, self.tratou, self.saida, self.falhas, self.fatos = pedido, {}, {}, {}, []
-        self.registro = bancos["pedidos"].execute(
+        self.registro = banco.execute(
             "SELECT cliente, total, estado, motivo FROM pedidos_db.pedidos WHERE pedido = ?",
             (pedido,)).fetchone()
-        self.pediu_cancelamento = bancos["pedidos"].execute(
+        self.pediu_cancelamento = banco.execute(
             "SELECT 1 FROM pedidos_db.caixa_entrada WHERE mensagem = ?",
             (f"{pedido}:{CANCELAMENTO}",)).fetchone()
         if self.registro:
@@ -48,7 +48,7 @@ class Historia:
             self.fatos.append(("pedidos.db", f"pedido de {cliente}, {reais(total)}, {estado}"))
         if self.pediu_cancelamento:
             self.fatos.append(("pedidos.db", "o cliente pediu o cancelamento"))
-        for servico, banco in bancos.items():
+        for servico in SERVICOS:
             self.fatos += [(f"{servico}.db", fato) for fato in self._ler(servico, banco)]
         self.eventos = self._em_ordem()
         self.motivos = self._achar_motivos()

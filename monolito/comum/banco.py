@@ -134,9 +134,9 @@ def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool 
 
     caminho: o arquivo. tabelas: comandos SQL separados por `;`. loja: a identidade da pasta.
     exclusivo: nenhum outro processo o abre enquanto este viver (e neste, só o SQLite pode tocar no
-    arquivo: um open() e close() dele soltaria a trava). Levanta EmUso se outro o tem assim, depois
-    de ESPERA segundos; e Falha (código 2) se o arquivo não é um banco, ou se é de outra versão ou
-    de outra loja.
+    arquivo: um open() e close() dele soltaria a trava). Levanta EmUso se outro o tem, sem esperar:
+    dois que começam juntos não largariam a metade da trava que cada um pegou. Levanta Falha
+    (código 2) se o arquivo não é um banco, ou se é de outra versão ou de outra loja.
     """
     banco = None
     try:
@@ -145,8 +145,8 @@ def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool 
         if not exclusivo:
             _recusar_diario_apagado(caminho)
         era = _qual(caminho)
-        banco = sqlite3.connect(caminho, timeout=ESPERA, isolation_level=None,
-                                check_same_thread=False, factory=Banco)
+        banco = sqlite3.connect(caminho, timeout=0 if exclusivo else ESPERA,
+                                isolation_level=None, check_same_thread=False, factory=Banco)
         _preparar(banco, caminho, tabelas, loja, exclusivo)
         if era not in (None, _qual(caminho)):
             raise ArquivoSumiu(f"{caminho} foi trocado enquanto era aberto: rode de novo", 2)
@@ -175,7 +175,7 @@ def _preparar(banco: Banco, caminho: Path, tabelas: str, loja: str | None,
         # Fora do WAL: o carimbo fica no arquivo principal, à vista de quem não abre mais nada.
         _criar(banco, tabelas, caminho, loja)
     # Também num banco que já existe: uma cópia (VACUUM INTO, .backup) volta sem o WAL.
-    if usar_wal(banco) not in ("wal", "memory"):
+    if usar_wal(banco, 0 if exclusivo else ESPERA) not in ("wal", "memory"):
         raise Falha(f"{caminho}: este disco não aceita o modo WAL do SQLite: "
                     "use --dados OUTRA_PASTA", 2)
     banco.execute("PRAGMA synchronous=FULL")
@@ -228,9 +228,12 @@ def outra_loja(caminho: Path, dele: str, da_pasta: str) -> Falha:
                  "interrompido, rode-o de novo; se não, ponha cada banco na pasta da sua loja", 2)
 
 
-def usar_wal(banco: sqlite3.Connection) -> str:
-    """Põe o banco em WAL; devolve o modo em que ele ficou (num disco que não o aceita, outro)."""
-    prazo = time.monotonic() + ESPERA
+def usar_wal(banco: sqlite3.Connection, espera: float = ESPERA) -> str:
+    """Põe o banco em WAL; devolve o modo em que ele ficou (num disco que não o aceita, outro).
+
+    espera: segundos que se insiste, se outro processo o está abrindo.
+    """
+    prazo = time.monotonic() + espera
     while True:
         try:
             return banco.execute("PRAGMA journal_mode=WAL").fetchone()[0]

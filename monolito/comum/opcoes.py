@@ -26,7 +26,7 @@ ERROS = [(re.compile(ingles, re.S), portugues) for ingles, portugues in (
 PROPRIO = ("cliente", "produto", "quantidade", "cep")  # um pedido escrito na linha de comando
 # Com uma destas não se faz pedido nenhum (cada programa tem algumas delas).
 SEM_PEDIDO = ("sem_pedido", "so_broker", "so_assistir", "cancelar", "criar_banco", "estado",
-              "em_duvida", "rastro", "forcar", "reconhecer")
+              "em_duvida", "rastro", "forcar", "reconhecer", "republicar")
 
 
 class Ajuda(argparse.RawDescriptionHelpFormatter):
@@ -153,6 +153,8 @@ def _modo(opcoes: argparse.Namespace) -> str:
         if dados or opcoes.id is not None:
             raise Falha(f"--{[*dados, 'id'][0]} não combina com --{_opcao(sem_pedido[0])}", 2)
         return "nenhum"
+    if not dados and opcoes.id is None and getattr(opcoes, "limpar", False):
+        return "nenhum"  # sozinha, só limpa
     if modos == ["arquivo"] and opcoes.id is not None:
         raise Falha('--id não combina com --arquivo: ponha o campo "pedido" em cada linha', 2)
     return modos[0] if modos else "pedidos"

@@ -28,7 +28,7 @@ def conferir_que_terminou(h) -> None:
 def conferir_rastros(pasta: Path) -> int:
     """O rastro de cada pedido da pasta, um por um, acaba no resultado dele; devolve quantos são."""
     with M.leitura.lendo(pasta, SERVICOS) as bancos:
-        ids = [id for id, in bancos["pedidos"].execute("SELECT pedido FROM pedidos")]
+        ids = [id for id, in bancos.execute("SELECT pedido FROM pedidos")]
         for id in ids:
             historia = M.historia.Historia(bancos, id)
             conferir_ordem(historia)

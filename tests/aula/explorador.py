@@ -32,7 +32,6 @@ import json
 import sqlite3
 import sys
 import tempfile
-import textwrap
 import time
 from contextlib import suppress
 from pathlib import Path

@@ -64,7 +64,7 @@ class NoShell:
         python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
         python.chmod(0o755)
         self.ambiente = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
-                         "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"}
+                         "PYTHONIOENCODING": "utf-8", "COLUMNS": "1000"}
         self.execucoes: dict[str, str] = {}
 
     def __call__(self, comando: str) -> list[str]:
@@ -87,6 +87,7 @@ class NaMaquete:
     def __call__(self, verbo: str) -> list[str]:
         from maquete import Maquete
         with contextlib.redirect_stdout(io.StringIO()) as tela, contextlib.redirect_stderr(tela):
+            os.environ["COLUMNS"] = "80"
             self.maquete = self.maquete or Maquete(self.pasta)
             self.maquete.fazer(verbo)
         return tela.getvalue().splitlines()
