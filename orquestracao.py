@@ -94,6 +94,8 @@ def main() -> int:
                 voltar_ao_inicio(pasta, escolha.tomar_vhost)
             if escolha.estado:
                 return mostrar_estado(escolha.dados)
+            if escolha.limpar and not (pedidos or escolha.sem_pedido or escolha.so_broker):
+                return 0
             lancador = Lancador(pasta, no, identidade(pasta), ids, diagrama)
             fim.callback(lancador.parar)
             if no:

@@ -52,6 +52,8 @@ def main() -> int:
     if opcoes.limpar:
         confirmar_limpeza(pasta, opcoes.sim)
         limpar(pasta)
+        if not (novos or opcoes.estado):
+            return 0
     with ExitStack() as abertos:
         participantes = []
         for negocio in NEGOCIOS:
