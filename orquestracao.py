@@ -28,7 +28,7 @@ from comum.tela import alertar, dizer, executar
 from no_privado import compartilhado as broker
 from palco import espera
 from palco.desenho import NOMES
-from palco.encerrar import encerrar_uma_vez_so
+from terminal.encerramento import encerrar_uma_vez_so
 from palco.espectador import Espectador
 from palco.lancador import POUCOS, Lancador
 from rabbitmq import filas

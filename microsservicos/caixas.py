@@ -5,11 +5,15 @@ Na MESMA transação do SQLite ficam:
 
   - a caixa de entrada: o id do evento tratado (consumidor idempotente);
   - o efeito: o que a função do negócio escreveu;
-  - a caixa de saída: os eventos que ela devolveu, até o broker responder por eles.
+  - a caixa de saída: os eventos que ela devolveu, por enviar até o broker responder por eles.
 
 Separar qualquer dos três em outra transação abre uma janela em que um `kill -9`
 perde ou repete um pedido. (Padrões "Transactional outbox" e "Idempotent consumer",
-Richardson, "Microservices Patterns", 2018.) Aqui não se sabe o que é pika nem produto.
+Richardson, "Microservices Patterns", 2018.)
+
+Nada se apaga: a caixa de saída é também o log do serviço, com o que ele publicou, em que ordem e
+por causa de quê. Quem conta a história de um pedido (rastro.py) só lê as duas caixas.
+Aqui não se sabe o que é pika nem produto.
 """
 
 from __future__ import annotations
@@ -18,22 +22,22 @@ import json
 import sqlite3
 from typing import Callable, Iterable
 
-from comum.banco import transacao
-from comum.loja import MAIOR_LINHA, id_valido
 from coreografia import EVENTOS, Evento, quem_publica
 
 TABELAS = """
-CREATE TABLE caixa_entrada (mensagem TEXT PRIMARY KEY, publicou TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE caixa_entrada (  -- os eventos tratados, na ordem em que este serviço os tratou
+    ordem INTEGER PRIMARY KEY, mensagem TEXT NOT NULL UNIQUE) STRICT;
 
-CREATE TABLE caixa_saida (
-    -- AUTOINCREMENT: um número já usado não volta. Sem ele, uma cópia do serviço que apaga
-    -- tarde "o 10" apagaria um evento novo, que ainda não saiu.
-    ordem INTEGER PRIMARY KEY AUTOINCREMENT, tipo TEXT NOT NULL, pedido TEXT NOT NULL,
-    corpo TEXT NOT NULL, causa TEXT)
+CREATE TABLE caixa_saida (  -- os eventos deste serviço, na ordem em que ele os decidiu publicar
+    ordem INTEGER PRIMARY KEY, tipo TEXT NOT NULL,
+    pedido TEXT NOT NULL CHECK (length(pedido) BETWEEN 1 AND 64),
+    corpo TEXT NOT NULL CHECK (length(corpo) <= 65536), causa TEXT CHECK (length(causa) <= 255),
+    enviado INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE INDEX por_enviar ON caixa_saida (ordem) WHERE enviado = 0;
+CREATE INDEX do_pedido ON caixa_saida (pedido)
 """
 
 em_json = json.JSONEncoder(ensure_ascii=False).encode
-MAIOR_CAUSA = 255  # caracteres do id de uma mensagem
 
 # A função de negócio: recebe o banco e o evento, devolve [(tipo, dados), ...] a publicar.
 Funcao = Callable[[sqlite3.Connection, Evento], "list[tuple[str, dict]]"]
@@ -46,13 +50,11 @@ def tratar(banco: sqlite3.Connection, servico: str, funcao: Funcao,
     Se a função falha, nada do que ela fez fica (nem a caixa de entrada: senão a
     próxima tentativa pareceria uma repetição e o evento se perderia).
     """
-    if ja_tratado(banco, evento):
-        return None
     banco.execute("SAVEPOINT evento")
     try:
-        novos = publicar(banco, servico, funcao(banco, evento), evento.mensagem)
-        banco.execute("INSERT INTO caixa_entrada VALUES (?, ?)",
-                      (evento.mensagem, " ".join(novo.tipo for novo in novos)))
+        novos = None
+        if anotar(banco, evento):
+            novos = guardar(banco, servico, funcao(banco, evento), evento.mensagem)
         banco.execute("RELEASE evento")
         return novos
     except Exception:
@@ -62,16 +64,17 @@ def tratar(banco: sqlite3.Connection, servico: str, funcao: Funcao,
         raise
 
 
-def ja_tratado(banco: sqlite3.Connection, evento: Evento) -> bool:
-    """Se a caixa de entrada já tem este evento: a fila o entregou de novo."""
-    return banco.execute("SELECT 1 FROM caixa_entrada WHERE mensagem = ?",
-                         (evento.mensagem,)).fetchone() is not None
+def anotar(banco: sqlite3.Connection, evento: Evento) -> bool:
+    """Põe o evento na caixa de entrada; False se ele já estava lá: a fila o entregou de novo."""
+    return banco.execute("INSERT OR IGNORE INTO caixa_entrada (mensagem) VALUES (?)",
+                         (evento.mensagem,)).rowcount == 1
 
 
-def publicar(banco: sqlite3.Connection, servico: str, eventos: Iterable[tuple[str, dict]],
-             causa: str | None = None) -> list[Evento]:
-    """Põe eventos na caixa de saída, na transação de quem chama, até o broker responder.
+def guardar(banco: sqlite3.Connection, servico: str, eventos: Iterable[tuple[str, dict]],
+            causa: str | None = None) -> list[Evento]:
+    """Põe eventos na caixa de saída, por enviar, na transação de quem chama.
 
+    causa: o id da mensagem que os provocou; None se foi um pedido do cliente.
     Levanta ValueError se a coreografia diz que o evento é de outro serviço.
     """
     novos = [Evento(tipo, dados["pedido"], dados, causa) for tipo, dados in eventos]
@@ -83,55 +86,32 @@ def publicar(banco: sqlite3.Connection, servico: str, eventos: Iterable[tuple[st
     return novos
 
 
-def a_publicar(banco: sqlite3.Connection, limite: int, menos: Iterable[str] = ()) -> list[tuple]:
-    """Os que o broker ainda não respondeu ter guardado: (ordem, tipo, pedido, corpo, causa).
+def a_enviar(banco: sqlite3.Connection, limite: int, menos: Iterable[str] = ()) -> list[tuple]:
+    """Os eventos que o broker ainda não disse ter guardado: (ordem, tipo, pedido, corpo, causa).
 
     menos: os tipos que agora não adianta publicar.
     """
     return banco.execute(
-        "SELECT ordem, tipo, pedido, corpo, causa FROM caixa_saida "
-        "WHERE tipo NOT IN (SELECT value FROM json_each(?)) ORDER BY ordem LIMIT ?",
+        "SELECT ordem, tipo, pedido, corpo, causa FROM caixa_saida WHERE enviado = 0 "
+        "AND tipo NOT IN (SELECT value FROM json_each(?)) ORDER BY ordem LIMIT ?",
         (json.dumps(list(menos)), limite)).fetchall()
 
 
+def marcar_enviados(banco: sqlite3.Connection, ordens: Iterable[int]) -> None:
+    """O broker guardou estes, e só estes: entre eles pode haver algum que ele recusou."""
+    banco.executemany("UPDATE caixa_saida SET enviado = 1 WHERE ordem = ?",
+                      [(ordem,) for ordem in ordens])
+
+
+def reenviar(banco: sqlite3.Connection, pedido: str) -> int:
+    """Tudo o que este serviço já publicou do pedido volta a estar por enviar; devolve quantos.
+
+    Serve para o que o broker perdeu; quem já tratou um deles reconhece a repetição.
+    """
+    return banco.execute("UPDATE caixa_saida SET enviado = 0 WHERE pedido = ?", (pedido,)).rowcount
+
+
 def estranhos(servico: str, eventos: list[tuple]) -> list[tuple]:
-    """Destes, os que o serviço não pode publicar: [(ordem, corpo, propriedades, motivo)].
-
-    Quem os deixou na caixa foi outra versão deste programa, ou alguém com o sqlite3.
-    """
-    achados = []
-    for ordem, tipo, pedido, corpo, causa in eventos:
-        if tipo not in EVENTOS or quem_publica(tipo) != servico:
-            motivo = f"esta versão de {servico} não publica {tipo!r:.80}"
-        elif not (id_valido(pedido) and isinstance(corpo, str) and len(corpo) <= MAIOR_LINHA):
-            motivo = "não tem a forma de um evento"
-        elif causa is not None and not (isinstance(causa, str) and len(causa) <= MAIOR_CAUSA):
-            motivo = "a causa não é o id de uma mensagem"
-        else:
-            continue
-        achados.append((ordem, corpo, {"type": tipo, "correlation_id": pedido, "headers": {
-            "causa": causa}}, f"estava na caixa de saída de {servico}: {motivo}"))
-    return achados
-
-
-def publicados(banco: sqlite3.Connection, ordens: list[int]) -> None:
-    """O broker guardou estes: saem da caixa.
-
-    Esta escrita dispensa o fsync: se ela se perder numa queda de energia, os eventos são
-    publicados de novo, e a caixa de entrada de quem os ouve os reconhece.
-    """
-    if not ordens:
-        return
-    with transacao(banco, forcada=False):
-        retirar(banco, ordens)
-
-
-def retirar(banco: sqlite3.Connection, ordens: list[int]) -> None:
-    """Estes e só estes: entre eles pode haver algum que o broker recusou."""
-    banco.executemany("DELETE FROM caixa_saida WHERE ordem = ?", [(ordem,) for ordem in ordens])
-
-
-def lembrar(banco: sqlite3.Connection, eventos: list[Evento]) -> None:
-    """Deixa na caixa de entrada o que entrou pela porta: sem causa, nada mais o lembraria."""
-    banco.executemany("INSERT OR IGNORE INTO caixa_entrada VALUES (?, '')",
-                      [(evento.mensagem,) for evento in eventos])
+    """Destes, os que o serviço não pode publicar: outra versão dele os deixou, ou alguém."""
+    return [evento for evento in eventos
+            if evento[1] not in EVENTOS or quem_publica(evento[1]) != servico]

@@ -33,6 +33,10 @@ EVENTOS = {
     "pedido.cancelamento_solicitado":  ("pedidos", ("envio",), "motivo"),
 }
 COMPENSACOES = ("pagamento.recusado", "envio.recusado", "pagamento.estornado", "estoque.liberado")
+# O que cada serviço fez e ainda pode compensar: desde que evento, e até qual, ou até o pivô.
+PIVO = "envio.despachado"
+COMPENSAVEL = {"estoque": ("estoque.reservado", "estoque.liberado"),
+               "pagamentos": ("pagamento.aprovado", "pagamento.estornado")}
 
 VERSAO = 1
 

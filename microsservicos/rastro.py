@@ -3,10 +3,10 @@
     python microsservicos/rastro.py ID [ID...]      os passos, e o resultado ou onde ele espera
     python microsservicos/rastro.py --pendentes     o mesmo, de todos os que não terminaram
 
-Ninguém escreve a história de uma saga, e ela não faz falta: cada caixa de entrada lembra o que
-um evento fez publicar, e seguir isso de banco em banco é seguir as causas (palco/historia.py).
-Um evento publicado que o seu ouvinte não tratou está na caixa de saída, entre as falhas, nas
-mortas ou na fila. Só lê, e serve uma cópia dos bancos; o RabbitMQ só é preciso para contar filas.
+Ninguém escreve a história de uma saga, e ela não faz falta: as duas caixas de cada serviço são o
+log dele, e seguir de banco em banco o que cada evento causou é seguir a saga (palco/historia.py).
+Um evento publicado que o seu ouvinte não tratou está na caixa de saída, à espera de outra
+tentativa, nas mortas ou na fila. Só lê, e serve uma cópia dos bancos; o RabbitMQ só é preciso para contar filas.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from comum.loja import id_valido
 from comum.opcoes import Opcoes
 from comum.tela import alertar, curto, dizer, executar, visivel
 from coreografia import SERVICOS, quem_publica
-from falhas import Falhas
-from palco.desenho import NOMES, RAIAS, contar, em_colunas, em_linhas
+from palco.desenho import NOMES, Desenho
 from palco.historia import Historia
+from tentativas import Tentativas, em_segundos
 
 DADOS = Path(__file__).resolve().parents[1] / "dados"
 CORES = {"concluido": "verde", "cancelado": "roxo"}
@@ -60,7 +60,7 @@ def esperas(historia: Historia, dados: Path, filas: dict[str, int] | None) -> li
     for tipo, ouvinte in historia.por_tratar():
         if (ouvinte, tipo) in historia.falhas:
             achadas.append(_na_falha(historia, tipo, ouvinte, dados, filas))
-        elif tipo in historia.saida:
+        elif tipo in historia.por_enviar:
             dono = quem_publica(tipo)
             achadas.append(Espera(f"{tipo}, na caixa de saída ({dono}.db), sem a resposta do "
                                   "broker", "com ele no ar", [ligar(dono, dados)]))
@@ -87,7 +87,7 @@ def _na_falha(historia: Historia, tipo: str, ouvinte: str, dados: Path, filas) -
                 f"--mensagem {historia.pedido}:{tipo} --reenviar")
     if restam > 0:
         return Espera(f"{tipo}, outra tentativa em {ouvinte} {falhou}; restam {restam}, e com "
-                      f"{ouvinte} no ar a próxima vem em até {Falhas.pausa(restam):.1f} s",
+                      f"{ouvinte} no ar a próxima vem em até {em_segundos(Tentativas.pausa(restam))} s",
                       "consertada a causa", [tratar])
     if restam == 0:
         return Espera(f"{tipo}, a caminho de «{mortas}» {falhou}, sem a resposta do broker",
@@ -132,22 +132,24 @@ def perguntar_ao_broker(banco) -> dict[str, int] | None:
 
 def mostrar(historia: Historia, dados: Path, filas: dict[str, int] | None, diagrama=None) -> None:
     """As raias, o que cada banco diz, e o resultado ou onde o pedido espera."""
-    for linha in contar(historia, diagrama):
+    desenho = Desenho(diagrama)
+    dizer(desenho.cabecalho(), "forte")
+    for linha in desenho.historia(historia):
         dizer(linha)
     dizer()
     for banco, fato in historia.fatos:
-        dizer(em_colunas(f"  {banco:14} ", fato))
+        dizer(visivel(f"  {banco:14} {fato}"), recuo=17)
     estado, motivo = "pedidos.db não o conhece", None
     if historia.registro:
         estado, motivo = historia.registro[2:]
-    dizer(em_colunas(f"  {curto(historia.pedido)}: ", f"{estado}: {motivo}" if motivo else estado),
+    dizer(visivel(f"  {curto(historia.pedido)}: {estado}{f': {motivo}' if motivo else ''}"),
           CORES.get(estado, "vermelho"))
     paradas = esperas(historia, dados, filas)
     for espera in paradas:
         como = f"; {espera.como}:" if espera.como else ""
-        dizer(em_colunas("  espera: ", espera.texto + como))
+        dizer(visivel(f"  espera: {espera.texto}{como}"), recuo=10)
         for comando in espera.comandos:
-            dizer(em_linhas(comando))
+            dizer(f"      {comando}", inteira=True)
     if estado == "pendente" and not paradas:
         dizer("  nenhum banco diz onde ele espera: são todos da mesma loja, da mesma hora?")
 
@@ -185,7 +187,6 @@ def rastrear(banco, escolha) -> int:
             filas, perguntei = perguntar_ao_broker(banco), True
         if id != ids[0]:
             dizer()
-        dizer(RAIAS.cabecalho(), "forte")
         mostrar(historia, escolha.dados, filas, diagrama)
     if not ids:
         dizer("nenhum pedido pendente")

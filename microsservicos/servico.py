@@ -3,11 +3,11 @@
   1. receber: o lote chega da fila, e nada ainda recebeu ack;
   2. tratar: uma transação do SQLite: caixa de entrada + efeito + caixa de saída (um fsync);
   3. publicar: a caixa de saída vai ao broker, o lote recebe ack, e o broker responde por tudo;
-  4. retirar: só então os eventos saem da caixa de saída.
+  4. marcar: só então os eventos deixam de estar por enviar.
 
 Morrer em qualquer ponto repete trabalho, e nunca o perde: antes de 2 a fila entrega de novo;
-entre 2 e 4 a caixa de saída ainda guarda o que falta publicar. Reconectar é de rabbitmq/plantao.py;
-tentar de novo, e enterrar, de falhas.py.
+entre 2 e 4 a caixa de saída ainda diz o que falta publicar. Reconectar é de rabbitmq/plantao.py;
+tentar de novo, e desistir, de tentativas.py.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ import sqlite3
 from pathlib import Path
 
 import caixas
-import falhas
+import tentativas
 from comum import banco as bancos
-from comum.falha import em_portugues
+from comum.falha import Falha, em_portugues
 from comum.identidade import identidade
+from comum.tela import dizer
 from coreografia import o_que_ouve
-from palco.encerrar import Encerramento, morrer_com_o_lancador
-from palco.narracao import Narrador
-from palco.prontidao import avisar_pronto
 from rabbitmq.canal import LOTE, Canal
 from rabbitmq.erros import Passageira
 from rabbitmq.mensagem import entender
 from rabbitmq.plantao import Plantao
+from terminal.devagar import Devagar
+from terminal.encerramento import Encerramento, morrer_com_o_lancador
+from terminal.linha_de_comando import opcoes_de_servico
+from terminal.narracao import Narrador
+from terminal.prontidao import avisar_pronto
 
 OCIOSO = 0.1  # segundos entre duas olhadas na caixa de saída, quando nada chega da fila
-TABELAS = caixas.TABELAS + ";" + falhas.TABELAS  # as de todo serviço, ao lado das do negócio
+TABELAS = caixas.TABELAS + ";" + tentativas.TABELAS  # as de todo serviço, ao lado das do negócio
 
 
 class BancoFora(Passageira):
@@ -44,9 +47,11 @@ class Servico:
 
     nome: o do serviço e da fila. tabelas: o SQL do negócio. ouve: {evento: função}.
     dados: a pasta escolhida com --dados. mostrar: se cada evento vira uma linha na tela.
+    segundos: os de --devagar.
     """
 
-    def __init__(self, nome: str, tabelas: str, ouve: dict, dados: Path, mostrar: bool = True):
+    def __init__(self, nome: str, tabelas: str, ouve: dict, dados: Path, mostrar: bool = True,
+                 segundos: float = 0):
         if set(ouve) != set(o_que_ouve(nome)):
             raise ValueError(f"{nome} deve ouvir exatamente o que a coreografia diz")
         self.nome, self.ouve = nome, ouve
@@ -54,13 +59,18 @@ class Servico:
         loja = identidade(pasta)
         self.banco = bancos.abrir(pasta / f"{nome}.db", tabelas + ";" + TABELAS, loja)
         self.narrador = Narrador(nome, mostrar)
-        self.falhas = falhas.Falhas(self.banco, nome, lambda texto: self.narrador.avisar(texto))
+        self.tentativas = tentativas.Tentativas(self.banco, nome, self.narrador.avisar)
         self.plantao = Plantao(nome, loja, vigiar=morrer_com_o_lancador)
+        self.devagar = Devagar(nome, segundos)
 
-    def rodar(self) -> None:
-        """Atende até Ctrl-C. Levanta Falha se nem a primeira conexão é possível."""
-        self.encerramento = Encerramento()
-        self.plantao.manter(self.dar_uma_volta, ao_ligar=self.ao_ligar)
+    def rodar(self) -> int:
+        """Atende até Ctrl-C; o status de saída. Levanta Falha se nem a primeira conexão dá."""
+        self.encerramento = self.devagar.encerramento = Encerramento()
+        try:
+            self.plantao.manter(self.dar_uma_volta, ao_ligar=self.ao_ligar)
+        except KeyboardInterrupt:
+            dizer(f"{self.nome}: encerrado")
+        return 0
 
     def ao_ligar(self) -> None:
         self.sobrou = True  # a caixa de saída pode ter ficado cheia
@@ -77,57 +87,118 @@ class Servico:
                 raise BancoFora(str(em_portugues(erro, str(self.banco.caminho)))) from erro
 
     def quatro_passos(self, canal: Canal) -> None:
+        recebidas = self.receber(canal)
+        self.tratar(recebidas)
+        guardadas = self.publicar(canal, recebidas)
+        self.marcar(*guardadas)
+
+    # --- os quatro passos ---
+
+    def receber(self, canal: Canal) -> list:
+        """O que espera na fila; se nada há a fazer, aguarda OCIOSO segundos."""
         self.banco.conferir_arquivos()
         recebidas = canal.receber(0 if self.sobrou else OCIOSO)
-        vencidas = self.falhas.vencidas()
-        if recebidas or vencidas:
-            self.tratar_lote(recebidas, vencidas)
-        self.narrador.contar()
-        self.sobrou = self.publicar_pendentes(canal, recebidas[-1].entrega if recebidas else 0)
+        self.contar_devolvidas(recebidas)
+        self.devagar.com_o_lote_em_maos(canal, recebidas)
+        return recebidas
 
-    # --- passo 2 ---
-
-    def tratar_lote(self, recebidas: list, vencidas: list) -> None:
+    def tratar(self, recebidas: list) -> None:
         """Uma transação para o lote inteiro; dentro dela, cada mensagem falha sozinha."""
-        self.narrador.recomecar()
-        with bancos.transacao(self.banco):
-            for mensagem in recebidas + vencidas:
-                with self.falhas.de(mensagem):
-                    evento = entender(self.nome, mensagem.corpo, mensagem.propriedades)
-                    novos = caixas.tratar(self.banco, self.nome, self.ouve[evento.tipo], evento)
-                    self.narrador.evento(evento, novos)
-        self.plantao.passou("banco", "o banco voltou")
-
-    # --- passos 3 e 4 ---
-
-    def publicar_pendentes(self, canal: Canal, ate_entrega: int) -> bool:
-        """Publica a caixa de saída e dá o ack do lote; True se ainda sobrou o que publicar."""
-        em_pausa = canal.em_pausa()
-        eventos = caixas.a_publicar(self.banco, 2 * LOTE, em_pausa)
-        while estranhos := caixas.estranhos(self.nome, eventos):
-            self.enterrar_estranhos(estranhos)
-            eventos = caixas.a_publicar(self.banco, 2 * LOTE, em_pausa)
-        mortas = [] if f"{self.nome}.mortas" in em_pausa else self.falhas.a_enterrar(LOTE)
-        if not (eventos or mortas or ate_entrega):
-            return False
-        recusadas = canal.publicar(eventos, mortas, ate_entrega)
-        caixas.publicados(self.banco, [evento[0] for posicao, evento in enumerate(eventos)
-                                       if posicao not in recusadas])
-        if mortas:
+        lote = recebidas + self.tentativas.vencidas()
+        if lote:
+            self.narrador.recomecar()
             with bancos.transacao(self.banco):
-                self.falhas.enterradas([morta[0] for n, morta in enumerate(mortas, len(eventos))
-                                        if n not in recusadas])
-        return len(eventos) == 2 * LOTE or bool(mortas)
-
-    def enterrar_estranhos(self, estranhos: list[tuple]) -> None:
-        """O que outra versão, ou alguém, deixou na caixa de saída não para os outros eventos."""
-        with bancos.transacao(self.banco):
-            for ordem, corpo, propriedades, motivo in estranhos:
-                self.falhas.enterrar("tirei um evento da caixa de saída", corpo, propriedades,
-                                     motivo)
-            caixas.retirar(self.banco, [linha[0] for linha in estranhos])
+                for mensagem in lote:
+                    self.tratar_uma(mensagem)
+            self.plantao.passou("banco", "o banco voltou")
         self.narrador.contar()
+
+    def tratar_uma(self, mensagem) -> None:
+        try:
+            evento = entender(self.nome, mensagem.corpo, mensagem.propriedades)
+            novos = caixas.tratar(self.banco, self.nome, self.ouve[evento.tipo], evento)
+        except Exception as erro:
+            self.tentativas.falhou(mensagem, erro)
+        else:
+            self.tentativas.deu_certo(mensagem)
+            self.narrador.evento(evento, novos)
+
+    def publicar(self, canal: Canal, recebidas: list) -> tuple[list, list]:
+        """Publica o que está por enviar e dá o ack do lote; devolve o que o broker guardou.
+
+        Devolve (posições na caixa de saída, posições entre as mensagens que iam às mortas).
+        """
+        em_pausa = canal.em_pausa()
+        eventos = self.so_os_nossos(caixas.a_enviar(self.banco, 2 * LOTE, em_pausa))
+        mortas = [] if f"{self.nome}.mortas" in em_pausa else self.tentativas.esgotadas(LOTE)
+        self.sobrou = len(eventos) == 2 * LOTE or bool(mortas)
+        if not (eventos or mortas or recebidas):
+            return [], []
+        self.devagar.antes_de_publicar(canal, recebidas, eventos)
+        recusadas = canal.publicar(eventos, mortas, recebidas[-1].entrega if recebidas else 0)
+        guardadas = [linha[0] for posicao, linha in enumerate(eventos + mortas)
+                     if posicao not in recusadas]
+        quantos = len(eventos) - sum(posicao < len(eventos) for posicao in recusadas)
+        return guardadas[:quantos], guardadas[quantos:]
+
+    def marcar(self, eventos: list, mortas: list) -> None:
+        """Estes o broker já tem: não estão mais por enviar.
+
+        Esta escrita dispensa o fsync: se ela se perder numa queda de energia, os eventos são
+        publicados de novo, e a caixa de entrada de quem os ouve os reconhece.
+        """
+        if eventos or mortas:
+            with bancos.transacao(self.banco, forcada=False):
+                caixas.marcar_enviados(self.banco, eventos)
+                self.tentativas.marcar_mortas(mortas)
+
+    # --- o que não é de todo dia ---
+
+    def so_os_nossos(self, eventos: list[tuple]) -> list[tuple]:
+        """O que outra versão, ou alguém, pôs na caixa de saída vai às mortas, e não para nada."""
+        estranhos = caixas.estranhos(self.nome, eventos)
+        if not estranhos:
+            return eventos
+        with bancos.transacao(self.banco):
+            for _, tipo, pedido, corpo, causa in estranhos:
+                self.tentativas.desistir(
+                    "tirei um evento da caixa de saída", corpo.encode(),
+                    {"type": tipo, "correlation_id": pedido, "headers": {"causa": causa}},
+                    f"estava na caixa de saída: esta versão de {self.nome} não publica {tipo!r:.80}")
+            caixas.marcar_enviados(self.banco, [linha[0] for linha in estranhos])
+        self.narrador.contar()
+        return [evento for evento in eventos if evento not in estranhos]
+
+    def contar_devolvidas(self, recebidas: list) -> None:
+        """Quem as tinha em mãos morreu, ou perdeu a conexão, antes de dar o ack."""
+        if devolvidas := sum(getattr(um, "devolvida", False) for um in recebidas):
+            dizer(f"{self.nome:10} devolvidas à fila: {devolvidas}")
+
+    def republicar(self, pedido: str) -> None:
+        """--republicar: Falha (código 2) se este serviço nada publicou desse pedido."""
+        with bancos.transacao(self.banco):
+            quantos = caixas.reenviar(self.banco, pedido)
+        if not quantos:
+            raise Falha(f"{self.nome}.db: nenhum evento do pedido {pedido}; "
+                        "python microsservicos/rastro.py diz o que houve com ele", 2)
+        dizer(f"{self.nome:10} {pedido}: publico de novo, {quantos}")
 
 
 def pasta_dos_dados(dados: Path) -> Path:
     return dados / "microsservicos"
+
+
+def ouvir(nome: str, tabelas: str, ouve: dict, descricao: str) -> int:
+    """O `main` de um serviço que só ouve; devolve o status de saída."""
+    escolha = opcoes_de_servico(descricao).parse_args()
+    servico = iniciar(nome, tabelas, ouve, escolha)
+    return 0 if escolha.criar_banco else servico.rodar()
+
+
+def iniciar(nome: str, tabelas: str, ouve: dict, escolha) -> Servico:
+    """O serviço que a linha de comando pede, com o banco aberto e ainda sem broker."""
+    servico = Servico(nome, tabelas, ouve, escolha.dados, not escolha.sem_eventos,
+                      escolha.devagar)
+    if escolha.republicar:
+        servico.republicar(escolha.republicar)
+    return servico

@@ -17,13 +17,13 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 from comum.loja import CEP_FORA_DA_AREA
-from palco.linha_de_comando import ouvir
 from comum.tela import executar
+from servico import ouvir
 
 TABELAS = """
 CREATE TABLE envios (
-    pedido TEXT PRIMARY KEY, cep TEXT NOT NULL, situacao TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE respostas (pedido TEXT PRIMARY KEY, resposta TEXT NOT NULL) WITHOUT ROWID
+    pedido TEXT PRIMARY KEY, cep TEXT NOT NULL, situacao TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE respostas (pedido TEXT PRIMARY KEY, resposta TEXT NOT NULL) STRICT, WITHOUT ROWID
 """
 SEM_ENTREGA = "69"  # a transportadora simulada não chega aos CEPs que começam assim
 

@@ -18,17 +18,17 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 from comum.loja import ESTOQUE_INSUFICIENTE
-from palco.linha_de_comando import ouvir
 from comum.tela import executar
+from servico import ouvir
 
 TABELAS = """
 CREATE TABLE produtos (
     produto TEXT PRIMARY KEY, inicial INTEGER NOT NULL,
-    quantidade INTEGER NOT NULL CHECK (quantidade >= 0));
+    quantidade INTEGER NOT NULL CHECK (quantidade >= 0)) STRICT;
 CREATE TABLE reservas (
     pedido TEXT, produto TEXT, quantidade INTEGER NOT NULL,
-    PRIMARY KEY (pedido, produto)) WITHOUT ROWID;
-CREATE TABLE respostas (pedido TEXT PRIMARY KEY, resposta TEXT NOT NULL) WITHOUT ROWID;
+    PRIMARY KEY (pedido, produto)) STRICT, WITHOUT ROWID;
+CREATE TABLE respostas (pedido TEXT PRIMARY KEY, resposta TEXT NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO produtos VALUES
     ('livro', 100, 100), ('caneca', 50, 50), ('teclado', 10, 10), ('notebook', 2, 2)
 """

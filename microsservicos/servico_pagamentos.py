@@ -17,16 +17,16 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 from comum.loja import CLIENTE_DESCONHECIDO, SALDO_INSUFICIENTE
-from palco.linha_de_comando import ouvir
 from comum.tela import executar
+from servico import ouvir
 
 TABELAS = """
 CREATE TABLE clientes (
     cliente TEXT PRIMARY KEY, inicial INTEGER NOT NULL,
-    saldo INTEGER NOT NULL CHECK (saldo >= 0));
+    saldo INTEGER NOT NULL CHECK (saldo >= 0)) STRICT;
 CREATE TABLE cobrancas (
-    pedido TEXT PRIMARY KEY, cliente TEXT NOT NULL, total INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE respostas (pedido TEXT PRIMARY KEY, resposta TEXT NOT NULL) WITHOUT ROWID;
+    pedido TEXT PRIMARY KEY, cliente TEXT NOT NULL, total INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE respostas (pedido TEXT PRIMARY KEY, resposta TEXT NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO clientes VALUES
     ('ana', 1000000, 1000000), ('bruno', 10000, 10000), ('carla', 100000, 100000)
 """

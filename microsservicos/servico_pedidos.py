@@ -19,24 +19,27 @@ sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com P
 
 import caixas
 from comum.banco import transacao
-from comum.opcoes import pedidos_escolhidos
-from comum.loja import PRODUTO_DESCONHECIDO, id_valido
-from palco.linha_de_comando import atender, opcoes_de_servico
-from servico import Servico
 from comum.falha import Falha
+from comum.loja import PRODUTO_DESCONHECIDO, conteudo, id_valido
+from comum.opcoes import pedidos_escolhidos
 from comum.tela import dizer, executar
+from servico import iniciar
+from terminal.linha_de_comando import opcoes_de_servico
 
 TABELAS = """
 CREATE TABLE pedidos (
     pedido TEXT PRIMARY KEY, cliente TEXT NOT NULL, total INTEGER NOT NULL CHECK (total >= 0),
-    estado TEXT NOT NULL CHECK (estado IN ('pendente', 'concluido', 'cancelado')), motivo TEXT);
+    estado TEXT NOT NULL CHECK (estado IN ('pendente', 'concluido', 'cancelado')),
+    motivo TEXT) STRICT;
 CREATE INDEX pendentes ON pedidos (pedido) WHERE estado = 'pendente';
 CREATE TABLE itens (
     pedido TEXT, produto TEXT, quantidade INTEGER NOT NULL,
-    PRIMARY KEY (pedido, produto)) WITHOUT ROWID
+    PRIMARY KEY (pedido, produto)) STRICT, WITHOUT ROWID;
+CREATE TABLE enderecos (pedido TEXT PRIMARY KEY, cep TEXT NOT NULL) STRICT, WITHOUT ROWID
 """
 PRECOS = {"livro": 5000, "caneca": 2500, "teclado": 20000, "notebook": 450000}  # centavos
 A_PEDIDO = "cancelado a pedido do cliente"
+POUCOS = 4  # até tantos pedidos, uma linha para cada um
 
 
 def receber(banco, dados):
@@ -51,6 +54,7 @@ def receber(banco, dados):
                   (pedido, cliente, total, estado, motivo))
     banco.executemany("INSERT INTO itens VALUES (?, ?, ?)",
                       [(pedido, item["produto"], item["quantidade"]) for item in itens])
+    banco.execute("INSERT INTO enderecos VALUES (?, ?)", (pedido, dados["cep"]))
     if conhecidos:
         return [("pedido.criado", {**dados, "total": total})]
     return [("pedido.cancelado", {"pedido": pedido, "motivo": motivo})]
@@ -69,18 +73,18 @@ def solicitar_cancelamento(banco, pedido):
 
 def concluir(banco, evento):
     """envio.despachado: o pedido deu certo."""
-    encerrar(banco, evento.pedido, "concluido", None)
+    gravar_resultado(banco, evento.pedido, "concluido", None)
     return [("pedido.concluido", evento.dados)]
 
 
 def cancelar(banco, evento):
     """estoque.recusado ou estoque.liberado: ninguém mais retém nada deste pedido."""
-    encerrar(banco, evento.pedido, "cancelado", evento.dados["motivo"])
+    gravar_resultado(banco, evento.pedido, "cancelado", evento.dados["motivo"])
     return [("pedido.cancelado", evento.dados)]
 
 
-def encerrar(banco, pedido, estado, motivo):
-    """Escreve o resultado, uma vez só. Levanta ValueError se o pedido já estava encerrado."""
+def gravar_resultado(banco, pedido, estado, motivo):
+    """Escreve o resultado, uma vez só. Levanta ValueError se o pedido já tinha um."""
     mudou = banco.execute(
         "UPDATE pedidos SET estado = ?, motivo = ? WHERE pedido = ? AND estado = 'pendente'",
         (estado, motivo, pedido)).rowcount
@@ -103,18 +107,30 @@ OUVE = {
 
 
 def entrar_na_saga(banco, funcao, entradas):
-    """Roda `funcao` para cada entrada e deixa os eventos na caixa de saída, numa transação só."""
+    """Roda `funcao` para cada entrada e guarda os eventos na caixa de saída, numa transação só.
+
+    Devolve as entradas de que nada saiu: os pedidos que já existiam, por exemplo.
+    """
     with transacao(banco):
-        for entrada in entradas:
-            novos = caixas.publicar(banco, "pedidos", funcao(banco, entrada))
-            if funcao is solicitar_cancelamento:  # de um pedido novo já lembra a tabela pedidos
-                caixas.lembrar(banco, novos)
+        return [entrada for entrada in entradas
+                if not caixas.guardar(banco, "pedidos", funcao(banco, entrada))]
+
+
+def e_outro(banco, dados):
+    """Se o pedido que já existe com este id tem outro cliente, outros itens ou outro CEP."""
+    itens = banco.execute("SELECT produto, quantidade FROM itens WHERE pedido = :pedido "
+                          "ORDER BY produto", dados).fetchall()
+    cliente_e_cep = banco.execute("SELECT cliente, cep FROM pedidos JOIN enderecos USING (pedido) "
+                                  "WHERE pedido = :pedido", dados).fetchone()
+    return (*cliente_e_cep, *itens) != conteudo(dados)
 
 
 def main():
     opcoes = opcoes_de_servico("Serviço de pedidos: envia o pedido e ouve como a saga termina.")
     opcoes.dos_pedidos()
     opcoes.add_argument("--sem-pedido", action="store_true", help="não envia nada, só ouve")
+    opcoes.add_argument("--so-enviar", action="store_true",
+                        help="deixa os pedidos no banco, para a cópia que está no ar, e sai")
     opcoes.add_argument("--cancelar", metavar="ID",
                         help="pede o cancelamento do pedido ID e fica ouvindo")
     escolha = opcoes.parse_args()
@@ -122,27 +138,44 @@ def main():
     if escolha.cancelar is not None and not id_valido(escolha.cancelar):
         raise Falha("--cancelar: o id de um pedido tem de 1 a 64 caracteres "
                     "entre A-Z a-z 0-9 . _ -", 2)
-    servico = Servico("pedidos", TABELAS, OUVE, escolha.dados, not escolha.sem_eventos)
+    servico = iniciar("pedidos", TABELAS, OUVE, escolha)
     if escolha.criar_banco:
         return 0
     if escolha.cancelar:
         entrar_na_saga(servico.banco, solicitar_cancelamento, [escolha.cancelar])
-    entrar_na_saga(servico.banco, receber, novos)
+    repetidos = entrar_na_saga(servico.banco, receber, novos)
     if not escolha.sem_eventos:
         mostrar_pedidos(servico.banco, [p["pedido"] for p in novos]
                         + [escolha.cancelar] * bool(escolha.cancelar))
-    return atender(servico)
+    status = mostrar_repetidos(servico.banco, repetidos)
+    return status if escolha.so_enviar else servico.rodar() or status
 
 
 def mostrar_pedidos(banco, ids):
     """Diz como está cada pedido que se enviou aqui, se são poucos; se são muitos, quantos."""
-    if len(ids) > 4:
+    if len(ids) > POUCOS:
         dizer(f"pedidos    {len(ids)} pedidos registrados")
         return
     for pedido in ids:
         estado, motivo = banco.execute(
             "SELECT estado, motivo FROM pedidos WHERE pedido = ?", (pedido,)).fetchone()
         dizer(f"pedidos    {pedido} está {estado}{': ' + motivo if motivo else ''}")
+
+
+def mostrar_repetidos(banco, repetidos):
+    """Diz que ids já existiam; devolve 1 se algum deles era de um pedido com outro conteúdo."""
+    outros = [dados for dados in repetidos if e_outro(banco, dados)]
+    iguais = [dados for dados in repetidos if dados not in outros]
+    for quais, um, muitos in ((iguais, "já existia: nada foi feito de novo",
+                               "pedidos já existiam: nada foi feito de novo"),
+                              (outros, "já existe com outro conteúdo: este não foi atendido",
+                               "pedidos já existem com outro conteúdo: estes não foram atendidos")):
+        if len(quais) > POUCOS:
+            dizer(f"pedidos    {len(quais)} {muitos}")
+        else:
+            for dados in quais:
+                dizer(f"pedidos    {dados['pedido']} {um}")
+    return 1 if outros else 0
 
 
 if __name__ == "__main__":

@@ -6,18 +6,16 @@ coreografia diz de onde ela vem e para onde vai.
 
 from __future__ import annotations
 
-import textwrap
-
 from comum.diagrama import Diagrama
 from comum.loja import ler_json
 from comum.raias import Raias
 from comum.tela import largura, pintar, visivel
 from coreografia import COMPENSACOES, EVENTOS, SERVICOS, quem_ouve, quem_publica
-from rabbitmq.mensagem import MensagemInvalida
+from palco.historia import Historia
 
 NOMES = [servico.capitalize() for servico in SERVICOS]
-RAIAS = Raias(NOMES)
 NA_MENSAGEM = "(o motivo está na mensagem)"
+DESCONHECIDA = "… passou uma mensagem que a coreografia não conhece …"
 
 
 def passos(tipo: str, dados: dict) -> list[tuple]:
@@ -36,82 +34,78 @@ def passos(tipo: str, dados: dict) -> list[tuple]:
     return recusa + [(de.capitalize(), para.capitalize(), tipo, traco) for para in ouvintes]
 
 
-def desenhar(tipo: str, pedido: str, dados: dict) -> list[str]:
-    """As linhas de um evento na tela."""
-    return [pintar(RAIAS.seta(pedido, de, para, texto, traco) if para else
-                   RAIAS.nota(pedido, de, texto), _cor(tipo))
-            for de, para, texto, traco in passos(tipo, dados)]
+class Desenho:
+    """As raias da tela e, se há um, o diagrama: cada passo vai aos dois.
 
-
-def anotar(diagrama: Diagrama, tipo: str, pedido: str, dados: dict) -> None:
-    """O mesmo evento no diagrama."""
-    for de, para, texto, traco in passos(tipo, dados):
-        diagrama.seta(pedido, de, para, texto, traco) if para else diagrama.nota(pedido, de, texto)
-
-
-def em_colunas(comeco: str, texto: str) -> str:
-    """O texto depois de `comeco`, em quantas linhas precisar, todas na mesma coluna."""
-    return "\n".join(textwrap.wrap(visivel(texto), largura(), initial_indent=comeco,
-                                   subsequent_indent=" " * len(comeco)))
-
-
-def em_linhas(comando: str) -> str:
-    """O comando, cortado antes de uma opção onde não cabe, como o shell aceita."""
-    unido = comando.replace(" ", "\xa0").replace("\xa0--", " --")
-    linhas = textwrap.wrap(unido, largura() - 8, break_long_words=False, break_on_hyphens=False)
-    return "      " + " \\\n        ".join(linhas).replace("\xa0", " ")
-
-
-def contar(historia, diagrama: Diagrama | None = None) -> list[str]:
-    """O que já aconteceu com um pedido (uma Historia), nas raias que a tela mostra ao vivo.
-
-    O que parou é uma nota onde parou. diagrama: onde mais anotar os passos, se houver um.
+    diagrama: o arquivo em que também se anota, ou None. Os métodos devolvem linhas para a tela.
     """
-    linhas = []
 
-    def nota(servico: str, texto: str) -> None:
-        linhas.append(RAIAS.nota(historia.pedido, servico.capitalize(), texto))
-        if diagrama:
-            diagrama.nota(historia.pedido, servico.capitalize(), texto)
+    def __init__(self, diagrama: Diagrama | None = None):
+        self.raias, self.diagrama = Raias(NOMES), diagrama
 
-    for tipo in historia.eventos:
-        tratado = any((ouvinte, tipo) in historia.tratou for ouvinte in quem_ouve(tipo))
-        falhou = any((ouvinte, tipo) in historia.falhas for ouvinte in quem_ouve(tipo))
-        if tipo in historia.saida and not (tratado or falhou):
-            nota(quem_publica(tipo), f"na caixa de saída: {tipo}")
-            continue
-        leva_motivo = EVENTOS[tipo][2] == "motivo"
-        dados = {"motivo": historia.motivos[tipo] or NA_MENSAGEM} if leva_motivo else {}
-        linhas += desenhar(tipo, historia.pedido, dados)
-        if diagrama:
-            anotar(diagrama, tipo, historia.pedido, dados)
-        for ouvinte in quem_ouve(tipo):
-            if historia.foi_em_vao(tipo):
-                nota(ouvinte, "nada a fazer: já tinha respondido")
-            elif (ouvinte, tipo) in historia.falhas:
-                nota(ouvinte, f"falhou: {historia.falhas[ouvinte, tipo][1]}")
-    return linhas
+    def cabecalho(self) -> str:
+        return self.raias.cabecalho()
 
+    def evento(self, tipo: str, pedido: str, dados: dict, so_para: str = "") -> list[str]:
+        """Um evento publicado. dados: com o motivo, se ele leva um. so_para: um dos ouvintes."""
+        linhas = []
+        for de, para, texto, traco in passos(tipo, dados):
+            if para and so_para and para != so_para.capitalize():
+                continue
+            if not para:
+                linhas += self.nota(pedido, de, texto, _cor(tipo))
+                continue
+            linhas.append(pintar(self.raias.seta(pedido, de, para, texto, traco), _cor(tipo)))
+            if self.diagrama:
+                self.diagrama.seta(pedido, de, para, texto, traco)
+        return linhas
 
-def desenhar_recebidas(recebidas: list, diagrama: Diagrama | None = None) -> list[str]:
-    """As linhas das mensagens que a plateia recebeu; o que não é da coreografia não se desenha.
+    def nota(self, pedido: str, servico: str, texto: str, cor: str | None = None) -> list[str]:
+        """O que aconteceu dentro de um serviço."""
+        if self.diagrama:
+            self.diagrama.nota(pedido, servico.capitalize(), texto)
+        return [pintar(self.raias.nota(pedido, servico.capitalize(), texto), cor)]
 
-    diagrama: o arquivo em que elas também são anotadas, se houver um.
-    """
-    linhas = []
-    for recebida in recebidas:
-        try:
+    def recebidas(self, recebidas: list) -> list[str]:
+        """As mensagens que a plateia recebeu; o que não é da coreografia não se desenha."""
+        linhas = []
+        for recebida in recebidas:
             evento = _resumo(recebida)
-        except MensagemInvalida:
-            linhas.append(pintar("… passou uma mensagem que a coreografia não conhece …", "fraco"))
-            continue
-        linhas += desenhar(*evento)
-        if diagrama:
-            anotar(diagrama, *evento)
-    return linhas
+            linhas += self.evento(*evento) if evento else [pintar(DESCONHECIDA, "fraco")]
+        return linhas
+
+    def historia(self, historia: Historia) -> list[str]:
+        """O que os bancos dizem que já aconteceu; o que parou é uma nota onde parou."""
+        linhas, ditos = [], set()
+
+        def contar(tipo: str) -> None:
+            ditos.add(tipo)
+            falhas = [(ouvinte, historia.falhas[ouvinte, tipo][1]) for ouvinte in quem_ouve(tipo)
+                      if (ouvinte, tipo) in historia.falhas]
+            tratado = any((ouvinte, tipo) in historia.tratados for ouvinte in quem_ouve(tipo))
+            if tipo in historia.por_enviar and not (tratado or falhas):
+                linhas.extend(self.nota(historia.pedido, quem_publica(tipo),
+                                        f"na caixa de saída: {tipo}"))
+                return
+            leva_motivo = EVENTOS[tipo][2] == "motivo"
+            dados = {"motivo": historia.motivos.get(tipo) or NA_MENSAGEM} if leva_motivo else {}
+            linhas.extend(self.evento(tipo, historia.pedido, dados))
+            for ouvinte, motivo in falhas:
+                linhas.extend(self.nota(historia.pedido, ouvinte, f"falhou: {motivo}"))
+
+        for servico, tratou, publicou in historia.passos:
+            if tratou and tratou not in ditos:
+                contar(tratou)  # ninguém o tem na caixa de saída: foi publicado à mão
+            if tratou and not publicou:
+                linhas += self.nota(historia.pedido, servico, "nada a fazer: já tinha respondido")
+            for tipo in publicou:
+                contar(tipo)
+        for tipo in [tipo for tipo in historia.eventos if tipo not in ditos]:
+            contar(tipo)
+        return linhas
 
 
-def _resumo(recebida) -> tuple[str, str, dict]:
+def _resumo(recebida) -> tuple[str, str, dict] | None:
     tipo = recebida.propriedades.get("type")
     try:
         dados = ler_json(recebida.corpo)
@@ -119,7 +113,7 @@ def _resumo(recebida) -> tuple[str, str, dict]:
             return tipo, dados["pedido"], dados
     except (ValueError, KeyError, TypeError):
         pass
-    raise MensagemInvalida("não é um evento da coreografia")
+    return None
 
 
 def _cor(tipo: str) -> str | None:

@@ -12,9 +12,9 @@ import time
 from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.tela import dizer
-from palco.desenho import RAIAS, desenhar_recebidas
-from palco.torneira import Torneira
+from palco.desenho import Desenho
 from rabbitmq.canal import Plateia
+from terminal.narracao import Limitador
 
 
 class Espectador:
@@ -24,7 +24,7 @@ class Espectador:
     """
 
     def __init__(self, loja: str, diagrama: Diagrama | None = None):
-        self.loja, self.diagrama, self.torneira = loja, diagrama, Torneira()
+        self.loja, self.desenho, self.limitador = loja, Desenho(diagrama), Limitador()
         self.plateia: Plateia | None = None
         self.proxima, self.guardadas = 0.0, []
         self.desde_o_cabecalho: int | None = None  # linhas; None: ele ainda não apareceu
@@ -55,11 +55,11 @@ class Espectador:
 
     def desenhar(self, recebidas: list) -> None:
         """As linhas destes eventos; os nomes das raias voltam antes de saírem da tela."""
-        for linha in self.torneira.passar(desenhar_recebidas(recebidas, self.diagrama)):
+        for linha in self.limitador.passar(self.desenho.recebidas(recebidas)):
             cabem = shutil.get_terminal_size().lines - 4 if sys.stdout.isatty() else sys.maxsize
             if self.desde_o_cabecalho is None or self.desde_o_cabecalho >= cabem:
                 dizer()
-                dizer(RAIAS.cabecalho(), "forte")
+                dizer(self.desenho.cabecalho(), "forte")
                 self.desde_o_cabecalho = 0
             dizer(linha)
             self.desde_o_cabecalho += 1

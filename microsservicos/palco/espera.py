@@ -27,14 +27,15 @@ def olhar(pasta: Path, ids: list[str]) -> tuple[set[str], list[tuple]]:
     with lendo(pasta, SERVICOS) as bancos:
         faltam = {p for p, in bancos.execute(
             "SELECT pedido FROM pedidos WHERE estado = 'pendente'")}.intersection(ids)
-        return faltam, [bancos.execute(f"SELECT count(*) FROM {nome}_db.caixa_entrada").fetchone()
+        return faltam, [bancos.execute(f"SELECT max(ordem) FROM {nome}_db.caixa_entrada").fetchone()
                         for nome in SERVICOS]
 
 
 def falta_publicar(pasta: Path, servico: str) -> bool:
     """Se o serviço ainda tem eventos por publicar."""
     with lendo(pasta, (servico,)) as banco:
-        return banco.execute(f"SELECT 1 FROM {servico}_db.caixa_saida").fetchone() is not None
+        return banco.execute(f"SELECT 1 FROM {servico}_db.caixa_saida "
+                             "WHERE enviado = 0").fetchone() is not None
 
 
 def estados(pasta: Path, ids: list[str]) -> dict[str, str]:

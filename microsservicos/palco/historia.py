@@ -1,140 +1,148 @@
-"""O que os bancos dizem sobre um pedido, posto na ordem das causas.
+"""O que os bancos dizem sobre um pedido, posto na ordem das causas e na de cada serviço.
 
-Cada caixa de entrada lembra o que um evento fez publicar: seguir isso, de banco em banco, é
-seguir as causas, sem relógio nenhum. O que não tem causa entrou pela porta (um pedido novo, um
-pedido de cancelamento) ou foi publicado à mão. Entre dois eventos que um serviço tratou, o que
-nada publicou veio depois: ele não tinha o que fazer porque o outro chegou antes.
+As duas caixas de um serviço são o log dele: que eventos tratou, o que publicou por causa de cada
+um, e em que ordem. O que um tratou, outro publicou antes: juntar os logs assim é seguir as causas,
+sem relógio nenhum. O que não tem causa entrou pela porta (um pedido novo, um pedido de
+cancelamento) ou foi publicado à mão.
 """
 
 from __future__ import annotations
 
 import json
+import sqlite3
+from typing import NamedTuple
 
 from comum.tela import reais
 from coreografia import EVENTOS, SERVICOS, o_que_ouve, quem_ouve
 
-PRIMEIRO, CANCELAMENTO = "pedido.criado", "pedido.cancelamento_solicitado"
-# O que vale neste instante no negócio que tem a tabela; NULL se nada.
+CANCELAMENTO = "pedido.cancelamento_solicitado"
+# O que vale neste instante no negócio de cada um; NULL se nada.
 VALE = {
-    "reservas": "SELECT group_concat(quantidade || ' ' || produto, ', ') FROM reservas "
-                "WHERE pedido = ?",
-    "cobrancas": "SELECT max('cobrado de ' || cliente) FROM cobrancas WHERE pedido = ?",
-    "envios": "SELECT max(situacao) FROM envios WHERE pedido = ?",
+    "estoque": "SELECT group_concat(quantidade || ' ' || produto, ', ') FROM reservas "
+               "WHERE pedido = ?",
+    "pagamentos": "SELECT max('cobrado de ' || cliente) FROM cobrancas WHERE pedido = ?",
+    "envio": "SELECT max(situacao) FROM envios WHERE pedido = ?",
 }
+ENTRADA = ("SELECT mensagem FROM {}.caixa_entrada WHERE mensagem IN (SELECT value FROM json_each(?)) "
+           "ORDER BY ordem")
+SAIDA = """SELECT tipo, causa, enviado,
+                  CASE WHEN json_valid(corpo) THEN json_extract(corpo, '$.motivo') END
+             FROM {}.caixa_saida WHERE pedido = ? ORDER BY ordem"""
+FALHAS = """SELECT mensagem, restam, motivo FROM {0}.tentativas
+             WHERE mensagem IN (SELECT value FROM json_each(?1))
+            UNION ALL SELECT mensagem, -1, motivo FROM {0}.mortas
+             WHERE mensagem IN (SELECT value FROM json_each(?1))"""
+
+
+class Passo(NamedTuple):
+    """O que um serviço fez de uma vez: o evento que tratou (None: nenhum) e os que publicou."""
+
+    servico: str
+    tratou: str | None
+    publicou: list[str]
 
 
 class Historia:
     """Tudo o que os bancos dizem sobre um pedido.
 
-    tratou: {(serviço, evento): [o que publicou por causa dele]}, das caixas de entrada.
-    saida: {evento: dados}, das caixas de saída. falhas: {(serviço, evento): (restam, motivo)},
-    com restam negativo se já foi para as mortas.
     registro: (cliente, total, estado, motivo), da tabela pedidos, ou None se ela não o conhece.
-    eventos: na ordem das causas. fatos: [(banco, o que ele diz)].
+    passos: na ordem das causas. motivos: {evento publicado: o motivo que leva, ou None}.
+    por_enviar: os eventos sem a resposta do broker. falhas: {(serviço, evento): (restam, motivo)},
+    com restam negativo se já foi para as mortas. fatos: [(banco, o que ele diz)].
 
     banco: a conexão de lendo(). Levanta sqlite3.Error se algum não pode ser lido.
     """
 
-    def __init__(self, banco, pedido: str):
-        self.pedido, self.tratou, self.saida, self.falhas, self.fatos = pedido, {}, {}, {}, []
+    def __init__(self, banco: sqlite3.Connection, pedido: str):
+        self.banco, self.pedido = banco, pedido
+        self. self.motivos, self.por_enviar, self.falhas = pedido, {}, set(), {}
         self.registro = banco.execute(
-            "SELECT cliente, total, estado, motivo FROM pedidos_db.pedidos WHERE pedido = ?",
+            "SELECT cliente, total, estado, motivo FROM pedidos WHERE pedido = ?",
             (pedido,)).fetchone()
-        self.pediu_cancelamento = banco.execute(
-            "SELECT 1 FROM pedidos_db.caixa_entrada WHERE mensagem = ?",
-            (f"{pedido}:{CANCELAMENTO}",)).fetchone()
+        logs = {servico: self._ler(servico) for servico in SERVICOS}
+        self.tratados = {(passo.servico, passo.tratou) for log in logs.values() for passo in log}
+        self.falhas = {quem: falha for quem, falha in self.falhas.items()
+                       if quem not in self.tratados}
+        self.fatos = [*self._fatos(logs)]
+        self.passos = self._em_ordem({servico: [*log] for servico, log in logs.items()})
+
+    def _ler(self, servico: str) -> list[Passo]:
+        """O log de um serviço: os passos dele, na ordem em que os deu."""
+        ouve = {f"{self.pedido}:{tipo}": tipo for tipo in o_que_ouve(servico)}
+        ids = json.dumps([*ouve])
+        ler = lambda consulta, valor: self.banco.execute(consulta.format(f"{servico}_db"), (valor,))
+        for mensagem, restam, motivo in ler(FALHAS, ids):
+            self.falhas.setdefault((servico, ouve[mensagem]), (restam, motivo))
+        tratados = [ouve[mensagem] for mensagem, in ler(ENTRADA, ids)]
+        passos: list[Passo] = []
+        for tipo, causa, enviado, motivo in ler(SAIDA, self.pedido):
+            if tipo in self.motivos or EVENTOS.get(tipo, " ")[0] != servico:
+                continue  # outra vez o mesmo, que ninguém tratou de novo; ou o que não é dele
+            self.motivos[tipo] = motivo
+            if not enviado:
+                self.por_enviar.add(tipo)
+            tratou = ouve.get(causa)
+            if tratou and passos and passos[-1].tratou == tratou:
+                passos[-1].publicou.append(tipo)
+            else:
+                passos.append(Passo(servico, tratou, [tipo]))
+        for n, tipo in enumerate(tratados):
+            if tipo not in [passo.tratou for passo in passos]:  # em vão: nada publicou
+                antes = [k for k, passo in enumerate(passos, 1) if passo.tratou in tratados[:n]]
+                passos.insert(max(antes, default=0), Passo(servico, tipo, []))
+        return passos
+
+    @staticmethod
+    def _em_ordem(logs: dict[str, list[Passo]]) -> list[Passo]:
+        """Junta os logs: cada passo depois do anterior do mesmo serviço e do que o causou.
+
+        Entre os que podem vir, primeiro o que continua alguma coisa; por último, um resultado.
+        """
+        publicados = {tipo for log in logs.values() for passo in log for tipo in passo.publicou}
+        ditos: list[str] = []
+        ordem: list[Passo] = []
+
+        def vez(passo: Passo) -> tuple:
+            falta = passo.tratou in publicados and passo.tratou not in ditos
+            resultado = any(not quem_ouve(tipo) for tipo in passo.publicou)
+            return (falta, passo.tratou is None, resultado,
+                    ditos.index(passo.tratou) if passo.tratou in ditos else -1)
+
+        while restam := [log for log in logs.values() if log]:
+            passo = min(restam, key=lambda log: vez(log[0])).pop(0)
+            ordem.append(passo)
+            ditos += passo.publicou
+        return ordem
+
+    def _fatos(self, logs: dict[str, list[Passo]]):
         if self.registro:
             cliente, total, estado, _ = self.registro
-            self.fatos.append(("pedidos.db", f"pedido de {cliente}, {reais(total)}, {estado}"))
-        if self.pediu_cancelamento:
-            self.fatos.append(("pedidos.db", "o cliente pediu o cancelamento"))
-        for servico in SERVICOS:
-            self.fatos += [(f"{servico}.db", fato) for fato in self._ler(servico, banco)]
-        self.eventos = self._em_ordem()
-        self.motivos = self._achar_motivos()
+            yield "pedidos.db", f"pedido de {cliente}, {reais(total)}, {estado}"
+        for servico, log in logs.items():
+            for _, tratou, publicou in log:
+                if tratou:
+                    yield (f"{servico}.db",
+                           f"tratou {tratou} → {', '.join(publicou) or 'nada a publicar'}")
+                elif CANCELAMENTO in publicou:
+                    yield f"{servico}.db", "o cliente pediu o cancelamento"
+            for (quem, tipo), (_, motivo) in self.falhas.items():
+                if quem == servico:
+                    yield f"{servico}.db", f"falhou em {tipo}: {motivo}"
+            for tipo in [tipo for passo in log for tipo in passo.publicou]:
+                if tipo in self.por_enviar:
+                    yield f"{servico}.db", f"na caixa de saída: {tipo}"
+            if servico in VALE:
+                vale = self.banco.execute(VALE[servico], (self.pedido,)).fetchone()[0]
+                if vale:
+                    yield f"{servico}.db", f"vale agora: {vale}"
 
-    def _ler(self, servico: str, banco) -> list[str]:
-        fatos = []
-        for tipo in o_que_ouve(servico):
-            mensagem = {"m": f"{self.pedido}:{tipo}"}
-            for publicou, in banco.execute(
-                    f"SELECT CAST(publicou AS TEXT) FROM {servico}_db.caixa_entrada WHERE mensagem = :m",
-                    mensagem):
-                self.tratou[servico, tipo] = [novo for novo in publicou.split() if novo in EVENTOS]
-                fatos.append(f"tratou {tipo} → {publicou.replace(' ', ', ') or 'nada a publicar'}")
-            for restam, motivo in banco.execute(
-                    f"SELECT restam, motivo FROM {servico}_db.falhas WHERE mensagem = :m UNION ALL "
-                    f"SELECT -1, motivo FROM {servico}_db.enterradas WHERE mensagem = :m LIMIT 1", mensagem):
-                if (servico, tipo) not in self.tratou:
-                    self.falhas[servico, tipo] = restam, motivo
-                    fatos.append(f"falhou em {tipo}: {motivo}")
-        for tipo, corpo in banco.execute(
-                f"SELECT tipo, corpo FROM {servico}_db.caixa_saida WHERE pedido = ?", (self.pedido,)):
-            self.saida[tipo] = _dados(corpo)
-            fatos.append(f"na caixa de saída: {tipo}")
-        for tabela, consulta in VALE.items():
-            if banco.execute(f"SELECT 1 FROM {servico}_db.sqlite_master WHERE name = ?", (tabela,)).fetchone():
-                vale = banco.execute(consulta, (self.pedido,)).fetchone()[0]
-                fatos += [f"vale agora: {vale}"] if vale else []
-        return fatos
-
-    def _em_ordem(self) -> list[str]:
-        """Cada um depois da sua causa, e de quem o deixou em vão; no fim, o resultado."""
-        causados = {tipo for publicou in self.tratou.values() for tipo in publicou}
-        vistos = {tipo for _, tipo in [*self.tratou, *self.falhas]}
-        vistos |= {*self.saida, *self._da_porta()}
-        ordem: list[str] = []
-        a_seguir = [tipo for tipo in reversed(EVENTOS) if tipo in vistos - causados]
-        while a_seguir:
-            if (tipo := a_seguir.pop()) not in ordem:
-                ordem.append(tipo)
-                a_seguir += reversed(self.causados(tipo))
-        for tipo in filter(self.foi_em_vao, [*ordem]):
-            chegaram = [ordem.index(outro) for outro in ordem if not self.foi_em_vao(outro)
-                        and {*quem_ouve(outro)} & {*quem_ouve(tipo)}]
-            depois = max([*chegaram, ordem.index(tipo)])
-            ordem.remove(tipo)
-            ordem.insert(depois, tipo)
-        return sorted(ordem, key=lambda tipo: not quem_ouve(tipo))
-
-    def _da_porta(self) -> list[str]:
-        """O que o serviço de pedidos publicou por conta do cliente: não tem outra causa."""
-        da_porta = [CANCELAMENTO] if self.pediu_cancelamento else []
-        if self.registro:
-            estado = self.registro[2]
-            andou = any(servico == "pedidos" for servico, _ in self.tratou)
-            da_porta.append(PRIMEIRO if andou or estado == "pendente" else f"pedido.{estado}")
-        return da_porta
-
-    def _achar_motivos(self) -> dict[str, str | None]:
-        """{evento: o motivo que leva}. Quem compensa o repassa: o do fim vale até a causa."""
-        motivos: dict[str, str | None] = {}
-        for tipo in reversed(self.eventos):
-            sabidos = [self.saida.get(tipo, {}).get("motivo")]
-            sabidos += [motivos[causado] for causado in self.causados(tipo)]
-            if tipo == "pedido.cancelado" and self.registro:
-                sabidos.append(self.registro[3])
-            motivos[tipo] = next(filter(None, sabidos), None)
-        return motivos
-
-    def causados(self, tipo: str) -> list[str]:
-        return [causado for ouvinte in quem_ouve(tipo)
-                for causado in self.tratou.get((ouvinte, tipo), ())]
-
-    def foi_em_vao(self, tipo: str) -> bool:
-        """Se quem o ouve o tratou sem publicar nada: outro tinha chegado antes."""
-        ouvintes = quem_ouve(tipo)
-        return bool(ouvintes) and all(self.tratou.get((quem, tipo)) == [] for quem in ouvintes)
+    @property
+    def eventos(self) -> list[str]:
+        """Os eventos do pedido, na ordem das causas; o que foi publicado à mão, onde aparece."""
+        vistos = [tipo for passo in self.passos for tipo in (passo.tratou, *passo.publicou) if tipo]
+        return [*dict.fromkeys([*vistos, *(tipo for _, tipo in self.falhas)])]
 
     def por_tratar(self) -> list[tuple[str, str | None]]:
         """Os (evento, ouvinte) que faltam; ouvinte None: um resultado por anunciar."""
         return [(tipo, ouvinte) for tipo in self.eventos for ouvinte in quem_ouve(tipo) or (None,)
-                if (ouvinte, tipo) not in self.tratou and (ouvinte or tipo in self.saida)]
-
-
-def _dados(corpo: str) -> dict:
-    try:
-        dados = json.loads(corpo)
-    except (ValueError, TypeError, RecursionError):
-        dados = None  # não foi este programa que o escreveu
-    return dados if isinstance(dados, dict) else {}
+                if (ouvinte, tipo) not in self.tratados and (ouvinte or tipo in self.por_enviar)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from comum.falha import Falha
-from palco.prontidao import Cano
+from terminal.prontidao import PipeDePronto
 
 MICROSSERVICOS = Path(__file__).resolve().parent.parent
 MENOR_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de reiniciar; dobra com quem morre sempre
@@ -42,17 +42,17 @@ class Processo:
         if pedidos:
             pedidos.seek(0)
         de_onde = ["--arquivo", "-"] if pedidos else ["--sem-pedido"] * (self.nome == "pedidos")
-        self.inicio, cano = time.monotonic(), Cano()
+        self.inicio, pipe = time.monotonic(), PipeDePronto()
         self.processo = subprocess.Popen(
             [sys.executable, script(self.nome), *self.opcoes, *de_onde],
             stdin=pedidos or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             encoding="utf-8", errors="replace",
-            **cano.opcoes({**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "10000",
+            **pipe.opcoes({**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "10000",
                            "LOJA_LANCADOR": str(os.getpid())}))
-        cano.iniciado()
+        pipe.iniciado()
         self.leitor = threading.Thread(target=self._ler, args=(self.processo.stdout,), daemon=True)
         self.leitor.start()
-        threading.Thread(target=self._avisar, args=(cano,), daemon=True).start()
+        threading.Thread(target=self._avisar, args=(pipe,), daemon=True).start()
 
     def _ler(self, saida) -> None:
         with saida:
@@ -60,8 +60,8 @@ class Processo:
                 self.linhas.put(linha.rstrip())
                 self.falou.set()
 
-    def _avisar(self, cano: Cano) -> None:
-        if cano.esperar():
+    def _avisar(self, pipe: PipeDePronto) -> None:
+        if pipe.esperar():
             self.falou.wait(1)  # o que ele disse antes de avisar pode ainda estar a caminho
             self.pronto.set()
 

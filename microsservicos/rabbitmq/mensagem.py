@@ -25,7 +25,7 @@ QUE_NAO_VAO = ("CC", "BCC", "x-delivery-count")
 class MensagemInvalida(Exception):
     """Uma mensagem que este serviço não entende; o texto é o motivo."""
 
-    sem_conserto = True  # para falhas.py: tentar de novo não adianta
+    sem_conserto = True  # para tentativas.py: tentar de novo não adianta
 
 
 def entender(servico: str, corpo: bytes, propriedades: dict) -> Evento:

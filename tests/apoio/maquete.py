@@ -25,12 +25,12 @@ class NaMaquete(M.servico.Servico):
     def __init__(self, nome: str, dados: Path):
         super().__init__(nome, MODULOS[nome].TABELAS, MODULOS[nome].OUVE, dados)
         self.narrador = DoQueAsRaiasNaoMostram(nome)
-        self.falhas.pausa = lambda restam: -1.0  # o que falhou é tentado de novo na próxima entrega
+        self.tentativas.avisar = self.narrador.avisar
 
 
 class DoQueAsRaiasNaoMostram(M.narracao.Narrador):
     def contar(self) -> None:
-        self.torneira.por_segundo = 10 ** 6
+        self.limitador.por_segundo = 10 ** 6
         self.linhas = [linha for linha in self.linhas if "◀" not in linha and "▶" not in linha or "repetido" in linha]
         super().contar()
 
@@ -58,7 +58,7 @@ class Maquete:
     """dados: uma pasta vazia, para os quatro bancos. diagrama: onde mais desenhar o que passa, ou None."""
 
     def __init__(self, dados: Path, diagrama=None):
-        self.diagrama = diagrama
+        self.desenho = M.desenho.Desenho(diagrama)
         self.dados, self.pasta = dados, M.servico.pasta_dos_dados(dados)
         self.filas = {nome: deque() for nome in SERVICOS}
         self.mortas = {nome: deque() for nome in SERVICOS}
@@ -67,7 +67,7 @@ class Maquete:
         self.pedidos: list[str] = []
         for nome in SERVICOS:
             self.ligar(nome)
-        dizer(M.desenho.RAIAS.cabecalho())
+        dizer(self.desenho.cabecalho())
 
     def fazer(self, linha: str) -> None:
         verbo, *resto = linha.split(maxsplit=1)
@@ -80,25 +80,26 @@ class Maquete:
         if not exchange:
             self.mortas[chave.removesuffix(".mortas")].append(mensagem)
             return
-        for linha in M.desenho.desenhar_recebidas([mensagem], self.diagrama):
+        for linha in self.desenho.recebidas([mensagem]):
             dizer(linha)
         self.publicadas[mensagem.propriedades["message_id"]] = mensagem
         for ouvinte in M.coreografia.quem_ouve(chave):
             self.filas[ouvinte].append(mensagem)
 
     def publicar(self, nome: str) -> None:
-        while self.ligados[nome].publicar_pendentes(Correio(self, nome), 0):
-            pass
+        servico = self.ligados[nome]
+        servico.sobrou = True
+        while servico.sobrou:
+            servico.marcar(*servico.publicar(Correio(self, nome), []))
 
     def tratar(self, nome: str) -> bool:
         """A próxima mensagem da fila, e o que falhou antes; False se não havia nada."""
         servico = self.ligados[nome]
-        servico.falhas.vencidas()  # marca a vez de cada uma
-        recebidas, vencidas = [self.filas[nome].popleft()] if self.filas[nome] else [], servico.falhas.vencidas()
-        if recebidas or vencidas:
-            servico.tratar_lote(recebidas, vencidas)
-            servico.narrador.contar()
-        return bool(recebidas or vencidas)
+        servico.tentativas.vencidas()  # marca a hora de cada uma, que chega logo: aqui o tempo voa
+        horas = servico.tentativas.quando = dict.fromkeys(servico.tentativas.quando, 0.0)
+        ha_o_que_fazer = bool(horas or self.filas[nome])
+        servico.tratar([self.filas[nome].popleft()] if self.filas[nome] else [])
+        return ha_o_que_fazer
 
     # --- os verbos ---
 
@@ -189,7 +190,6 @@ class Maquete:
 
     def rastro(self, id: str) -> None:
         """rastro ID: o que rastro.py mostraria agora, sem broker a que perguntar"""
-        dizer(M.desenho.RAIAS.cabecalho())
         with M.leitura.lendo(self.pasta, SERVICOS) as bancos:
             M.rastro.mostrar(M.historia.Historia(bancos, id), M.rastro.DADOS, None)
 

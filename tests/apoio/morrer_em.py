@@ -22,8 +22,8 @@ PONTOS = {
     "no-meio-do-lote": "tratou alguns eventos, e não houve COMMIT",
     "depois-do-commit": "gravou, e ainda não publicou nem deu ack",
     "antes-da-resposta": "mandou ao broker, e ele ainda não respondeu",
-    "depois-da-resposta": "o broker respondeu, e a caixa de saída ainda guarda tudo",
-    "depois-de-tudo": "apagou a caixa de saída",
+    "depois-da-resposta": "o broker respondeu, e na caixa de saída está tudo por enviar",
+    "depois-de-tudo": "marcou o que foi enviado",
 }
 
 
@@ -57,7 +57,7 @@ def armar(ponto: str, vez: int) -> None:
             return resultado
         setattr(dono, nome, embrulhada)
 
-    def chegaram(eu, recebidas, vencidas) -> None:
+    def chegaram(eu, recebidas) -> None:
         em_maos[:] = recebidas
         if ponto == "linha" and not sys.gettrace():
             contar_linhas(passar)
@@ -66,15 +66,15 @@ def armar(ponto: str, vez: int) -> None:
         ligacao.andar(0)
         passar()
 
-    embrulhar(servico.Servico, "tratar_lote", antes=chegaram)
+    embrulhar(servico.Servico, "tratar", antes=chegaram)
     {
         "linha": lambda: None,
-        "com-o-lote-em-maos": lambda: embrulhar(servico.Servico, "tratar_lote", antes=lambda eu, r, v: (chegaram(eu, r, v), passar())),
+        "com-o-lote-em-maos": lambda: embrulhar(servico.Servico, "tratar", antes=lambda eu, r: (chegaram(eu, r), passar())),
         "no-meio-do-lote": lambda: embrulhar(caixas, "tratar", depois=lambda *_: passar()),
-        "depois-do-commit": lambda: embrulhar(servico.Servico, "publicar_pendentes", antes=lambda *_: passar()),
+        "depois-do-commit": lambda: embrulhar(servico.Servico, "publicar", antes=lambda *_: passar()),
         "antes-da-resposta": lambda: embrulhar(canal.Canal, "esperar_respostas", antes=sair_para_a_rede),
-        "depois-da-resposta": lambda: embrulhar(caixas, "publicados", antes=lambda *_: passar()),
-        "depois-de-tudo": lambda: embrulhar(caixas, "publicados", depois=lambda *_: passar()),
+        "depois-da-resposta": lambda: embrulhar(servico.Servico, "marcar", antes=lambda *_: passar()),
+        "depois-de-tudo": lambda: embrulhar(servico.Servico, "marcar", depois=lambda *_: passar()),
     }[ponto]()
 
 

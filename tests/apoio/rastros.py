@@ -8,13 +8,15 @@ from verbos import M, SERVICOS
 
 
 def conferir_ordem(h) -> None:
-    """Todo evento tratado ou por publicar está no rastro, uma vez, depois da sua causa."""
-    assert len(set(h.eventos)) == len(h.eventos)
-    assert {tipo for _, tipo in h.tratou} | set(h.saida) <= set(h.eventos)
-    for (_, causa), causados in h.tratou.items():
-        for causado in causados:
-            assert h.eventos.index(causa) < h.eventos.index(causado), h.eventos
+    """Cada passo depois da publicação do que tratou; o que foi em vão, depois da resposta a que se refere."""
     assert h.eventos.count("pedido.criado") == 1
+    ditos: set = set()
+    for servico, tratou, publicou in h.passos:
+        assert tratou is None or tratou in ditos, (servico, tratou, h.passos)
+        assert publicou or any(M.coreografia.quem_publica(tipo) == servico for tipo in ditos), (servico, tratou, h.passos)
+        assert not ditos & set(publicou), h.passos
+        ditos |= set(publicou)
+    assert ditos == set(h.eventos) and {tipo for _, tipo in h.tratados} - {None} <= ditos
 
 
 def conferir_que_terminou(h) -> None:

@@ -413,7 +413,7 @@ class Loja:
         """
         self.esperar_finais()
         for nome in SERVICOS:
-            esperar(lambda: not self.consultar(nome, "SELECT 1 FROM caixa_saida UNION ALL SELECT 1 FROM falhas"), 30,
+            esperar(lambda: not self.consultar(nome, "SELECT 1 FROM caixa_saida WHERE enviado = 0 UNION ALL SELECT 1 FROM tentativas"), 30,
                     f"{nome} publicar o que deve")
         esperar(lambda: not self.profundidade(), 30, "as filas esvaziarem")
         # As que este teste acabou de ler sem tirar ainda podem estar voltando à fila.
@@ -455,7 +455,7 @@ class Loja:
             for nome in SERVICOS:
                 canal.queue_purge(f"{nome}.mortas")
         vivos = all(len(ps) == 1 and ps[0].vivo() for ps in self.programas.values())
-        return vivos and not self.pendentes() and not any(self.consultar(nome, "SELECT 1 FROM falhas") for nome in SERVICOS)
+        return vivos and not self.pendentes() and not any(self.consultar(nome, "SELECT 1 FROM tentativas") for nome in SERVICOS)
 
     def fechar(self) -> None:
         """Nenhum processo fica; SIGKILL serve, porque a peça já acabou."""

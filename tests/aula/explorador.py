@@ -43,7 +43,6 @@ if __name__ == "__main__":  # quem importa usa carregar("microsservicos", "explo
 from comum import banco as bancos
 import caixas
 import coreografia
-import falhas
 import servico_envio
 import servico_estoque
 import servico_pagamentos
@@ -51,16 +50,17 @@ import servico_pedidos
 from comum.opcoes import Opcoes
 from comum.loja import CENARIOS
 from rabbitmq.canal import Recebida
-from palco.desenho import RAIAS, desenhar
-from palco.narracao import Narrador
+from palco.desenho import Desenho
 from servico import TABELAS as DE_TODOS, Servico
+from tentativas import Tentativas
+from terminal.narracao import Narrador
 from comum.tela import dizer, executar
 from comum.veredito import PROMESSAS
 
 MODULOS = {"pedidos": servico_pedidos, "estoque": servico_estoque,
            "pagamentos": servico_pagamentos, "envio": servico_envio}
 # As outras tabelas são do negócio.
-DO_PROTOCOLO = ("respostas", "caixa_entrada", "caixa_saida", "falhas", "enterradas")
+DO_PROTOCOLO = ("respostas", "caixa_entrada", "caixa_saida", "tentativas", "mortas")
 CANCELAMENTO = "pedido.cancelamento_solicitado"
 SE_DESMENTEM = (("pedido.concluido", "pedido.cancelado"), ("envio.despachado", "envio.recusado"),
                 ("estoque.reservado", "estoque.recusado"), ("estoque.recusado", "estoque.liberado"),
@@ -161,7 +161,7 @@ class NaMemoria(Servico):
             self.banco.close()
         self.banco = bancos.abrir(Path(":memory:"), MODULOS[nome].TABELAS + ";" + DE_TODOS)
         self.narrador = Calado(nome)
-        self.falhas = falhas.Falhas(self.banco, nome, self.narrador.avisar)
+        self.tentativas = Tentativas(self.banco, nome, self.narrador.avisar)
         criacao = dict(self.banco.execute(
             "SELECT name, sql FROM sqlite_master"
             " WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"))
@@ -181,7 +181,8 @@ class NaMemoria(Servico):
 
     def dar(self, passo: Passo, pedidos: dict) -> set[Mensagem]:
         """Dá um passo a partir do que está nas tabelas; devolve as mensagens que saíram."""
-        rede, tratar = Rede(passo), lambda: self.tratar_lote([passo.alvo.chegar()], [])
+        rede, tratar = Rede(passo), lambda: self.tratar([passo.alvo.chegar()])
+        publicar = lambda por: self.marcar(*self.publicar(por, []))
         entrar = servico_pedidos.entrar_na_saga
         if passo.verbo == "receber":
             entrar(self.banco, servico_pedidos.receber, [pedidos[passo.alvo]])
@@ -191,9 +192,9 @@ class NaMemoria(Servico):
             tratar()
         else:
             if passo.verbo == "em dobro":
-                rede.durante = lambda: (self.publicar_pendentes(Rede(passo), 0), tratar())
+                rede.durante = lambda: (publicar(Rede(passo)), tratar())
             with suppress(Queda):
-                self.publicar_pendentes(rede, 0)
+                publicar(rede)
         return rede.saiu
 
 
@@ -281,7 +282,8 @@ class Explorador:
         """Tudo o que pode acontecer a um serviço; cair e as duas cópias por último."""
         servico, conteudo = self.servicos[s], self.locais[s].conteudos[local]
         rede = self.redes.conteudos[rede]
-        saida = [Mensagem(*linha) for linha in servico.tabela(conteudo, "caixa_saida")]
+        saida = [Mensagem(*linha) for *linha, enviado in servico.tabela(conteudo, "caixa_saida")
+                 if not enviado]
         ouve = lambda mensagem: servico.nome in coreografia.quem_ouve(mensagem.tipo)
         chegam = sorted(filter(ouve, rede), key=repr)
         if servico.nome == "pedidos":
@@ -313,7 +315,7 @@ class Explorador:
         servico, conteudos = self.servicos[s], self.locais[s].conteudos
         rede = self.redes.conteudos[rede]
         antes, depois, motivos = conteudos[self.estados[i][s]], conteudos[depois], []
-        for mensagem, *_, motivo in servico.tabela(depois, "falhas"):
+        for mensagem, *_, motivo in servico.tabela(depois, "tentativas"):
             motivos.append(f"{servico.nome} falhou em {mensagem}: {motivo}")
         if servico.nome == "pedidos":
             mudaram = set(servico.tabela(antes, "pedidos")) - set(servico.tabela(depois, "pedidos"))
@@ -377,7 +379,8 @@ class Explorador:
 
 def rastro(passos: list[Passo]) -> list[str]:
     """Um caminho, nas raias do projeto: a seta de uma mensagem é a chegada dela."""
-    linhas, notas = [RAIAS.cabecalho()], []
+    desenho = Desenho()
+    linhas, notas = [desenho.cabecalho()], []
     for n, passo in enumerate(passos):
         verbo, servico, alvo = passo
         if verbo == "receber":
@@ -393,10 +396,10 @@ def rastro(passos: list[Passo]) -> list[str]:
         elif verbo == "em dobro":
             notas = [(alvo.pedido, f"publica; outra cópia publica e trata {alvo.tipo}")]
         else:
-            qual = coreografia.quem_ouve(alvo.tipo).index(servico)
-            linhas.append(desenhar(alvo.tipo, alvo.pedido, json.loads(alvo.corpo))[qual])
+            linhas += desenho.evento(alvo.tipo, alvo.pedido, json.loads(alvo.corpo), so_para=servico)
             notas = [(alvo.pedido, "chegou outra vez")] if passo in passos[:n] else []
-        linhas += [RAIAS.nota(pedido, servico.capitalize(), texto) for pedido, texto in notas]
+        for pedido, texto in notas:
+            linhas += desenho.nota(pedido, servico, texto)
     return linhas
 
 

@@ -96,19 +96,27 @@ class Loja:
     def envelhecer(self, quantos: int) -> None:
         """Põe `quantos` pedidos concluídos em cada banco, como se a loja já tivesse história."""
         serie = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {quantos}) "
+        corpo = json.dumps(PEDIDO)
+
+        def caixas(tratou: str, *publicou: str) -> list[str]:
+            return ["INSERT INTO caixa_entrada (mensagem) {} SELECT 'antigo-' || i || ':" + tratou + "' FROM n",
+                    *(f"INSERT INTO caixa_saida (tipo, pedido, corpo, enviado) {{}} SELECT '{tipo}', 'antigo-' || i, '{corpo}', 1 FROM n"
+                      .replace(corpo, corpo.replace("{", "{{").replace("}", "}}")) for tipo in publicou)]
+
         comandos = {
             "pedidos": ("INSERT INTO pedidos {} SELECT 'antigo-' || i, 'ana', 10000, 'concluido', NULL FROM n",
                         "INSERT INTO itens {} SELECT 'antigo-' || i, 'livro', 2 FROM n",
-                        "INSERT INTO caixa_entrada {} SELECT 'antigo-' || i || ':envio.despachado', 'pedido.concluido' FROM n"),
+                        "INSERT INTO enderecos {} SELECT 'antigo-' || i, '01310-100' FROM n",
+                        *caixas("envio.despachado", "pedido.criado", "pedido.concluido")),
             "estoque": ("INSERT INTO reservas {} SELECT 'antigo-' || i, 'livro', 2 FROM n",
                         "INSERT INTO respostas {} SELECT 'antigo-' || i, 'reservado' FROM n",
-                        "INSERT INTO caixa_entrada {} SELECT 'antigo-' || i || ':pedido.criado', 'estoque.reservado' FROM n"),
+                        *caixas("pedido.criado", "estoque.reservado")),
             "pagamentos": ("INSERT INTO cobrancas {} SELECT 'antigo-' || i, 'ana', 10000 FROM n",
                            "INSERT INTO respostas {} SELECT 'antigo-' || i, 'aprovado' FROM n",
-                           "INSERT INTO caixa_entrada {} SELECT 'antigo-' || i || ':estoque.reservado', 'pagamento.aprovado' FROM n"),
+                           *caixas("estoque.reservado", "pagamento.aprovado")),
             "envio": ("INSERT INTO envios {} SELECT 'antigo-' || i, '01310-100', 'despachado' FROM n",
                       "INSERT INTO respostas {} SELECT 'antigo-' || i, 'despachado' FROM n",
-                      "INSERT INTO caixa_entrada {} SELECT 'antigo-' || i || ':pagamento.aprovado', 'envio.despachado' FROM n")}
+                      *caixas("pagamento.aprovado", "envio.despachado"))}
         for nome, lista in comandos.items():
             with self.banco(nome) as banco:
                 for comando in lista:

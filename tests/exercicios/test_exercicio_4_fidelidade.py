@@ -160,7 +160,7 @@ def test_o_desenho_tem_a_raia_nova_e_a_compensacao_anda_para_tras():
     assert "pontos.estornados" in M.coreografia.COMPENSACOES
     for tipo in NOVOS:
         dados = volta("p-1") if tipo in ("envio.recusado", "pontos.estornados") else aprovado("p-1")
-        assert all(len(linha) <= 80 for linha in M.desenho.desenhar(tipo, "p-1", dados))
+        assert all(len(linha) <= 80 for linha in M.desenho.Desenho().evento(tipo, "p-1", dados))
 
 
 # --- em qualquer ordem ---

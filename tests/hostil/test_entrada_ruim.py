@@ -174,13 +174,13 @@ def test_o_tamanho_e_conferido_antes_da_leitura(monkeypatch):
 
 def test_mortas_gigantes_sao_republicadas_aos_poucos():
     """Duzentas de uma vez, que é o lote comum, seriam centenas de megabytes na memória."""
-    falhas = M.falhas.Falhas(M.banco.abrir(Path(":memory:"), M.falhas.TABELAS), "estoque", print)
+    falhas = M.tentativas.Tentativas(M.banco.abrir(Path(":memory:"), M.tentativas.TABELAS), "estoque", print)
     for _ in range(10):
         falhas.guardar(b"x" * 3_000_000, {}, "grande")
     lotes = []
-    while lote := falhas.a_enterrar(200):
+    while lote := falhas.esgotadas(200):
         lotes.append(len(lote))
-        falhas.enterradas(linha[0] for linha in lote)
+        falhas.marcar_mortas(linha[0] for linha in lote)
     assert lotes == [3, 3, 3, 1]
 
 
@@ -198,7 +198,7 @@ def test_a_plateia_e_o_desenho_aguentam_qualquer_mensagem(loja, monkeypatch):
             canal.basic_publish("loja", tipo, em_json({**motivo, "motivo": [1]}), pika.BasicProperties(type=tipo))
     recebidas: list = []
     esperar(lambda: recebidas.extend(plateia.receber(0.1)) or len(recebidas) >= len(doses) + 2 * len(M.coreografia.EVENTOS), que="a plateia")
-    for linha in M.desenho.desenhar_recebidas(recebidas):
+    for linha in M.desenho.Desenho().recebidas(recebidas):
         assert linha.isprintable() and len(linha) <= 80, repr(linha)
 
 

@@ -130,7 +130,7 @@ def test_disco_cheio_com_pedidos_nas_filas_e_depois_liberado(disco, url):
         esperar(lambda: loja.consultar("estoque", "SELECT count(*) FROM caixa_entrada")[0][0] == 500, que="o estoque tratar a metade")
         loja.suspender("estoque")
         loja.enviar(*mistura(500, "b"))
-        esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida"), que="pedidos publicar a outra")
+        esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida WHERE enviado = 0"), que="pedidos publicar a outra")
         disco.encher()
         for nome in ("estoque", "pagamentos"):
             loja.continuar(nome)
@@ -344,7 +344,7 @@ def test_banco_corrompido_com_o_servico_no_ar_os_pedidos_esperam_por_uma_copia(l
     certo = corromper(arquivo, "reservas", "respostas")
     loja.enviar(*mistura(300, "b"))
     estoque = loja.programas["estoque"][0].esperar_dizer("está corrompido: restaure uma cópia")
-    esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida"), que="pedidos publicar")
+    esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida WHERE enviado = 0"), que="pedidos publicar")
     assert loja.pendentes() == 300 and loja.profundidade("estoque.mortas") == 0 and estoque.vivo()
     estoque.limpo()
     loja.matar("estoque")
@@ -366,8 +366,8 @@ def test_arquivo_corrompido_nao_e_culpa_do_evento(tmp_path):
 
     servico.ouve["pedido.criado"] = falhar
     with pytest.raises(sqlite3.DatabaseError, match="malformed"):
-        servico.tratar_lote([recebida], [])
-    assert servico.banco.execute("SELECT * FROM falhas UNION ALL SELECT *, 1, 1, 1, 1 FROM caixa_entrada").fetchall() == []
+        servico.tratar([recebida])
+    assert servico.banco.execute("SELECT * FROM tentativas UNION ALL SELECT *, 1, 1, 1, 1 FROM caixa_entrada").fetchall() == []
 
 
 def monolito_farto(dados: Path) -> None:

@@ -309,7 +309,7 @@ def _vigiar(evento: str, argumentos: tuple) -> None:
 def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
     """Dois mil venenos pelo caminho que percorrem num serviço, sob a vigilância do próprio Python."""
     sys.addaudithook(_vigiar)  # não há como tirá-lo: desliga-se ao fim
-    bancos = {nome: M.falhas.Falhas(M.banco.abrir(Path(":memory:"), M.falhas.TABELAS), nome, print) for nome in SERVICOS}
+    bancos = {nome: M.tentativas.Tentativas(M.banco.abrir(Path(":memory:"), M.tentativas.TABELAS), nome, print) for nome in SERVICOS}
     for ligado, quantos in ((False, 100), (True, 500)):  # na primeira volta, o Python ainda importa o que usa
         doses = {nome: venenos(nome, quantos, 7) for nome in SERVICOS}
         vigia["ligado"] = ligado
@@ -322,10 +322,10 @@ def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
                     with pytest.raises(M.mensagem.MensagemInvalida):
                         M.mensagem.entender(nome, dose.corpo, lidas)
                     falhas.guardar(dose.corpo, lidas, "motivo")
-                    mortas = falhas.a_enterrar(10)
+                    mortas = falhas.esgotadas(10)
                     for _, corpo, props, motivo in mortas:
                         M.canal.refazer(props, motivo).encode()
-                    falhas.enterradas(linha[0] for linha in mortas)
+                    falhas.marcar_mortas(linha[0] for linha in mortas)
         finally:
             vigia["ligado"] = False
     assert vigia["vistos"] == []

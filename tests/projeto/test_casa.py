@@ -19,16 +19,16 @@ DONOS = {"pedidos", "estoque", "pagamentos", "envio"}
 
 # Quem pode importar quem: um arquivo da porta, ou um cômodo inteiro. O que não está, não pode.
 SETAS = {
-    "orquestracao": "palco no_privado rastro rabbitmq coreografia comum",
-    "servico_*": "servico caixas palco.linha_de_comando coreografia comum",
-    "palco.linha_de_comando": "servico coreografia comum",  # cada serviço como um programa
-    "servico": "caixas falhas palco.encerrar palco.prontidao palco.narracao rabbitmq coreografia comum",
-    "rastro": "falhas palco rabbitmq coreografia comum",
+    "orquestracao": "palco terminal no_privado rastro rabbitmq coreografia comum",
+    "servico_*": "servico caixas terminal coreografia comum",
+    "servico": "caixas tentativas terminal rabbitmq coreografia comum",
+    "rastro": "tentativas palco rabbitmq coreografia comum",
     "mortas": "rabbitmq coreografia comum",
-    "falhas": "caixas coreografia comum",
+    "tentativas": "comum",
     "caixas": "coreografia comum",
     "no_privado": "rabbitmq comum",
-    "palco": "rabbitmq coreografia comum",
+    "palco": "terminal rabbitmq coreografia comum",
+    "terminal": "coreografia comum",
     "rabbitmq": "coreografia comum",
     "coreografia": "comum",
     "comum": "",

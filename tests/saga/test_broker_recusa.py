@@ -60,7 +60,7 @@ def test_fila_cheia_e_uma_linha_sem_reconectar_e_os_outros_eventos_seguem(broker
         esperar(lambda: time.monotonic() > limite or novas(estoque, desde), que="o silêncio")
         assert not novas(estoque, desde), estoque.texto
         assert "«pagamentos»" in estoque.texto and "max-length" in estoque.texto
-        assert loja.consultar("estoque", "SELECT count(*) FROM caixa_saida")[0][0] > 100
+        assert loja.consultar("estoque", "SELECT count(*) FROM caixa_saida WHERE enviado = 0")[0][0] > 100
         assert rabbitmqctl(broker, "list_connections", "-p", vhost_de(loja),
                            "pid") == conexoes, "reconectou por uma recusa"
     loja.iniciar("pagamentos")
@@ -77,7 +77,7 @@ def test_fila_de_mortas_cheia_guarda_a_morta_e_nao_para_o_servico(broker, loja):
         loja.programas["estoque"][0].esperar_dizer("recusou guardar estoque.mortas")
         loja.enviar(cenario("sucesso"))
         loja.esperar_finais()
-        assert loja.consultar("estoque", "SELECT 1 FROM falhas")
+        assert loja.consultar("estoque", "SELECT 1 FROM tentativas")
     loja.esperar_morta("estoque", 6)
     loja.conferir_repouso(mortas=6)
 
@@ -92,7 +92,7 @@ def test_recusa_do_broker_ignorada_seria_um_evento_perdido(broker, loja):
         loja.programas["pedidos"][0].esperar_dizer("recusou guardar pedido.criado")
         loja.matar("pedidos")
         na_caixa = {pedido for pedido,
-                    in loja.consultar("pedidos", "SELECT pedido FROM caixa_saida")}
+                    in loja.consultar("pedidos", "SELECT pedido FROM caixa_saida WHERE enviado = 0")}
         with loja.canal() as canal:
             na_fila = set()
             while (resposta := canal.basic_get("estoque"))[0]:
@@ -179,7 +179,7 @@ def test_permissao_tirada_com_o_servico_no_ar_e_uma_linha_e_volta_com_ela(broker
     assert "ACCESS_REFUSED" in pedidos.texto and "'loja'" in pedidos.texto
     rabbitmqctl(broker, "set_permissions", "-p", vhost, usuario, REGRA, REGRA, REGRA)
     pedidos.esperar_dizer(": pronto")
-    esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida"),
+    esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida WHERE enviado = 0"),
             que="a caixa de saída esvaziar")
 
 

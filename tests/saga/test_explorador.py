@@ -88,7 +88,7 @@ DEFEITOS = {
     "envio-sem-lapide": ("sucesso+cancelamento", "envio.despachado e envio.recusado", [
         (X.servico_envio, "despachar", '== "recusado"', '== "nunca"')]),
     "caixa-de-entrada-que-nao-olha": ("sucesso", "falhou", [
-        (X.caixas, "ja_tratado", "is not None", "is False")]),
+        (X.caixas, "anotar", "rowcount == 1", "rowcount < 2")]),
     "compensacao-escreve-a-quantidade-antiga": ("cabem-os-dois", "estoque: ", [
         (X.servico_estoque, "TABELAS", "produto TEXT, quantidade INTEGER NOT NULL,",
          "produto TEXT, quantidade INTEGER NOT NULL, antes INTEGER,"),
@@ -99,12 +99,10 @@ DEFEITOS = {
         (X.coreografia, "EVENTOS", "pagamento.estornado", ("pagamentos", ("estoque", "pedidos"), "motivo")),
         (X.servico_pedidos, "OUVE", "pagamento.estornado", X.servico_pedidos.cancelar)]),
     "caixa-de-saida-esvaziada-antes-de-publicar": ("sucesso", "término: ", [
-        (SERVICO, "Servico.publicar_pendentes", "recusadas = canal.publicar(",
-         "caixas.publicados(self.banco, [e[0] for e in eventos])\n    recusadas = canal.publicar(")]),
-    "caixa-de-saida-apaga-o-que-nao-leu": ("sucesso+cancelamento", "término: ", [
-        (X.caixas, "retirar", "WHERE ordem = ?", "WHERE ? IS NOT NULL")]),
-    "caixa-de-saida-reaproveita-numeros": ("sucesso+cancelamento", "término: ", [
-        (X, "DE_TODOS", "ordem INTEGER PRIMARY KEY AUTOINCREMENT, tipo", "ordem INTEGER PRIMARY KEY, tipo")]),
+        (SERVICO, "Servico.publicar", "recusadas = canal.publicar(",
+         "self.marcar([e[0] for e in eventos], [])\n    recusadas = canal.publicar(")]),
+    "caixa-de-saida-marca-o-que-nao-leu": ("sucesso+cancelamento", "término: ", [
+        (X.caixas, "marcar_enviados", "WHERE ordem = ?", "WHERE ? IS NOT NULL")]),
     "recusa-fica-com-metade-dos-itens": ("ultima-unidade", "estoque: |atomicidade: ", [
         (X.servico_estoque, "reservar", "devolver(banco, pedido)", "pass")]),
     "envio-recusa-depois-do-pivo": ("sucesso+cancelamento", "envio.despachado e envio.recusado", [
@@ -113,7 +111,7 @@ DEFEITOS = {
         (X.servico_pagamentos, "estornar", '== "recusado"', '== "nunca"')]),
     "pedido-se-abre-duas-vezes": ("sucesso", "já estava|pendente|falhou", [
         (X.servico_pedidos, "receber", "if estado_de(banco, pedido):",
-         "banco.execute('DELETE FROM pedidos'); banco.execute('DELETE FROM itens')\n    if False:")]),
+         "[banco.execute('DELETE FROM ' + t) for t in ('pedidos', 'itens', 'enderecos')]\n    if False:")]),
 }
 
 

@@ -144,7 +144,7 @@ def test_falha_passageira_e_tentada_de_novo_sem_segurar_os_outros(loja_aberta, n
     quebrar(loja_aberta, nome, id)
     try:
         loja_aberta.enviar(cenario("sucesso", id), *(cenario("sucesso", novo_id()) for _ in range(50)))
-        esperar(lambda: loja_aberta.consultar(nome, "SELECT 1 FROM falhas WHERE mensagem = ?", f"{id}:{mensagem}"), que="a falha")
+        esperar(lambda: loja_aberta.consultar(nome, "SELECT 1 FROM tentativas WHERE mensagem = ?", f"{id}:{mensagem}"), que="a falha")
         esperar(lambda: loja_aberta.pendentes() == 1, que="os outros 50 passarem")
         assert not loja_aberta.tratou(nome, f"{id}:{mensagem}"), "a caixa de entrada engoliu o evento que falhou"
     finally:
@@ -164,7 +164,7 @@ def test_falha_que_persiste_vai_para_as_mortas_depois_de_pausas_que_crescem(loja
         restam, quando = [], []
         while not loja_aberta.profundidade("estoque.mortas"):
             assert time.monotonic() - inicio < 40, loja_aberta.tela("estoque")
-            for (agora,) in loja_aberta.consultar("estoque", "SELECT restam FROM falhas"):
+            for (agora,) in loja_aberta.consultar("estoque", "SELECT restam FROM tentativas"):
                 if agora not in restam:
                     restam.append(agora)
                     quando.append(time.monotonic())
@@ -192,7 +192,7 @@ def test_falha_lembrada_atravessa_um_reinicio(loja_aberta):
     loja_aberta.quebrar("estoque", "reservas", id)
     try:
         loja_aberta.enviar(cenario("sucesso", id))
-        esperar(lambda: loja_aberta.consultar("estoque", "SELECT 1 FROM falhas"), que="a falha")
+        esperar(lambda: loja_aberta.consultar("estoque", "SELECT 1 FROM tentativas"), que="a falha")
         loja_aberta.matar("estoque")
     finally:
         loja_aberta.consertar("estoque")
@@ -207,7 +207,7 @@ def test_evento_que_falha_e_chega_repetido_nao_age_duas_vezes(loja_aberta):
     loja_aberta.quebrar("estoque", "reservas", id)
     try:
         loja_aberta.enviar(cenario("sucesso", id))
-        esperar(lambda: loja_aberta.consultar("estoque", "SELECT 1 FROM falhas"), que="a falha")
+        esperar(lambda: loja_aberta.consultar("estoque", "SELECT 1 FROM tentativas"), que="a falha")
         loja_aberta.publicar("pedido.criado", dados)
         loja_aberta.publicar("pedido.criado", dados)
     finally:
@@ -225,7 +225,7 @@ def test_sql_errado_no_tratamento_de_um_evento_e_falha_so_dele(loja_aberta):
     try:
         loja_aberta.enviar(cenario("sucesso", ruim), cenario("sucesso", bom))
         esperar(lambda: loja_aberta.resultado(bom) == ("concluido", None), que="o pedido bom terminar")
-        assert "malformed JSON" in loja_aberta.consultar("estoque", "SELECT motivo FROM falhas")[0][0]
+        assert "malformed JSON" in loja_aberta.consultar("estoque", "SELECT motivo FROM tentativas")[0][0]
     finally:
         loja_aberta.consertar("estoque")
     loja_aberta.conferir_repouso()
@@ -313,8 +313,8 @@ def test_mortas_as_centenas_voltam_todas(loja_aberta):
     loja_aberta.escrever("pagamentos", gatilho)
     try:
         loja_aberta.enviar(*(cenario("sucesso", id) for id in ids))
-        esperar(lambda: loja_aberta.consultar("pagamentos", "SELECT count(*) FROM falhas") == [(300,)], que="as 300 falhas")
-        loja_aberta.escrever("pagamentos", "UPDATE falhas SET restam = 0")  # sem esperar pelas cinco pausas
+        esperar(lambda: loja_aberta.consultar("pagamentos", "SELECT count(*) FROM tentativas") == [(300,)], que="as 300 falhas")
+        loja_aberta.escrever("pagamentos", "UPDATE tentativas SET restam = 0")  # sem esperar pelas cinco pausas
         loja_aberta.esperar_morta("pagamentos", 300)
     finally:
         loja_aberta.consertar("pagamentos")

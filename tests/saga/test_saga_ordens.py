@@ -58,12 +58,12 @@ class Rede:
 
     def esvaziar(self, quem: str) -> None:
         """Publica a caixa de saída; às vezes cai antes de anotar que publicou, e publica tudo outra vez."""
-        for ordem, tipo, id, corpo, causa in M.caixas.a_publicar(self.bancos[quem], 100):
+        for ordem, tipo, id, corpo, causa in M.caixas.a_enviar(self.bancos[quem], 100):
             evento = Evento(tipo, id, json.loads(corpo), causa)
             self.passaram.add(evento.mensagem)
             for ouvinte in M.coreografia.quem_ouve(tipo):
                 self.sacola += [(ouvinte, evento)] * self.acaso.choice((1, 1, 2))
-            M.caixas.publicados(self.bancos[quem], [ordem])
+            M.caixas.marcar_enviados(self.bancos[quem], [ordem])
 
     def ate_o_fim(self) -> None:
         for passos in range(100_000):

@@ -26,7 +26,7 @@ def acumular(loja: Loja, nome: str, quantos: int) -> None:
     if nome == "pedidos":  # é ele quem abre as sagas: primeiro abre, depois morre
         loja.suspender("estoque")
         loja.enviar(*mistura(quantos, novo_id()))
-        esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida LIMIT 1"), que="as sagas abertas")
+        esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida WHERE enviado = 0 LIMIT 1"), que="as sagas abertas")
         loja.matar("pedidos")
         loja.continuar("estoque")
     else:
@@ -88,7 +88,7 @@ def test_ctrl_c_no_ponto_termina_antes_o_lote_em_maos(loja_aberta, ponto):
         acumular(loja_aberta, nome, 100)
         programa = Programa(RAIZ / "tests" / "apoio" / "morrer_em.py", nome, ponto, vez, "--dados", loja_aberta.dados, url=loja_aberta.url, **opcoes)
         assert programa.fim() == 0 and programa.linhas[-1] == "estoque: encerrado", programa.texto
-        assert not loja_aberta.consultar(nome, "SELECT tipo FROM caixa_saida")
+        assert not loja_aberta.consultar(nome, "SELECT tipo FROM caixa_saida WHERE enviado = 0")
         programa.limpo()
         loja_aberta.iniciar(nome)
         loja_aberta.conferir_repouso()

@@ -96,8 +96,8 @@ def test_nenhum_servico_publica_evento_alheio(nome):
     for tipo, (dono, _) in CONTRATO.items():
         if dono != nome:
             with pytest.raises(ValueError):
-                M.caixas.publicar(banco, nome, [(tipo, volta("p-1"))])
-    assert banco.execute("SELECT count(*) FROM caixa_saida").fetchone() == (0,)
+                M.caixas.guardar(banco, nome, [(tipo, volta("p-1"))])
+    assert banco.execute("SELECT count(*) FROM caixa_saida WHERE enviado = 0").fetchone() == (0,)
 
 
 # --- estoque ---

@@ -46,7 +46,7 @@ def test_partida_em_outra_ordem_um_de_cada_vez(loja, ordem):
     loja.enviar(cenario("sucesso", "p-1"), cenario("envio-recusado", "p-2"))
     for nome in itertools.islice(itertools.cycle(ordem), 12):
         loja.iniciar(nome)
-        esperar(lambda: not loja.profundidade(nome) and not loja.consultar(nome, "SELECT 1 FROM caixa_saida"), que=f"{nome} trabalhar")
+        esperar(lambda: not loja.profundidade(nome) and not loja.consultar(nome, "SELECT 1 FROM caixa_saida WHERE enviado = 0"), que=f"{nome} trabalhar")
         loja.encerrar(nome)
         if not loja.pendentes():
             break
@@ -119,7 +119,7 @@ def test_cancelar_um_pedido_que_nao_existe_e_uma_linha(loja):
     programa = loja.lancar("pedidos", "--cancelar", "p-9")
     assert programa.fim() == 2 and len(programa.linhas) == 1 and "p-9" in programa.texto
     programa.limpo()
-    assert loja.consultar("pedidos", "SELECT 1 FROM caixa_saida") == []
+    assert loja.consultar("pedidos", "SELECT 1 FROM caixa_saida WHERE enviado = 0") == []
 
 
 # --- encerrar ---
@@ -291,7 +291,7 @@ def test_banco_travado_por_um_momento_so_atrasa(loja):
     with closing(sqlite3.connect(loja.pasta / "estoque.db", isolation_level=None)) as outro:
         outro.execute("BEGIN EXCLUSIVE")
         loja.enviar(cenario("sucesso"))
-        esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida"), que="o evento chegar ao estoque")
+        esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida WHERE enviado = 0"), que="o evento chegar ao estoque")
         esperar(lambda: not loja.profundidade("estoque"), que="o estoque pegá-lo")
         assert loja.pendentes() == 1
         outro.execute("ROLLBACK")

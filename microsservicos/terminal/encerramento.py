@@ -39,6 +39,15 @@ class Encerramento:
                     self.relogio.cancel()
                 raise KeyboardInterrupt
 
+    @contextmanager
+    def sem_esperar_o_lote(self):
+        """Dentro do bloco, que está dentro de um lote, um pedido de fim vale na hora."""
+        if self.pedido:
+            raise KeyboardInterrupt
+        self.em_maos = False
+        yield
+        self.em_maos = True
+
     def _ao_chegar(self, sinal, quadro) -> None:
         insistiu = self.pedido == sinal
         if self.pedido and not insistiu:

@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import time
+
 from comum.tela import curto, dizer, visivel
 from coreografia import Evento
-from palco.torneira import Torneira
+
+
+class Limitador:
+    """Deixa passar poucas linhas por segundo: uma enxurrada vira um resumo, e a tela não afoga.
+
+    por_segundo: quantas linhas, no máximo, em cada segundo.
+    """
+
+    def __init__(self, por_segundo: int = 40):
+        self.por_segundo, self.inicio, self.passaram, self.retidas = por_segundo, 0.0, 0, 0
+
+    def passar(self, linhas: list[str]) -> list[str]:
+        """As linhas que podem ir à tela agora; com [], só o resumo do retido, se já for hora."""
+        agora = time.monotonic()
+        if agora - self.inicio >= 1:
+            self.inicio, self.passaram = agora, 0
+            if self.retidas:
+                resumo = f"… mais {self.retidas} eventos, sem uma linha para cada um …"
+                linhas, self.retidas = [resumo, *linhas], 0
+        vao = linhas[: max(self.por_segundo - self.passaram, 0)]
+        self.passaram += len(vao)
+        self.retidas += len(linhas) - len(vao)
+        return vao
 
 
 class Narrador:
@@ -12,7 +36,7 @@ class Narrador:
 
     def __init__(self, nome: str, mostrar: bool = True):
         self.nome, self.mostrar = nome, mostrar
-        self.torneira, self.torneira_dos_avisos = Torneira(), Torneira()
+        self.limitador, self.limitador_dos_avisos = Limitador(), Limitador()
         self.recomecar()
 
     def recomecar(self) -> None:
@@ -36,5 +60,5 @@ class Narrador:
         """Mostra o que se juntou desde a última vez; sem nada, o resumo que já for hora de dar."""
         avisos, linhas = self.avisos, self.linhas
         self.recomecar()
-        for linha in self.torneira_dos_avisos.passar(avisos) + self.torneira.passar(linhas):
+        for linha in self.limitador_dos_avisos.passar(avisos) + self.limitador.passar(linhas):
             dizer(visivel(f"{self.nome:10} {linha}"))

@@ -1,6 +1,6 @@
-"""Um serviço avisa quem o iniciou que está pronto: um byte num cano que só os dois conhecem.
+"""Um serviço avisa quem o iniciou que está pronto: um byte num pipe que só os dois conhecem.
 
-É um fato, que não muda com as palavras da tela; e quem morre antes fecha o cano. (A mesma
+É um fato, que não muda com as palavras da tela; e quem morre antes fecha o pipe. (A mesma
 ideia das "notification fd" do s6 e do sd_notify do systemd.)
 """
 
@@ -11,14 +11,14 @@ import os
 VARIAVEL = "LOJA_PRONTO"
 
 
-class Cano:
+class PipeDePronto:
     """O lado de quem inicia: dê `opcoes()` ao Popen, depois chame `iniciado()` e `esperar()`."""
 
     def __init__(self):
         self._leitura, self._escrita = os.pipe()
 
     def opcoes(self, ambiente: dict[str, str]) -> dict:
-        """As opções de subprocess.Popen que levam o cano ao filho, dentro de `ambiente`."""
+        """As opções de subprocess.Popen que levam o pipe ao filho, dentro de `ambiente`."""
         if os.name != "nt":
             return {"env": {**ambiente, VARIAVEL: str(self._escrita)}, "pass_fds": [self._escrita]}
         import msvcrt

@@ -1,0 +1,180 @@
+"""O evento em que o próprio serviço falhou: tentado de novo e, por fim, mandado às mortas.
+
+São TENTATIVAS vezes, com pausas que dobram, sem segurar os outros eventos. Até lá ele mora numa
+tabela, gravada na mesma transação que trata o lote: a fila já pode esquecê-lo. Uma mensagem que
+não se entende vai direto para a fila de mensagens mortas, pela mesma tabela.
+Aqui não se sabe o que é RabbitMQ nem produto.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from typing import Callable, Iterable, NamedTuple
+
+from comum.tela import curto, visivel
+
+TABELAS = """
+-- O que falhou, e quantas tentativas restam (0: vai para a fila de mensagens mortas).
+CREATE TABLE tentativas (
+    -- AUTOINCREMENT: um número já usado não volta. Sem ele, uma cópia do serviço que apaga tarde
+    -- "o 3" apagaria outra mensagem, que ainda não foi a lugar nenhum.
+    ordem INTEGER PRIMARY KEY AUTOINCREMENT, mensagem TEXT UNIQUE, corpo BLOB NOT NULL,
+    propriedades TEXT NOT NULL CHECK (json_type(propriedades) = 'object'),
+    restam INTEGER NOT NULL, motivo TEXT NOT NULL) STRICT;
+
+-- Os eventos que já foram para a fila de mensagens mortas, e por quê: é lá que está o corpo.
+CREATE TABLE mortas (mensagem TEXT PRIMARY KEY, motivo TEXT NOT NULL) STRICT, WITHOUT ROWID
+"""
+TENTATIVAS = 5  # quantas vezes se tenta de novo um evento em que o serviço falhou
+PRIMEIRA_PAUSA = 0.2  # segundos antes da primeira; dobra a cada vez
+MAIOR_LOTE_DE_MORTAS = 8 * 1024 * 1024  # bytes publicados de uma vez: o lote fica na memória
+
+
+class Guardada(NamedTuple):
+    """Uma mensagem guardada para outra tentativa."""
+
+    ordem: int
+    corpo: bytes
+    propriedades: dict
+    restam: int
+
+
+class Tentativas:
+    """As mensagens em que um serviço falhou, no banco dele. Quem chama abre a transação.
+
+    servico: o nome dele. avisar(texto): como se conta o que houve.
+    """
+
+    def __init__(self, banco: sqlite3.Connection, servico: str, avisar: Callable[[str], None]):
+        self.banco, self.servico, self.avisar = banco, servico, avisar
+        self.quando: dict[int, float] = {}  # ordem -> instante (monotônico) da próxima tentativa
+
+    # --- o que falhou ---
+
+    def falhou(self, mensagem, erro: Exception) -> None:
+        """Guarda a mensagem para outra tentativa, ou para as mortas.
+
+        mensagem: com corpo e propriedades; uma Guardada já é outra tentativa. Levanta o próprio
+        erro se ele é da máquina, e não deste evento: então nada do lote vale, e a fila o
+        entrega de novo.
+        """
+        if da_maquina(erro):
+            raise erro
+        if isinstance(mensagem, Guardada):
+            self.falhou_de_novo(mensagem, erro)
+        elif getattr(erro, "sem_conserto", False):
+            self.desistir("não entendi uma mensagem", mensagem.corpo, mensagem.propriedades,
+                          visivel(str(erro)))
+        else:
+            self.guardar(mensagem.corpo, mensagem.propriedades, explicar(erro),
+                         mensagem.propriedades["message_id"], TENTATIVAS)
+            self.contar(mensagem.propriedades, erro, TENTATIVAS)
+
+    def falhou_de_novo(self, guardada: Guardada, erro: Exception) -> None:
+        restam, motivo = guardada.restam - 1, explicar(erro)
+        self.banco.execute("UPDATE tentativas SET restam = ?, motivo = ? WHERE ordem = ?",
+                           (restam, motivo, guardada.ordem))
+        if restam > 0:
+            self.contar(guardada.propriedades, erro, restam)
+        else:
+            self.avisar(f"desisti de uma mensagem, vai para {self.servico}.mortas: {motivo}")
+
+    def contar(self, propriedades: dict, erro: Exception, restam: int) -> None:
+        self.avisar(f"{curto(propriedades['correlation_id']):12} falhei em {propriedades['type']} "
+                    f"({erro}); tento de novo em {em_segundos(self.pausa(restam))} s "
+                    f"(restam {restam})")
+
+    def guardar(self, corpo: bytes, propriedades: dict, motivo: str, mensagem: str | None = None,
+                restam: int = 0) -> None:
+        """Guarda uma mensagem que não deu certo, para tentar de novo ou (restam=0) para as mortas.
+
+        mensagem: o id do evento; repetido, não recomeça a contagem. None: nem isso se entendeu.
+        """
+        self.banco.execute(
+            "INSERT INTO tentativas (mensagem, corpo, propriedades, restam, motivo) "
+            "VALUES (?, ?, ?, ?, ?) ON CONFLICT (mensagem) DO NOTHING",
+            (mensagem, corpo, json.dumps(propriedades, default=str), restam, motivo))
+
+    def deu_certo(self, mensagem) -> None:
+        """Se esta estava guardada, já não precisa de outra tentativa."""
+        if isinstance(mensagem, Guardada):
+            self.banco.execute("DELETE FROM tentativas WHERE ordem = ?", (mensagem.ordem,))
+
+    # --- tentar de novo ---
+
+    def vencidas(self) -> list[Guardada]:
+        """As mensagens cuja pausa já passou; as de uma execução anterior esperam uma inteira."""
+        agora, vencidas = time.monotonic(), []
+        for ordem, corpo, propriedades, restam in self.banco.execute(
+                "SELECT ordem, corpo, propriedades, restam FROM tentativas WHERE restam > 0"):
+            if self.quando.setdefault(ordem, agora + self.pausa(restam)) <= agora:
+                vencidas.append(Guardada(ordem, corpo, json.loads(propriedades), restam))
+        for vencida in vencidas:
+            del self.quando[vencida.ordem]  # se falhar de novo, outra pausa
+        return vencidas
+
+    @staticmethod
+    def pausa(restam: int) -> float:
+        """Segundos antes da próxima tentativa."""
+        return PRIMEIRA_PAUSA * 2 ** max(TENTATIVAS - restam, 0)
+
+    # --- desistir ---
+
+    def desistir(self, o_que: str, corpo: bytes, propriedades: dict, motivo: str) -> None:
+        """Manda esta para as mensagens mortas, sem tentar de novo; e conta o_que houve."""
+        self.avisar(f"{o_que}, vai para {self.servico}.mortas: {motivo}")
+        self.guardar(corpo, propriedades, motivo)
+
+    def esgotadas(self, limite: int) -> list[tuple]:
+        """As que não têm mais tentativas: [(ordem, corpo, propriedades, motivo)].
+
+        Até `limite`, e menos se os corpos são grandes: o lote inteiro fica na memória.
+        """
+        lote, tamanho = [], 0
+        for ordem, corpo, propriedades, motivo in self.banco.execute(
+                "SELECT ordem, corpo, propriedades, motivo FROM tentativas "
+                "WHERE restam <= 0 ORDER BY ordem LIMIT ?", (limite,)):
+            lote.append((ordem, corpo, json.loads(propriedades), motivo))
+            tamanho += len(corpo)
+            if tamanho > MAIOR_LOTE_DE_MORTAS:
+                break
+        return lote
+
+    def marcar_mortas(self, ordens: Iterable[int]) -> None:
+        """O broker guardou estas na fila de mensagens mortas.
+
+        Só estas: outra cópia do serviço pode ter acabado de esgotar as tentativas de uma mais
+        antiga, e apagar "até a última" a perderia. Do evento de um pedido fica o motivo.
+        """
+        ordens = [(n,) for n in ordens]
+        self.banco.executemany("INSERT OR REPLACE INTO mortas SELECT mensagem, motivo "
+                               "FROM tentativas WHERE ordem = ? AND mensagem IS NOT NULL", ordens)
+        self.banco.executemany("DELETE FROM tentativas WHERE ordem = ?", ordens)
+
+
+def em_segundos(segundos: float) -> str:
+    """0.4 -> '0,4'."""
+    return f"{segundos:.1f}".replace(".", ",")
+
+
+PROBLEMAS_DA_MAQUINA = ("locked", "is full", "disk I/O", "readonly", "unable to open", "was moved")
+
+
+def da_maquina(erro: Exception) -> bool:
+    """Se o que falhou foi o banco, e não o tratamento de um evento.
+
+    Um SQL errado também é uma falha do evento. Um arquivo corrompido chega como o DatabaseError
+    puro; os filhos dele são erros de quem escreveu o SQL.
+    """
+    codigo = getattr(erro, "sqlite_errorcode", None)  # o Python o conta desde o 3.11
+    sql_errado = codigo == 1 if codigo is not None else not any(  # 1: SQLITE_ERROR
+        trecho in str(erro) for trecho in PROBLEMAS_DA_MAQUINA)
+    return type(erro) is sqlite3.DatabaseError or (isinstance(erro, sqlite3.OperationalError)
+                                                   and not sql_errado)
+
+
+def explicar(erro: Exception) -> str:
+    """O motivo que vai com a mensagem morta: o nome do erro e o texto dele."""
+    return visivel(f"{type(erro).__name__}: {erro}"[:300])

@@ -1,0 +1,20 @@
+"""As opções que todo serviço tem na linha de comando."""
+
+from __future__ import annotations
+
+from comum.opcoes import Opcoes
+
+
+def opcoes_de_servico(descricao: str) -> Opcoes:
+    """As opções comuns; quem chama acrescenta as suas, e lê a linha de comando."""
+    opcoes = Opcoes(descricao)
+    opcoes.dos_dados("microsservicos")
+    opcoes.add_argument("--sem-eventos", action="store_true",
+                        help="não mostra uma linha por evento")
+    opcoes.devagar()
+    opcoes.add_argument("--republicar", metavar="ID",
+                        help="publica de novo o que este serviço já publicou do pedido ID, e "
+                             "fica ouvindo")
+    opcoes.add_argument("--criar-banco", action="store_true",
+                        help="só cria o banco deste serviço, se ainda não existe, e sai")
+    return opcoes
