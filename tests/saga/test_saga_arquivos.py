@@ -63,7 +63,7 @@ def test_servico_so_da_por_feito_o_que_foi_forcado_ao_disco(tmp_path, monkeypatc
             vistos.append((banco.execute("PRAGMA synchronous").fetchone()[0],
                            banco.execute("PRAGMA journal_mode").fetchone()[0]))
         original(banco)
-    monkeypatch.setattr(M.banco.Banco, "conferir_arquivo", espiar)
+    monkeypatch.setattr(M.banco.Banco, "conferir_arquivos", espiar)
     for nome in SERVICOS:
         servico = M.servico.Servico(nome, MODULOS[nome].TABELAS, MODULOS[nome].OUVE, tmp_path,
                                     mostrar=False)
@@ -75,7 +75,6 @@ def test_servico_so_da_por_feito_o_que_foi_forcado_ao_disco(tmp_path, monkeypatc
             servico.tentativas.guardar(b"x", {}, "motivo")
             servico.marcar([1], [])
         servico.banco.close()
-        servico.presenca.fechar()
 
 
 # --- o que alguém deixou nas tabelas ---
@@ -95,7 +94,6 @@ def test_linha_estranha_na_caixa_de_saida_nao_deixa_o_lote_sem_ack(tmp_path):
 
     servico.publicar(Saida(), [M.canal.Recebida(7, b"", {})])
     servico.banco.close()
-    servico.presenca.fechar()
     [(eventos, [motivo], ate_entrega)] = saiu
     assert (eventos, ate_entrega) == ([], 7) and "não publica" in motivo
 
