@@ -28,13 +28,11 @@ from comum.tela import alertar, dizer, executar
 from no_privado import compartilhado as broker
 from palco import espera
 from palco.desenho import NOMES
-from terminal.encerramento import encerrar_uma_vez_so
-from palco.espectador import Espectador
+from palco.espectador import Assistencia, Espectador
 from palco.lancador import POUCOS, Lancador
 from rabbitmq import filas
-from rabbitmq.canal import Plateia
 from rabbitmq.conexao import onde
-from rabbitmq.plantao import Plantao
+from terminal.encerramento import encerrar_uma_vez_so
 
 
 def opcoes():
@@ -43,27 +41,22 @@ def opcoes():
                     "processos.")
     opcoes.dos_dados("microsservicos")
     opcoes.dos_pedidos()
-    opcao = opcoes.add_argument
-    opcao("--sem-pedido", action="store_true", help="não envia nada, só ouve")
-    opcao("--so-broker", action="store_true",
-          help="só liga um RabbitMQ, se nenhum responde: para um serviço por terminal")
-    opcao("--so-assistir", action="store_true",
-          help="só desenha a saga dos serviços de outros terminais; não inicia nada")
-    opcao("--devagar", metavar="S", type=segundos, default=0,
-          help="cada serviço para S segundos com a mensagem em mãos, e S antes de publicar")
-    opcao("--ate-concluir", action="store_true",
-          help="para quando todo pedido terminar, com o veredito")
-    opcao("--paciencia", metavar="S", type=inteiro, default=60,
-          help="com --ate-concluir: desiste depois de S segundos sem nada se mover (padrão: 60)")
-    opcao("--diagrama", metavar="F",
-          help="escreve em F o diagrama de sequência (Mermaid) desta execução")
-    opcao("--estado", action="store_true",
-          help="mostra o estado final em JSON e sai; não precisa de broker")
-    opcao("--limpar", action="store_true",
-          help="antes de tudo, volta às linhas iniciais e esvazia as filas")
-    opcao("--tomar-vhost", action="store_true",
-          help="com --limpar: se o vhost é de outra loja, passa a ser desta")
-    opcao("--sim", action="store_true", help="com --limpar: não pergunta")
+    for nome, ajuda in {
+            "--sem-pedido": "não envia nada, só ouve",
+            "--so-broker": "só liga um RabbitMQ, se nenhum responde: para um serviço por terminal",
+            "--so-assistir": "só desenha a saga dos serviços de outros terminais; não inicia nada",
+            "--ate-concluir": "para quando todo pedido terminar, com o veredito",
+            "--estado": "mostra o estado final em JSON e sai; não precisa de broker",
+            "--limpar": "antes de tudo, volta às linhas iniciais e esvazia as filas",
+            "--tomar-vhost": "com --limpar: se o vhost é de outra loja, passa a ser desta",
+            "--sim": "com --limpar: não pergunta"}.items():
+        opcoes.add_argument(nome, action="store_true", help=ajuda)
+    opcoes.add_argument("--paciencia", metavar="S", type=inteiro, default=60, help=(
+        "com --ate-concluir: desiste depois de S segundos sem nada se mover (padrão: 60)"))
+    opcoes.add_argument("--devagar", metavar="S", type=segundos, default=0, help=(
+        "cada serviço para S segundos com a mensagem em mãos, e S antes de publicar"))
+    opcoes.add_argument("--diagrama", metavar="F", help=(
+        "escreve em F o diagrama de sequência (Mermaid) desta execução"))
     return opcoes
 
 
@@ -109,11 +102,8 @@ def main() -> int:
 def so_assistir(loja: str, diagrama: Diagrama | None) -> int:
     """A saga de quem trabalha noutros terminais, venha antes ou depois deste."""
     dizer("Só assisto: não inicio serviço nenhum, e a saga nem sabe que há plateia.")
-    espectador = Espectador(loja, diagrama)
     with suppress(KeyboardInterrupt):
-        Plantao("plateia", loja).manter(
-            lambda plateia: espectador.desenhar(plateia.receber(0.2)),
-            abrir=lambda nome, plantao: Plateia(plantao.loja))
+        Assistencia("plateia", loja).assistir(Espectador(loja, diagrama))
     return 0
 
 

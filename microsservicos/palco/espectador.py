@@ -14,6 +14,8 @@ from comum.falha import Falha
 from comum.tela import dizer
 from palco.desenho import Desenho
 from rabbitmq.canal import Plateia
+from rabbitmq.conexao import onde
+from rabbitmq.plantao import CONEXAO, Plantao
 from terminal.narracao import Limitador
 
 
@@ -75,3 +77,16 @@ class Espectador:
         if self.plateia:
             self.plateia.fechar()
             self.plateia = None
+
+
+class Assistencia(Plantao):
+    """A plateia sozinha num terminal: ninguém mais diria que o broker caiu, ou que voltou."""
+
+    def assistir(self, espectador: Espectador) -> None:
+        """Até Ctrl-C. Levanta a Falha que impede a primeira conexão."""
+        self.manter(lambda plateia: espectador.desenhar(plateia.receber(0.2)),
+                    abrir=lambda nome, plantao: Plateia(plantao.loja))
+
+    def pronto(self) -> None:
+        self.ditos.pop(CONEXAO, None)
+        dizer(f"assistindo em {onde()}; Ctrl-C encerra")

@@ -8,13 +8,14 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, suppress
+from types import SimpleNamespace
 
 import pytest
 
-from conftest import RAIZ, carregar, esperar, processos_do_no, vhost_novo
+from conftest import RAIZ, carregar, esperar, processos_do_no
 from test_orquestracao import (ORQUESTRACAO, concluir, dados, estado, orquestrar,  # noqa: F401
                                ouvindo)
-from verbos import (M, SERVICOS, Loja, Programa, cenario, existe, filhos,
+from verbos import (M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, existe, filhos,
                     processos_dos_dados)
 
 # Um emulador de terminal: quem o mata fecha a janela, e o sistema manda SIGHUP a quem está nela.
@@ -154,25 +155,6 @@ def test_interrompido_depois_do_ultimo_resultado_diz_que_ja_tinham_terminado(tmp
     assert "todos os pedidos desta execução já tinham terminado" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("ate_concluir, status", [
-    (True, 130), (False, 0)])
-@pytest.mark.longo
-def test_quem_le_tres_linhas_e_vai_embora(privado, dados, ate_concluir, status):
-    """Um `| head -3` com o nó privado: 0 só de quem não devia um veredito."""
-    url, no = privado
-    opcoes = ["--ate-concluir"] if ate_concluir else []
-    lancador = subprocess.Popen([sys.executable, ORQUESTRACAO, "--dados", dados, *opcoes], cwd=RAIZ,
-                                env={**os.environ, "RABBITMQ_URL": url}, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE)
-    for _ in range(3):
-        lancador.stdout.readline()
-    lancador.stdout.close()
-    erros = lancador.stderr.read()
-    lancador.stderr.close()
-    assert lancador.wait(60) == status and erros == b"", erros
-    nada_fica(dados, no)
-
-
 def test_sem_saida_nenhuma(url, dados):
     lancador = subprocess.run(f'"{sys.executable}" "{ORQUESTRACAO}" --dados "{dados}" --id p-1 '
                               "--ate-concluir >&- 2>&- <&-", shell=True, timeout=60,
@@ -249,21 +231,6 @@ def test_o_lancador_nao_abre_banco_nenhum_para_escrever(url, dados):
     assert programa.fim(10) == 0
 
 
-def test_com_outro_broker_nao_se_diz_que_o_pedido_espera_na_fila_deste(broker, url, dados):
-    """Os mesmos dados, dois brokers: o evento ficou na fila do outro, e a daqui está vazia."""
-    loja = Loja(dados, url)
-    loja.enviar(cenario("sucesso"))
-    loja.iniciar("pedidos")
-    esperar(lambda: loja.profundidade("estoque") == 1, que="o evento chegar à fila do primeiro")
-    loja.encerrar("pedidos")
-    outro = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
-    programa = concluir(outro, dados, "--sem-pedido", "--paciencia", 1, status=1)
-    [espera] = [linha for linha in programa.linhas if linha.startswith("  p-1:")]
-    assert "outro broker" in espera, espera
-    assert programa.disse("filas: vazias")
-    loja.fechar()
-
-
 # --- um nó de outra versão ---
 
 @pytest.fixture
@@ -275,22 +242,18 @@ def de_versao_futura(privado):
     return url, no
 
 
-def test_dados_de_outra_versao_sem_nada_a_perder_podem_ser_apagados(de_versao_futura, dados):
+@pytest.mark.parametrize("pendente", [False, True])
+def test_dados_de_outra_versao_so_se_apagam_se_nenhum_pedido_depende_deles(de_versao_futura, dados, pendente):
     url, no = de_versao_futura
-    programa = orquestrar(url, dados, "--id", "p-1")
-    assert programa.fim(20) == 2, programa.texto
-    assert "RabbitMQ 99.1.0" in programa.linhas[-1]
-    assert f"apague {no.pasta} e rode de novo" in programa.linhas[-1]
-    assert "Não apague" not in programa.texto and (no.pasta / "dados").exists()
-    nada_fica(dados, no)
-
-
-def test_dados_de_outra_versao_de_que_um_pedido_depende_ficam(de_versao_futura, dados):
-    url, no = de_versao_futura
-    Loja(dados, url).escrever("pedidos", PENDENTE)
+    if pendente:
+        Loja(dados, url).escrever("pedidos", PENDENTE)
     programa = orquestrar(url, dados, "--sem-pedido")
-    assert programa.fim(20) == 2 and "1 pedidos pendentes" in programa.linhas[-1], programa.texto
-    assert f"Não apague {no.pasta}" in programa.linhas[-1]
+    assert programa.fim(20) == 2, programa.texto
+    disse = " ".join(programa.linhas[1:])
+    assert "RabbitMQ 99.1.0" in disse and ("1 pedidos pendentes" in disse) == pendente
+    assert (f"Não apague {no.pasta}" if pendente else f"apague {no.pasta} e rode de novo") in disse
+    assert (no.pasta / "dados").exists()
+    nada_fica(dados, no)
 
 
 @pytest.mark.longo
@@ -325,8 +288,83 @@ def test_no_privado_responde_no_endereco_que_se_pediu(privado, dados, maquina):
     nada_fica(dados, no)
 
 
+# --- parado com Ctrl-Z ---
+
+class Relogio:
+    """O tempo de mentira que o Prazo vê. Cada espera por um serviço o faz andar um décimo."""
+
+    def __init__(self, *, fica_pronto_na: int | None = None, ctrl_z_na: int | None = None):
+        self.agora, self.vezes, self.pronta, self.ctrl_z = 0.0, 0, fica_pronto_na, ctrl_z_na
+
+    def wait(self, _):
+        self.vezes += 1
+        self.agora += 3600 if self.vezes == self.ctrl_z else 0.1
+        return self.vezes == self.pronta
+
+
+@pytest.mark.parametrize("relogio, falha", [
+    (Relogio(fica_pronto_na=200, ctrl_z_na=100), False), (Relogio(ctrl_z_na=100), True)],
+    ids=["parado uma hora, e depois pronto", "parado uma hora, e mudo"])
+def test_o_tempo_em_que_tudo_esteve_parado_nao_conta_contra_ninguem(tmp_path, monkeypatch, relogio, falha):
+    monkeypatch.setattr(M.prazo.time, "monotonic", lambda: relogio.agora)
+    lancador = M.lancador.Lancador(tmp_path, None, "00000001", [])
+    processo = SimpleNamespace(nome="estoque", pronto=relogio, desistiu=lambda: False)
+    if falha:
+        with pytest.raises(M.falha.Falha, match="estoque não ficou pronto"):
+            lancador.esperar_pronto(processo)
+        assert 280 < relogio.vezes < 310, "trinta segundos de olhadas"
+    else:
+        lancador.esperar_pronto(processo)
+
+
+# --- só assistir ---
+
+def test_so_assistir_desenha_a_saga_dos_servicos_de_outros_terminais(url, dados):
+    """Antes deles e depois; e com um deles morto no meio."""
+    antes = orquestrar(url, dados, "--so-assistir").esperar_dizer("assistindo em")
+    loja = Loja(dados, url).iniciar()
+    try:
+        depois = orquestrar(url, dados, "--so-assistir").esperar_dizer("assistindo em")
+        loja.enviar(cenario("sucesso", "a"))
+        for programa in antes, depois:
+            programa.esperar_dizer("pedido.concluido")
+        loja.matar("estoque")
+        loja.enviar(cenario("sucesso", "b"))
+        loja.iniciar("estoque")
+        for programa in antes, depois:
+            esperar(lambda: sum("pedido.concluido" in linha for linha in programa.linhas) == 2, que="o segundo")
+            assert filhos(programa.pid) == [], "iniciou alguém"
+            assert sum("Pagamentos" in linha for linha in programa.linhas) == 1, "num pipe, um cabeçalho basta"
+            programa.interromper()
+            assert programa.fim(10) == 0 and len(loja.programas) == 4
+            programa.limpo()
+        loja.conferir_repouso()
+    finally:
+        loja.fechar()
+
+
+def test_so_assistir_espera_pelo_broker_e_recusa_o_de_outra_loja(url, dados, tmp_path):
+    sem = orquestrar(SEM_BROKER, dados, "--so-assistir").esperar_dizer("continuo tentando")
+    sem.interromper()
+    assert sem.fim(10) == 0
+    sem.limpo()
+    Loja(dados, url).profundidade()  # o vhost passa a ser desta loja
+    outra = orquestrar(url, tmp_path / "outra", "--so-assistir")
+    assert outra.fim(15) == 2 and outra.disse("e esta pasta de dados é de outra"), outra.texto
+    recusa = orquestrar(url, dados, "--so-assistir", "--id", "p-1")
+    assert recusa.fim() == 2 and recusa.disse("--id não combina com --so-assistir")
+
+
 def test_outro_nome_desta_maquina_e_recusado_logo_em_uma_linha(privado, dados):
     url, no = privado
     programa = orquestrar(url.replace("localhost", "127.0.0.2"), dados)
     assert programa.fim(20) == 2 and "127.0.0.2" in programa.linhas[-1], programa.texto
     assert not no.pasta.exists()
+
+
+def test_os_pedidos_nao_dependem_de_uma_pasta_de_temporarios(tmp_path, monkeypatch):
+    monkeypatch.setattr(M.lancador.tempfile, "tempdir", str(tmp_path / "não existe"))
+    (tmp_path / "dados").mkdir()
+    with M.lancador.em_arquivo([cenario("sucesso")], tmp_path / "dados") as arquivo:
+        arquivo.seek(0)
+        assert b'"p-1"' in arquivo.read() and not list((tmp_path / "dados").iterdir())
