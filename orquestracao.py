@@ -22,14 +22,14 @@ sys.path.insert(0, str(MICROSSERVICOS))
 from comum import veredito
 from comum.diagrama import Diagrama
 from comum.falha import Falha
-from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos, segundos
+from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
 from comum.identidade import carimbos, identidade, limpar, sem_uso
 from comum.tela import alertar, dizer, executar
 from no_privado import compartilhado as broker
 from palco import espera
 from palco.desenho import NOMES
 from palco.espectador import Assistencia, Espectador
-from palco.lancador import POUCOS, Lancador
+from palco.lancador import Lancador
 from rabbitmq import filas
 from rabbitmq.conexao import onde
 from terminal.encerramento import encerrar_uma_vez_so
@@ -53,8 +53,7 @@ def opcoes():
         opcoes.add_argument(nome, action="store_true", help=ajuda)
     opcoes.add_argument("--paciencia", metavar="S", type=inteiro, default=60, help=(
         "com --ate-concluir: desiste depois de S segundos sem nada se mover (padrão: 60)"))
-    opcoes.add_argument("--devagar", metavar="S", type=segundos, default=0, help=(
-        "cada serviço para S segundos com a mensagem em mãos, e S antes de publicar"))
+    opcoes.devagar()
     opcoes.add_argument("--diagrama", metavar="F", help=(
         "escreve em F o diagrama de sequência (Mermaid) desta execução"))
     return opcoes
@@ -151,7 +150,7 @@ def trabalhar(lancador: Lancador, pedidos: list[dict], escolha) -> int:
 def ver_terminar(lancador: Lancador) -> None:
     lancador.esperar_finais()
     lancador.ver_o_resto()
-    if len(lancador.ids) > POUCOS:
+    if not lancador.poucos:
         veredito.mostrar_finais(lancador.pasta, lancador.ids)
     dizer("Ouvindo; Ctrl-C encerra.")
 

@@ -37,9 +37,10 @@ class Lancador:
         self.linhas: queue.Queue = queue.Queue()
         self.processos: list[Processo] = []
         self.desde = 0.0  # quando o primeiro foi iniciado: daí em diante há pedidos a caminho
+        self.poucos = len(self.ids) <= POUCOS
         # Para a conta da tela: os que já tinham terminado não foram feitos nesta execução.
-        como = espera.estados(pasta, self.ids).values()
-        self.ja_finais = sum(estado != "pendente" for estado in como)
+        como = {} if self.poucos else espera.estados(pasta, self.ids)
+        self.ja_finais = sum(estado != "pendente" for estado in como.values())
         self.espectador = Espectador(loja, diagrama)
 
     def iniciar(self, pedidos: list[dict], opcoes: list[str]) -> None:
@@ -47,7 +48,7 @@ class Lancador:
 
         pedidos: os que a porta de entrada recebe ao ser iniciada. opcoes: as de todo serviço.
         """
-        if len(self.ids) <= POUCOS:
+        if self.poucos:
             self.espectador.abrir()
         entrada = em_arquivo(pedidos, self.pasta) if pedidos else None
         self.desde = time.monotonic()
@@ -96,7 +97,7 @@ class Lancador:
 
     def esperar_finais(self, paciencia: float = float("inf")) -> bool:
         """Espera o resultado de todos; False se nada se moveu por `paciencia` segundos."""
-        mostrar = self._com_desenho if len(self.ids) <= POUCOS else self._com_progresso()
+        mostrar = self._com_desenho if self.poucos else self._com_progresso()
         silencio, antes = Prazo(paciencia), None
         while True:
             faltam, agora = espera.olhar(self.pasta, self.ids)
