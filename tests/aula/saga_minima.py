@@ -122,7 +122,8 @@ def trabalhar(pasta, morrer_em=None):
     estados = dict(bancos["pedidos"].execute("SELECT * FROM pedidos"))
     livros, = bancos["estoque"].execute("SELECT livros FROM prateleira").fetchone()
     saldos = dict(bancos["pagamentos"].execute("SELECT * FROM clientes"))
-    print(f"fim: {estados}; {livros} livros na prateleira; saldos {saldos}")
+    em_linha = lambda dados: ", ".join(f"{nome} {valor}" for nome, valor in dados.items())
+    print(f"fim: {em_linha(estados)}; {livros} livros; saldos: {em_linha(saldos)}")
     return (estados, livros, saldos) != ({"p-1": "concluido", "p-2": "cancelado"}, 9,
                                          {"ana": 50, "bruno": 10})
 

@@ -1,0 +1,125 @@
+"""As máquinas dos alunos: o contêiner, a pasta que mudou de nome, o broker do professor.
+
+Do contêiner se roda o comando de criação numa pasta nua, com o apt-get anotado em vez de feito. O
+que aqui não se confere: a imagem, o Docker, o VS Code e o Codespaces. Do WSL2, nada se confere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+
+import pytest
+
+from cluster import rabbitmqctl
+from conftest import RAIZ, carregar
+from test_readme import AULA, READMES, blocos, secao
+from verbos import M, banco_em_memoria, rodar
+
+EXECUTAR, TESTAR = (blocos(secao("README.md", titulo), "sh")[0].strip()
+                    for titulo in ("Executar", "Testar"))
+
+
+@pytest.fixture
+def falsos(tmp_path):
+    """Um PATH em que sudo e apt-get só anotam o que lhes pediram."""
+    for nome, faz in {"sudo": 'exec "$@"', "apt-get": f'echo "$@" >> {tmp_path}/pedidos'}.items():
+        arquivo = tmp_path / "bin" / nome
+        arquivo.parent.mkdir(exist_ok=True)
+        arquivo.write_text(f"#!/bin/sh\n{faz}\n")
+        arquivo.chmod(0o755)
+    return {**os.environ, "PATH": f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}"}
+
+
+def projeto_nu(pasta):
+    """Uma pasta com um requirements.txt que se instala sem rede, e um programa que o usa."""
+    pasta.mkdir()
+    with zipfile.ZipFile(pasta / "oi-1-py3-none-any.whl", "w") as pacote:
+        pacote.writestr("oi.py", "")
+        pacote.writestr("oi-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: oi\nVersion: 1\n")
+        pacote.writestr("oi-1.dist-info/WHEEL",
+                        "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        pacote.writestr("oi-1.dist-info/RECORD", "")
+    (pasta / "requirements.txt").write_text("./oi-1-py3-none-any.whl\n")
+    (pasta / "orquestracao.py").write_text("import oi; print('usei', oi.__file__)")
+
+
+def digitar(comando: str, pasta, ambiente) -> str:
+    fim = subprocess.run(["bash", "-c", comando], cwd=pasta, env=ambiente, encoding="utf-8",
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert fim.returncode == 0, fim.stdout
+    return fim.stdout
+
+
+def test_pasta_que_mudou_de_nome_ou_foi_copiada_com_a_venv(falsos, tmp_path):
+    """O contêiner instala numa pasta nua; depois ela muda de nome, e é copiada sem o pacote."""
+    contido = json.loads((RAIZ / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
+    assert contido["onCreateCommand"] in EXECUTAR.replace("$S", "sudo")
+    projeto_nu(tmp_path / "um")
+    digitar(contido["onCreateCommand"], tmp_path / "um", falsos)
+    assert "install -y python3-venv rabbitmq-server sqlite3\n" in (tmp_path / "pedidos").read_text()
+
+    (tmp_path / "um").rename(tmp_path / "dois")
+    assert f"usei {tmp_path}/dois/.venv/" in digitar(EXECUTAR, tmp_path / "dois", falsos)
+
+    shutil.copytree(tmp_path / "dois", tmp_path / "tres", symlinks=True)
+    for parte in (tmp_path / "tres" / ".venv").rglob("oi*"):
+        shutil.rmtree(parte) if parte.is_dir() else parte.unlink()
+    assert f"usei {tmp_path}/tres/.venv/" in digitar(EXECUTAR, tmp_path / "tres", falsos)
+    ativada = ". .venv/bin/activate && python -c 'import sys; print(sys.prefix)'"
+    assert digitar(ativada, tmp_path / "tres", falsos).strip() == f"{tmp_path}/tres/.venv"
+
+
+def test_os_dois_comandos_instalam_o_mesmo_e_pelo_python_do_ambiente():
+    """.venv/bin/pip guarda o nome da pasta em que nasceu; .venv/bin/python -m pip, não."""
+    assert EXECUTAR.rsplit("&&", 1)[0] == TESTAR.rsplit("&&", 1)[0]
+    for readme in READMES:
+        assert not re.search(r"(?<!-m )\bpip3? install", readme.read_text(encoding="utf-8")), readme
+
+
+def test_o_broker_do_professor_tem_um_vhost_para_cada_aluno(broker, falsos, tmp_path):
+    """Os comandos impressos, num nó de verdade: cada aluno atende os seus pedidos, e não entra no do outro."""
+    servidor = carregar("microsservicos", "instalacao").localizar_rabbitmq()
+    deste_no = carregar("microsservicos", "configuracao").ambiente(
+        servidor, broker.pasta, broker.nome, broker.anotado()["epmd_porta"])
+    falsos |= {nome: valor for nome, valor in deste_no.items() if nome != "PATH"}
+    (tmp_path / "bin" / "rabbitmqctl").symlink_to(servidor.with_name("rabbitmqctl"))
+    (tmp_path / "bin" / "hostname").write_text("#!/bin/sh\necho 127.0.0.1 10.0.0.1\n")
+    (tmp_path / "bin" / "hostname").chmod(0o755)
+    criar, apagar = blocos(secao(AULA, "O broker do professor", "###"), "sh")
+    linhas = digitar(criar.replace("seq 1 30", "seq 1 2"), tmp_path, falsos).splitlines()
+    urls = [linha.removeprefix("export RABBITMQ_URL=").replace(":5672", f":{broker.porta}")
+            for linha in linhas]
+    for n, url in enumerate(urls):
+        fim = rodar("orquestracao.py", "--ate-concluir", "--dados", tmp_path / str(n), url=url)
+        assert fim.processo.returncode == 0, fim.texto
+    intruso = rodar("orquestracao.py", "--ate-concluir", "--dados", tmp_path / "intruso",
+                    url=urls[0].replace("/aluno1", "/aluno2"))
+    assert intruso.processo.returncode == 2, intruso.texto
+    digitar(apagar.replace("seq 1 30", "seq 1 2"), tmp_path, falsos)
+    assert not re.search(r"aluno\d", rabbitmqctl(broker, "list_vhosts") + rabbitmqctl(broker, "list_users"))
+
+
+# --- o que se lê no terminal ---
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda arquivo: str(arquivo.relative_to(RAIZ)))
+def test_nenhum_comando_tem_um_comentario_no_fim(readme):
+    """O zsh, do macOS, entregaria o comentário ao programa."""
+    for bloco in blocos(readme.read_text(encoding="utf-8"), "sh"):
+        comandos = [linha for linha in bloco.splitlines() if not linha.lstrip().startswith("#")]
+        assert not [linha for linha in comandos if re.search(r"\s#\s", linha)]
+
+
+def test_as_linhas_iniciais_impressas_sao_as_do_programa():
+    em_reais = lambda centavos: f"R$ {centavos / 100:,.2f}".translate(str.maketrans(",.", ".,"))
+    quantos = dict(banco_em_memoria("estoque").execute("SELECT produto, inicial FROM produtos"))
+    saldos = banco_em_memoria("pagamentos").execute("SELECT cliente, inicial FROM clientes")
+    linhas = [f"| {produto} | {em_reais(preco)} | {quantos[produto]} |"
+              for produto, preco in M.servico_pedidos.PRECOS.items()]
+    linhas += [f"| {cliente} | {em_reais(saldo)} |" for cliente, saldo in saldos]
+    impresso = secao("README.md", "Os dez primeiros minutos").splitlines()
+    assert len(linhas) == 7 and not [linha for linha in linhas if linha not in impresso]
