@@ -26,8 +26,10 @@ EXECUTAR, TESTAR = (blocos(secao("README.md", titulo), "sh")[0].strip()
 
 @pytest.fixture
 def falsos(tmp_path):
-    """Um PATH em que sudo e apt-get só anotam o que lhes pediram."""
-    for nome, faz in {"sudo": 'exec "$@"', "apt-get": f'echo "$@" >> {tmp_path}/pedidos'}.items():
+    """Um PATH em que o apt-get só anota o que lhe pediram, e o rabbitmqctl é o que se instalou."""
+    ctl = carregar("microsservicos", "instalacao").localizar_rabbitmq().with_name("rabbitmqctl")
+    for nome, faz in {"sudo": 'exec "$@"', "apt-get": f'echo "$@" >> {tmp_path}/pedidos',
+                      "rabbitmqctl": f'exec {ctl} "$@"', "hostname": "echo 127.0.0.1"}.items():
         arquivo = tmp_path / "bin" / nome
         arquivo.parent.mkdir(exist_ok=True)
         arquivo.write_text(f"#!/bin/sh\n{faz}\n")
@@ -56,22 +58,19 @@ def digitar(comando: str, pasta, ambiente) -> str:
 
 
 def test_pasta_que_mudou_de_nome_ou_foi_copiada_com_a_venv(falsos, tmp_path):
-    """O contêiner instala numa pasta nua; depois ela muda de nome, e é copiada sem o pacote."""
+    """O contêiner instala numa pasta nua; uma cópia dela, sem o pacote, instala em si mesma."""
     contido = json.loads((RAIZ / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
     assert contido["onCreateCommand"] in EXECUTAR.replace("$S", "sudo")
     projeto_nu(tmp_path / "um")
     digitar(contido["onCreateCommand"], tmp_path / "um", falsos)
     assert "install -y python3-venv rabbitmq-server sqlite3\n" in (tmp_path / "pedidos").read_text()
 
-    (tmp_path / "um").rename(tmp_path / "dois")
-    assert f"usei {tmp_path}/dois/.venv/" in digitar(EXECUTAR, tmp_path / "dois", falsos)
-
-    shutil.copytree(tmp_path / "dois", tmp_path / "tres", symlinks=True)
-    for parte in (tmp_path / "tres" / ".venv").rglob("oi*"):
+    outra = shutil.copytree(tmp_path / "um", tmp_path / "outro nome", symlinks=True)
+    for parte in (outra / ".venv").rglob("oi*"):
         shutil.rmtree(parte) if parte.is_dir() else parte.unlink()
-    assert f"usei {tmp_path}/tres/.venv/" in digitar(EXECUTAR, tmp_path / "tres", falsos)
+    assert f"usei {outra}/.venv/" in digitar(EXECUTAR, outra, falsos)
     ativada = ". .venv/bin/activate && python -c 'import sys; print(sys.prefix)'"
-    assert digitar(ativada, tmp_path / "tres", falsos).strip() == f"{tmp_path}/tres/.venv"
+    assert digitar(ativada, outra, falsos).strip() == f"{outra}/.venv"
 
 
 def test_os_dois_comandos_instalam_o_mesmo_e_pelo_python_do_ambiente():
@@ -87,20 +86,16 @@ def test_o_broker_do_professor_tem_um_vhost_para_cada_aluno(broker, falsos, tmp_
     deste_no = carregar("microsservicos", "configuracao").ambiente(
         servidor, broker.pasta, broker.nome, broker.anotado()["epmd_porta"])
     falsos |= {nome: valor for nome, valor in deste_no.items() if nome != "PATH"}
-    (tmp_path / "bin" / "rabbitmqctl").symlink_to(servidor.with_name("rabbitmqctl"))
-    (tmp_path / "bin" / "hostname").write_text("#!/bin/sh\necho 127.0.0.1 10.0.0.1\n")
-    (tmp_path / "bin" / "hostname").chmod(0o755)
     criar, apagar = blocos(secao(AULA, "O broker do professor", "###"), "sh")
-    linhas = digitar(criar.replace("seq 1 30", "seq 1 2"), tmp_path, falsos).splitlines()
+    linhas = digitar(criar.replace("seq 1 30", "seq 1 2"), broker.pasta, falsos).splitlines()
+    assert len(linhas) == 2, linhas
     urls = [linha.removeprefix("export RABBITMQ_URL=").replace(":5672", f":{broker.porta}")
             for linha in linhas]
-    for n, url in enumerate(urls):
-        fim = rodar("orquestracao.py", "--ate-concluir", "--dados", tmp_path / str(n), url=url)
-        assert fim.processo.returncode == 0, fim.texto
-    intruso = rodar("orquestracao.py", "--ate-concluir", "--dados", tmp_path / "intruso",
-                    url=urls[0].replace("/aluno1", "/aluno2"))
-    assert intruso.processo.returncode == 2, intruso.texto
-    digitar(apagar.replace("seq 1 30", "seq 1 2"), tmp_path, falsos)
+    fim = rodar("orquestracao.py", "--ate-concluir", "--dados", tmp_path, url=urls[1])
+    assert fim.processo.returncode == 0, fim.texto
+    intruso = rodar("microsservicos/mortas.py", url=urls[0].replace("/aluno1", "/aluno2"))
+    assert intruso.processo.returncode == 2 and "recusou" in intruso.texto, intruso.texto
+    digitar(apagar.replace("seq 1 30", "seq 1 2"), broker.pasta, falsos)
     assert not re.search(r"aluno\d", rabbitmqctl(broker, "list_vhosts") + rabbitmqctl(broker, "list_users"))
 
 

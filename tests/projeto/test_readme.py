@@ -277,7 +277,7 @@ SCRIPTS = ["monolito/app.py", "orquestracao.py", "microsservicos/servico_pedidos
            "microsservicos/servico_estoque.py", "microsservicos/mortas.py",
            "microsservicos/rastro.py", "tests/aula/publicar.py", "tests/aula/caos.py",
            "tests/desempenho/desempenho.py"]
-DE_FORA = {"--regravar", "--version"} | {"--processos"}  # de test_tracos.py; do pytest
+DE_FORA = {"--regravar", "--version", "--install", "--quiet"} | {"--processos"}  # de test_tracos.py; do pytest
 
 
 @pytest.fixture(scope="module")
