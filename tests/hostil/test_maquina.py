@@ -1,4 +1,4 @@
-"""As falhas da máquina: disco cheio, arquivo só de leitura, trocado ou corrompido, relógio, permissões, broker sem memória.
+"""As falhas da máquina: disco cheio, arquivo corrompido, relógio, broker sem memória.
 
 O que se promete: uma linha clara, nenhum traceback, nada perdido, e a volta sem ajuda onde ela é possível. Onde
 não é (um banco corrompido), nada é dado por feito: os pedidos esperam na fila por quem restaure o arquivo.
@@ -16,7 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,7 +30,6 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="discos e permissões, a
 
 APP = RAIZ / "monolito" / "app.py"
 SERVICO = "microsservicos/servico_estoque.py"
-MUITOS = ("--pedidos", 100_000)
 
 
 # --- o que uma pessoa faria com a máquina ---
@@ -77,46 +76,6 @@ def disco(tmp_path):
         um.desmontar()
 
 
-@pytest.fixture
-def como_gente() -> tuple:
-    """Como rodar o Python sem o poder do root de passar por cima das permissões; quem não é root já roda assim."""
-    if os.geteuid():
-        return (sys.executable,)
-    poderes = "-dac_override,-dac_read_search"
-    comando = ("setpriv", f"--bounding-set={poderes}", f"--inh-caps={poderes}")
-    if not shutil.which("setpriv") or subprocess.run([*comando, "true"], capture_output=True).returncode:
-        pytest.skip("para o root nenhuma permissão falta, e aqui não há setpriv que tire dele esse poder")
-    return (*comando, sys.executable)
-
-
-def proibir(pasta: Path, modo: int, modo_dos_arquivos: int | None = None) -> None:
-    for arquivo in pasta.rglob("*"):
-        if arquivo.is_file() and modo_dos_arquivos is not None:
-            arquivo.chmod(modo_dos_arquivos)
-    for filha in sorted((p for p in pasta.rglob("*") if p.is_dir()), reverse=True):
-        filha.chmod(modo)
-    pasta.chmod(modo)
-
-
-def usar(dados: Path) -> dict:
-    """Cria os bancos das duas arquiteturas; devolve os bytes de todos."""
-    assert rodar("monolito/app.py", "--dados", dados, "--id", "p-1").fim() == 0
-    assert rodar("orquestracao.py", "--dados", dados, "--estado").fim() == 0
-    return fotografar(dados)
-
-
-def fotografar(dados: Path) -> dict:
-    return {arquivo: arquivo.read_bytes() for arquivo in dados.rglob("*.db")}
-
-
-def uma_linha(programa: Programa, trecho: str) -> None:
-    """Acabou com status 2 e uma linha só (fora as que o lançador sempre diz)."""
-    programa.limpo()
-    ditas = [linha for linha in programa.linhas if not linha.startswith(("Só inicia", "tudo encerrado", "Recuperação: nada"))
-             and "veja a mensagem acima" not in linha]
-    assert programa.fim() == 2 and len(ditas) == 1 and trecho in ditas[0], programa.texto
-
-
 # --- disco cheio ---
 
 def test_disco_cheio_com_pedidos_nas_filas_e_depois_liberado(disco, url):
@@ -147,58 +106,45 @@ def test_disco_cheio_com_pedidos_nas_filas_e_depois_liberado(disco, url):
         loja.fechar()
 
 
-@pytest.mark.longo
-def test_disco_cheio_no_lancador_e_uma_linha_e_nada_entra(disco, url):
-    disco = disco(40)
-    dados = disco.ponto / "dados"
-    assert rodar("orquestracao.py", "--dados", dados, "--estado").fim() == 0
-    disco.encher()
-    programa = rodar("orquestracao.py", "--dados", dados, "--pedidos", 500, "--id", "p", "--ate-concluir", url=url)
-    programa.limpo()
-    assert programa.fim() in (1, 2) and (programa.disse("disco cheio") or programa.disse("não pôde ser")), programa.texto
-    disco.liberar()
-    with closing(sqlite3.connect(dados / "microsservicos" / "pedidos.db")) as banco:
-        assert banco.execute("SELECT count(*) FROM pedidos").fetchone() == (0,), "aceitou um pedaço do que recusou"
-    segundo = rodar("orquestracao.py", "--dados", dados, "--pedidos", 50, "--id", "p", "--ate-concluir", url=url)
-    assert segundo.fim() == 0 and segundo.disse("em dúvida: 0"), segundo.texto
+@contextmanager
+def monolito_no_ar(dados: Path, *opcoes, **mais):
+    """Um monolito no meio de muitos pedidos."""
+    programa = Programa(APP, "--dados", dados, "--pedidos", 100_000, *opcoes, url=SEM_BROKER, **mais)
+    try:
+        esperar_pedidos(dados)
+        yield programa
+        programa.limpo()
+    finally:
+        programa.matar()
+
+
+def acaba_bem(programa: Programa, status: int = 0) -> None:
+    assert programa.fim() == status and programa.disse("em dúvida: 0") and not programa.disse("FALHOU"), programa.texto
 
 
 def test_disco_cheio_no_monolito_liberado_a_tempo_termina_sozinho(disco):
     disco = disco(20)
-    dados = disco.ponto / "dados"
-    programa = Programa(APP, "--dados", dados, *MUITOS, url=SEM_BROKER)
-    try:
-        esperar_pedidos(dados)
+    with monolito_no_ar(disco.ponto / "dados") as programa:
         disco.encher()
         programa.esperar_dizer("insisto por 5 s")
         disco.liberar()
-        programa.interromper()
-        assert programa.fim() == 130 and programa.disse("em dúvida: 0") and not programa.disse("FALHOU"), programa.texto
-        programa.limpo()
-    finally:
-        programa.matar()
+        acaba_bem(programa.interromper(), 130)
 
 
 @pytest.mark.longo
 def test_disco_cheio_no_monolito_fica_em_duvida_ate_haver_espaco(disco):
     disco = disco(20)
     dados = disco.ponto / "dados"
-    programa = Programa(APP, "--dados", dados, *MUITOS, url=SEM_BROKER)
-    try:
-        esperar_pedidos(dados)
+    with monolito_no_ar(dados) as programa:
         disco.encher()
         # Conforme o banco em que o espaço acabou: depois da decisão, ou antes dela.
         fins = "a recuperação termina na próxima partida", "o pedido recusado não foi anotado"
         assert programa.fim() == 1 and any(fim in programa.linhas[-1] for fim in fins), programa.texto
-        programa.limpo()
         cheio = rodar("monolito/app.py", "--dados", dados, "--id", "z-1")
         assert cheio.fim() in (1, 2) and cheio.linhas, cheio.texto
         cheio.limpo()
         disco.liberar()
-        fim = rodar("monolito/app.py", "--dados", dados, "--id", "z-2")
-        assert fim.fim() == 0 and fim.disse("em dúvida: 0") and not fim.disse("FALHOU"), fim.texto
-    finally:
-        programa.matar()
+        acaba_bem(rodar("monolito/app.py", "--dados", dados, "--id", "z-2"))
 
 
 @pytest.mark.longo
@@ -222,83 +168,19 @@ def test_disco_quase_cheio_bloqueia_o_no_privado_e_a_saga_anda_quando_ha_espaco(
         programa.fim(60)
 
 
-# --- somente leitura, sem permissão ---
+# --- o arquivo corrompido com o programa no ar ---
 
-PROGRAMAS = [("monolito/app.py", "--id", "p-2"), (SERVICO,), ("microsservicos/servico_pedidos.py", "--id", "p-2"),
-             ("orquestracao.py", "--id", "p-2", "--ate-concluir")]
-
-
-def test_bancos_so_de_leitura_sao_uma_linha_e_voltam_com_a_permissao(url, tmp_path, como_gente):
-    """Um serviço que abrisse o banco assim mesmo ficaria "pronto" e nunca mais gravaria."""
-    dados = tmp_path / "dados com espaço e ação"
-    antes = usar(dados)
-    proibir(dados, 0o700, 0o444)
-    for script, *opcoes in PROGRAMAS:
-        recusado = rodar(script, "--dados", dados, *opcoes, url=url, python=como_gente, prazo=20)
-        uma_linha(recusado, "dê permissão de escrita" if "monolito" not in script else "permiss")
-        assert str(dados) in recusado.texto
-    assert fotografar(dados) == antes
-    proibir(dados, 0o700, 0o600)
-    for script in ("monolito/app.py", "orquestracao.py"):
-        opcoes = ["--ate-concluir"] * (script == "orquestracao.py")
-        assert rodar(script, "--dados", dados, "--id", "p-2", *opcoes, url=url, python=como_gente).fim() == 0
-
-
-@pytest.mark.longo
-def test_disco_montado_so_para_leitura_e_uma_linha(url, disco):
-    disco = disco(40)
-    dados = disco.ponto / "dados"
-    antes = usar(dados)
-    subprocess.run(["mount", "-o", "remount,ro", str(disco.ponto)], check=True)
-    for script, *opcoes in PROGRAMAS:
-        recusado = rodar(script, "--dados", dados, *opcoes, url=url, prazo=20)
-        assert recusado.fim() == 2 and str(dados) in recusado.texto, recusado.texto
-        recusado.limpo()
-    assert fotografar(dados) == antes
-
-
-def test_pasta_sem_permissao_e_uma_linha(url, tmp_path, como_gente):
-    """A pasta que existe e não se pode abrir, e a que não se pode criar."""
-    dados = tmp_path / "dados"
-    usar(dados)
-    fechada = tmp_path / "fechada"
-    fechada.mkdir(mode=0o500)
-    dados.chmod(0)
+def quantos_pedidos(dados: Path) -> int:
+    """Quantos o monolito já fez; não cria arquivo nenhum."""
     try:
-        for pasta, quais in ((dados, PROGRAMAS), (fechada / "nova", PROGRAMAS[:2])):
-            for script, *opcoes in quais:
-                uma_linha(rodar(script, "--dados", pasta, *opcoes, url=url, python=como_gente, prazo=20), "não dá permissão de acesso")
-    finally:
-        dados.chmod(0o700)
-        fechada.chmod(0o700)
+        with closing(sqlite3.connect(f"file:{dados}/monolito/pedidos.db?mode=ro", uri=True)) as banco:
+            return banco.execute("SELECT count(*) FROM pedidos").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
 
-
-@pytest.mark.longo
-def test_limpar_onde_nao_se_pode_escrever_diz_a_verdade(url, tmp_path, como_gente):
-    """Não é que haja programas usando a pasta: é que ela não pode ser mudada."""
-    dados = tmp_path / "dados"
-    antes = usar(dados)
-    proibir(dados, 0o500)
-    try:
-        for script in ("monolito/app.py", "orquestracao.py"):
-            recusado = rodar(script, "--dados", dados, "--limpar", "--sim", "--estado", url=url, python=como_gente)
-            assert recusado.fim() == 2 and "há programas usando" not in recusado.texto and "permiss" in recusado.texto, recusado.texto
-    finally:
-        proibir(dados, 0o700)
-    assert fotografar(dados) == antes
-
-
-# --- o arquivo trocado, apagado ou corrompido com o programa no ar ---
 
 def esperar_pedidos(dados: Path, quantos: int = 20) -> None:
-    """Espera que o monolito já tenha feito alguns; não cria arquivo nenhum."""
-    def fez() -> bool:
-        try:
-            with closing(sqlite3.connect(f"file:{dados}/monolito/pedidos.db?mode=ro", uri=True)) as banco:
-                return banco.execute("SELECT count(*) FROM pedidos").fetchone()[0] >= quantos
-        except sqlite3.OperationalError:
-            return False
-    esperar(fez, que="os primeiros pedidos")
+    esperar(lambda: quantos_pedidos(dados) >= quantos, que=f"{quantos} pedidos")
 
 
 def corromper(arquivo: Path, *tabelas: str) -> bytes:
@@ -313,25 +195,6 @@ def corromper(arquivo: Path, *tabelas: str) -> bytes:
             aberto.seek((paginas[tabela] - 1) * tamanho)
             aberto.write(b"lixo" * (tamanho // 4))
     return certo
-
-
-@pytest.mark.parametrize("como", ["trocado por lixo", pytest.param("apagado", marks=pytest.mark.longo)])
-def test_banco_trocado_com_o_servico_no_ar_nada_se_grava_no_que_ja_nao_tem_nome(loja, como):
-    """O SQLite gravaria sem reclamar; tudo o que ele dissesse guardado sumiria na partida seguinte."""
-    loja.repor()
-    loja.iniciar()
-    arquivo, guardado = loja.pasta / "estoque.db", loja.dados / "guardado"
-    os.rename(arquivo, guardado)
-    if como == "trocado por lixo":
-        arquivo.write_bytes(b"lixo" * 1000)
-    loja.enviar(*mistura(300))
-    estoque = loja.programas["estoque"][0].esperar_dizer("foi trocado ou apagado com o programa no ar")
-    assert loja.pendentes() == 300 and "▶ estoque" not in estoque.texto
-    os.replace(guardado, arquivo)
-    estoque.esperar_dizer("o banco voltou")
-    loja.conferir_repouso()
-    assert estoque.texto.count("foi trocado") == 1
-    estoque.limpo()
 
 
 def test_banco_corrompido_com_o_servico_no_ar_os_pedidos_esperam_por_uma_copia(loja):
@@ -378,47 +241,20 @@ def monolito_farto(dados: Path) -> None:
             conexao.execute(sql)
 
 
-@pytest.mark.parametrize("qual", ["estoque", "coordenador"])
-def test_banco_trocado_com_o_monolito_no_ar_e_um_nao_ate_ele_voltar(tmp_path, qual):
-    """De um participante, é um NÃO; do log, é ABORTAR; se a decisão já existia, insiste-se."""
-    dados = tmp_path / "dados"
-    monolito_farto(dados)
-    arquivo, guardado = dados / "monolito" / f"{qual}.db", tmp_path / "guardado"
-    programa = Programa(APP, "--dados", dados, *MUITOS, url=SEM_BROKER)
-    try:
-        esperar_pedidos(dados)
-        os.rename(arquivo, guardado)
-        programa.esperar_dizer(f"{qual}.db foi trocado ou apagado com o programa no ar")
-        os.replace(guardado, arquivo)
-        programa.interromper()
-        assert programa.fim() == 130 and programa.disse("em dúvida: 0") and not programa.disse("FALHOU"), programa.texto
-        assert programa.texto.count("foi trocado") <= 2, "uma linha, e não uma por pedido"
-        programa.limpo()
-    finally:
-        programa.matar()
-
-
 @pytest.mark.longo  # os cinco segundos em que o coordenador insiste
 def test_banco_corrompido_com_o_monolito_no_ar_e_uma_linha_e_a_copia_resolve(tmp_path):
     dados = tmp_path / "dados"
     monolito_farto(dados)
     arquivo = dados / "monolito" / "estoque.db"
-    programa = Programa(APP, "--dados", dados, *MUITOS, url=SEM_BROKER)
-    try:
-        esperar_pedidos(dados)
+    with monolito_no_ar(dados) as programa:
         certo = parado_corromper(programa, arquivo)
         programa.esperar_dizer("estoque.db está corrompido")
-        programa.interromper()
-        assert programa.fim() in (1, 2), programa.texto
+        assert programa.interromper().fim() in (1, 2), programa.texto
         assert programa.texto.count("está corrompido") <= 3, "uma linha, e não uma por pedido"
-        programa.limpo()
-    finally:
-        programa.matar()
     for sobra in arquivo.parent.glob("estoque.db-*"):
         sobra.unlink()
     arquivo.write_bytes(certo)
-    fim = rodar("monolito/app.py", "--dados", dados, "--id", "z-1")
-    assert fim.fim() == 0 and fim.disse("em dúvida: 0") and not fim.disse("FALHOU"), fim.texto
+    acaba_bem(rodar("monolito/app.py", "--dados", dados, "--id", "z-1"))
 
 
 def parado_corromper(programa: Programa, arquivo: Path) -> bytes:
@@ -487,20 +323,14 @@ def test_relogio_atrasado_no_monolito_nao_muda_nada(tmp_path, relogio):
     ambiente, voltar = relogio
     dados = tmp_path / "dados"
     monolito_farto(dados)
-    programa = Programa(APP, "--dados", dados, *MUITOS, "--paralelos", 4, url=SEM_BROKER, ambiente=ambiente)
-    try:
-        esperar_pedidos(dados)
+    with monolito_no_ar(dados, "--paralelos", 4, ambiente=ambiente) as programa:
         voltar()
-        with closing(sqlite3.connect(dados / "monolito" / "pedidos.db")) as banco:
-            feitos = banco.execute("SELECT count(*) FROM pedidos").fetchone()[0]
-        esperar_pedidos(dados, feitos + 50)
-        programa.interromper()
-        assert programa.fim() == 130 and programa.disse("em dúvida: 0") and not programa.disse("FALHOU"), programa.texto
-    finally:
-        programa.matar()
+        esperar_pedidos(dados, quantos_pedidos(dados) + 50)
+        acaba_bem(programa.interromper(), 130)
     assert rodar("monolito/app.py", "--dados", dados, "--id", "p-1", "--cair-em", "depois-da-decisao", ambiente=ambiente).fim() < 0
     depois = rodar("monolito/app.py", "--dados", dados, "--id", "p-2", ambiente=ambiente)
-    assert depois.fim() == 0 and depois.disse("o log tem CONFIRMAR") and depois.disse("em dúvida: 0"), depois.texto
+    acaba_bem(depois)
+    assert depois.disse("o log tem CONFIRMAR")
 
 
 def test_a_hora_do_dia_so_e_lida_para_carimbar_mensagens():
@@ -574,18 +404,6 @@ def test_porta_de_um_programa_mudo_e_dita_pelo_lancador_e_o_servico_insiste(tmp_
             insiste.limpo()
         finally:
             insiste.matar()
-
-
-def test_disco_cheio_nao_faz_de_uma_execucao_morta_uma_viva(disco):
-    """A trava exclusiva pede um diário, e não há onde escrevê-lo: isso não diz que alguém a segura."""
-    disco, execucao = disco(5), carregar("monolito", "execucao")
-    with execucao.Execucao(disco.ponto) as morta:
-        assert execucao.viva(disco.ponto, morta.nome)
-    disco.encher()
-    assert not execucao.viva(disco.ponto, morta.nome)
-    with pytest.raises(carregar("monolito", "falha").Falha, match="disco cheio"):
-        with execucao.julgada(disco.ponto, morta.nome, None, lambda: True):
-            pass
 
 
 # --- o COMMIT que falhou depois de escrito ---

@@ -1,0 +1,283 @@
+"""Tudo o que uma pessoa pode errar antes que um programa trabalhe: uma linha em português, status 2.
+
+Uma situação é uma preparação, os programas que a encontram e a frase. A mesma tabela está em
+tests/README.md; o último teste as compara.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from conftest import RAIZ, vhost_novo
+from verbos import SEM_BROKER, SERVICOS, rodar, sem_poderes
+
+APP, LANCADOR = "monolito/app.py", "orquestracao.py"
+PEDIDOS, ESTOQUE, PAGAMENTOS, ENVIO = (f"microsservicos/servico_{nome}.py" for nome in SERVICOS)
+MORTAS, RASTRO = "microsservicos/mortas.py", "microsservicos/rastro.py"
+TODOS = (APP, LANCADOR, PEDIDOS, ESTOQUE, PAGAMENTOS, ENVIO, MORTAS, RASTRO)
+DA_SAGA = TODOS[1:]
+COM_DADOS, COM_BROKER, DONOS = TODOS[:6], (LANCADOR, ESTOQUE, MORTAS), (APP, LANCADOR, ESTOQUE)
+# O que se diz antes dela, e o lançador depois de um serviço a ter dito.
+EM_VOLTA = re.compile("Só inicia|: pronto, ouvindo|tudo encerrado|Recuperação: nada| está pendente|veja a mensagem acima")
+
+
+class Cena:
+    """Onde, e com que opções e ambiente, se roda um programa; uma preparação muda o que precisa."""
+
+    def __init__(self, programa: str, pasta: Path, request):
+        self.programa, self.pasta, self.dados, self.request = programa, pasta, pasta / "dados", request
+        self.url, self.opcoes, self.ambiente, self.python = SEM_BROKER, [], {}, (sys.executable,)
+        self.ala = "monolito" if programa == APP else "microsservicos"
+
+    def broker(self):
+        no = self.request.getfixturevalue("broker")
+        self.url = f"amqp://guest:guest@127.0.0.1:{no.porta}/{vhost_novo(no)}"
+        return no
+
+    def usar(self) -> Path:
+        """Os bancos da ala, como os deixa um programa que acabou; devolve a pasta deles."""
+        if self.programa == LANCADOR:
+            self.broker()
+        prontos = self.request.getfixturevalue("bancos_prontos")
+        shutil.copytree(prontos, self.dados, copy_function=shutil.copy)
+        return self.dados / self.ala
+
+    def rodar(self):
+        dados = ["--dados", self.dados] * (self.programa in COM_DADOS) * ("--dados" not in self.opcoes)
+        return rodar(self.programa, *dados, *self.opcoes, url=self.url, ambiente=self.ambiente,
+                     python=self.python, prazo=40)
+
+
+# --- as preparações ---
+
+def com(*opcoes, **ambiente):
+    def preparar(cena):
+        cena.opcoes, cena.ambiente = list(opcoes), ambiente
+    return preparar
+
+
+def endereco(url: str):
+    def preparar(cena):
+        cena.url = url.replace(":1/", f":{SEM_BROKER.rsplit(':', 1)[1]}")
+    return preparar
+
+
+def no_broker(usuario="guest:guest", vhost=None, **_):
+    def preparar(cena):
+        cena.broker()
+        cena.url = cena.url.replace("guest:guest", usuario)
+        cena.url = cena.url if vhost is None else cena.url.rsplit("/", 1)[0] + f"/{vhost}"
+    return preparar
+
+
+def porta_de_outro(cena):
+    servidor = socket.create_server(("127.0.0.1", 0))
+    cena.request.addfinalizer(servidor.close)
+
+    def responder():
+        try:
+            while True:
+                with servidor.accept()[0] as cliente:
+                    cliente.recv(100)
+                    cliente.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        except OSError:
+            pass
+    threading.Thread(target=responder, daemon=True).start()
+    cena.url = f"amqp://guest:segredo@127.0.0.1:{servidor.getsockname()[1]}/"
+
+
+def dados_num_arquivo(cena):
+    cena.dados.touch()
+
+
+def pasta_fechada(cena):
+    cena.usar()
+    cena.python = sem_poderes()
+    cena.dados.chmod(0)
+    cena.request.addfinalizer(lambda: cena.dados.chmod(0o700))
+
+
+def pasta_que_nao_se_cria(cena):
+    (cena.pasta / "fechada").mkdir(mode=0o500)
+    cena.python, cena.dados = sem_poderes(), cena.pasta / "fechada" / "nova"
+
+
+def so_de_leitura(cena):
+    cena.python = sem_poderes()
+    for arquivo in cena.usar().rglob("*.db*"):
+        arquivo.chmod(0o444)
+
+
+def disco_so_de_leitura(cena):
+    pasta = cena.usar().parent
+    if subprocess.run(["mount", "--bind", pasta, pasta], capture_output=True).returncode:
+        pytest.skip("montar um disco pede root, fora de um contêiner fechado")
+    cena.request.addfinalizer(lambda: subprocess.run(["umount", "-l", pasta]))
+    subprocess.run(["mount", "-o", "remount,ro,bind", pasta], check=True)
+
+
+def limpar_sem_permissao(cena):
+    cena.usar().chmod(0o500)
+    cena.python, cena.opcoes = sem_poderes(), ["--limpar", "--sim", "--estado"]
+
+
+def banco(como):
+    def preparar(cena):
+        arquivo = cena.usar() / "estoque.db"
+        for sobra in arquivo.parent.glob("estoque.db-*"):
+            sobra.unlink()
+        como(arquivo)
+    return preparar
+
+
+def com_sql(sql: str):
+    def como(arquivo):
+        with closing(sqlite3.connect(arquivo)) as aberto:
+            aberto.executescript(sql)
+    return como
+
+
+def de_outro_programa(arquivo):
+    arquivo.unlink()
+    com_sql("CREATE TABLE produtos (de_outro_programa)")(arquivo)
+
+
+def pedidos(conteudo: bytes | None):
+    """Um arquivo de pedidos com este conteúdo; None: uma pasta no lugar dele."""
+    def preparar(cena):
+        arquivo = cena.pasta / "pedidos.jsonl"
+        arquivo.mkdir() if conteudo is None else arquivo.write_bytes(conteudo)
+        cena.opcoes = ["--arquivo", arquivo]
+    return preparar
+
+
+def arquivo_secreto(cena):
+    pedidos(BOM)(cena)
+    cena.opcoes[1].chmod(0)
+    cena.python = sem_poderes()
+
+
+def no_shell(comando: str, *opcoes):
+    """O programa, com as suas opções, é "$@"."""
+    def preparar(cena):
+        cena.opcoes, cena.python = list(opcoes), ("sh", "-c", comando, "sh", sys.executable)
+    return preparar
+
+
+def sem_o_pika(cena):
+    cena.python = (sys.executable, "-S")
+
+
+def sem_permissao_no_vhost(cena):
+    from cluster import rabbitmqctl
+    no = cena.broker()
+    rabbitmqctl(no, "add_user", "aluno", "segredo")
+    cena.request.addfinalizer(lambda: rabbitmqctl(no, "delete_user", "aluno"))
+    cena.url = cena.url.replace("guest:guest", "aluno:segredo")
+
+
+def fila_de_outro_programa(cena):
+    from bloqueante import conectar
+    cena.broker()
+    with conectar(cena.url) as conexao:
+        conexao.channel().queue_declare("estoque", durable=True)
+
+
+def identidade_ilegivel(cena):
+    (cena.dados / cena.ala).mkdir(parents=True)
+    (cena.dados / cena.ala / ".loja").write_text("xis")
+
+
+BOM = b'{"pedido": "a", "cliente": "ana", "itens": [{"produto": "livro", "quantidade": 1}], "cep": "01310100"}\n'
+DA_PORTA = (APP, LANCADOR, PEDIDOS)
+SITUACOES = {  # situação: (preparação, programas, a frase)
+    "opção que não existe": (com("--inventada"), TODOS, "não conheço"),
+    "a pasta de dados é um arquivo": (dados_num_arquivo, DONOS, "não é uma pasta"),
+    "a pasta de dados não se pode abrir": (pasta_fechada, DONOS, "não dá permissão de acesso"),
+    "a pasta de dados não se pode criar": (pasta_que_nao_se_cria, DONOS, "não dá permissão de acesso"),
+    "bancos só de leitura": (so_de_leitura, (*DONOS, PEDIDOS), "permiss"),
+    "disco montado só para leitura": (disco_so_de_leitura, DONOS, "--dados OUTRA_PASTA"),
+    "--limpar onde não se pode escrever": (limpar_sem_permissao, (APP, LANCADOR), "permiss"),
+    "lixo no lugar do banco": (banco(lambda a: a.write_bytes(b"lixo " * 1000)), DONOS, "não é um banco SQLite"),
+    "banco de outra versão": (banco(com_sql("PRAGMA user_version=99")), DONOS, "versão 99"),
+    "banco de outro programa": (banco(de_outro_programa), DONOS, "de outro programa"),
+    "banco de outra loja": (banco(com_sql("PRAGMA application_id=1")), (LANCADOR, ESTOQUE), "é da loja 00000001"),
+    "identidade da loja ilegível": (identidade_ilegivel, (ESTOQUE,), "não é a identidade de uma loja"),
+    "arquivo de pedidos que não existe": (com("--arquivo", "/não/existe"), DA_PORTA, "não existe"),
+    "uma pasta no lugar dele": (pedidos(None), DA_PORTA, "é uma pasta"),
+    "arquivo de pedidos vazio": (pedidos(b"\n \r\n"), DA_PORTA, "não há nenhum pedido"),
+    "um pedido ruim entre bons": (pedidos(BOM * 2 + BOM.replace(b": 1}", b": 0}")), DA_PORTA, "linha 3: quantidade"),
+    "arquivo comprimido": (pedidos(gzip.compress(BOM)), DA_PORTA, "linha 1: não é UTF-8"),
+    "arquivo de pedidos que não se pode ler": (arquivo_secreto, DA_PORTA, "permiss"),
+    "entrada padrão fechada": (no_shell('exec "$@" <&-', "--arquivo", "-"), DA_PORTA, "não há nenhum pedido"),
+    "ulimit -n 7": (no_shell('ulimit -n 7; exec "$@"'), (APP, ESTOQUE), "limite de arquivos abertos (7)"),
+    "ulimit -n 20": (no_shell('ulimit -n 20; exec "$@"'), (APP,), "limite de arquivos abertos (20)"),
+    "o pika não está instalado": (sem_o_pika, DA_SAGA[:-1], "pip install -r requirements.txt"),
+    "cancelar um pedido que não existe": (com("--cancelar", "p-9"), (PEDIDOS,), "não há nenhum pedido"),
+    "mensagens mortas de quem não existe": (com("cozinha"), (MORTAS,), "escolha entre"),
+    "RABBITMQ_URL malformada": (endereco("amqp://ana:segredo@"), COM_BROKER, "não está na forma amqp://"),
+    "outro protocolo em RABBITMQ_URL": (endereco("http://ana:segredo@localhost/"), COM_BROKER, "RABBITMQ_URL"),
+    "senha errada": (no_broker("guest:segredo"), COM_BROKER, "recusou o usuário ou a senha"),
+    "vhost que não existe": (no_broker(vhost="nao-existe"), COM_BROKER, "não tem esse vhost"),
+    "sem permissão no vhost": (sem_permissao_no_vhost, COM_BROKER, "não tem permissão no vhost"),
+    "porta de outro programa": (porta_de_outro, COM_BROKER, "não é um RabbitMQ"),
+    "outro nome desta máquina, sem broker": (endereco("amqp://guest:guest@127.0.0.2:1/"), (LANCADOR,), "127.0.0.2"),
+    "outra máquina, que não responde": (endereco("amqp://guest:guest@192.0.2.1:5672/"), (LANCADOR,), "192.0.2.1"),
+    "fila com o nome da nossa, de outro programa": (fila_de_outro_programa, (ESTOQUE,), "use outro vhost"),
+}
+CASOS = [pytest.param(nome, programa, id=f"{nome}-{Path(programa).stem}")
+         for nome, (_, programas, _) in SITUACOES.items() for programa in programas]
+
+
+@pytest.fixture(scope="module")
+def bancos_prontos(tmp_path_factory) -> Path:
+    dados = tmp_path_factory.mktemp("prontos") / "dados"
+    for programa, *opcoes in ((APP, "--id", "p-0"), (LANCADOR, "--estado")):
+        assert rodar(programa, "--dados", dados, *opcoes).fim() == 0
+    return dados
+
+
+@pytest.mark.parametrize("nome, programa", CASOS)
+def test_e_uma_linha_com_status_2(nome, programa, tmp_path, request):
+    preparar, _, frase = SITUACOES[nome]
+    cena = Cena(programa, tmp_path, request)
+    preparar(cena)
+    antes = fotografar(cena.dados)
+    feito = cena.rodar()
+    feito.limpo()
+    [dita] = [linha for linha in feito.linhas if not EM_VOLTA.search(linha)] or [""]
+    assert feito.fim() == 2 and frase in dita and "segredo" not in feito.texto, feito.texto
+    assert not re.search(r"\b(error|usage|invalid|Errno|denied)\b", dita, re.I), dita
+    assert antes.items() <= fotografar(cena.dados).items(), "mexeu no que já havia"
+
+
+def fotografar(dados: Path) -> dict:
+    return {a: a.read_bytes() for a in dados.rglob("estoque.db")} if dados.is_dir() else {}
+
+
+def test_a_tabela_do_readme_e_esta():
+    readme = (RAIZ / "tests" / "README.md").read_text(encoding="utf-8")
+    secao = readme.split("**Uma linha, status 2**")[1].split("\n**")[0]
+    impressas = re.findall(r"^\| (.*?) \| (.*?) \| «(.*?)» \|$", secao, flags=re.M)
+    assert impressas == [(nome, programas_de(nome), frase) for nome, (*_, frase) in SITUACOES.items()], como_impressa()
+
+
+def programas_de(nome: str) -> str:
+    programas = SITUACOES[nome][1]
+    return "todos" if programas == TODOS else ", ".join(f"`{Path(p).name}`" for p in programas)
+
+
+def como_impressa() -> str:
+    return "a tabela, hoje:\n" + "\n".join(f"| {nome} | {programas_de(nome)} | «{frase}» |" for nome, (*_, frase) in SITUACOES.items())
