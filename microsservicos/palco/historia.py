@@ -55,7 +55,7 @@ class Historia:
 
     def __init__(self, banco: sqlite3.Connection, pedido: str):
         self.banco, self.pedido = banco, pedido
-        self. self.motivos, self.por_enviar, self.falhas = pedido, {}, set(), {}
+        self.motivos, self.por_enviar, self.falhas = {}, set(), {}
         self.registro = banco.execute(
             "SELECT cliente, total, estado, motivo FROM pedidos WHERE pedido = ?",
             (pedido,)).fetchone()
@@ -70,7 +70,7 @@ class Historia:
         """O log de um serviço: os passos dele, na ordem em que os deu."""
         ouve = {f"{self.pedido}:{tipo}": tipo for tipo in o_que_ouve(servico)}
         ids = json.dumps([*ouve])
-        ler = lambda consulta, valor: self.banco.execute(consulta.format(f"{servico}_db"), (valor,))
+        ler = lambda sql, valor: self.banco.execute(sql.format(f"{servico}_db"), (valor,))
         for mensagem, restam, motivo in ler(FALHAS, ids):
             self.falhas.setdefault((servico, ouve[mensagem]), (restam, motivo))
         tratados = [ouve[mensagem] for mensagem, in ler(ENTRADA, ids)]
