@@ -1,7 +1,8 @@
-"""O monolito: uma aplicação, quatro donos de dados, e um coordenador que decide por todos.
+"""O monolito: uma aplicação, quatro donos de dados, um coordenador que decide.
 
-Cada pedido é uma transação distribuída sobre quatro bancos, encerrada por confirmação em
-duas fases. Compare com orquestracao.py e microsservicos/, onde ninguém decide por ninguém.
+Cada pedido é uma transação distribuída sobre quatro bancos, encerrada por
+confirmação em duas fases. Compare com orquestracao.py e microsservicos/, onde
+ninguém decide por ninguém.
 """
 
 from __future__ import annotations
@@ -12,10 +13,7 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 import argparse
-import signal
-import threading
-import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import envio
@@ -23,24 +21,24 @@ import estoque
 import operador
 import pagamentos
 import pedidos
+from atendimento import POUCOS, Atendimento
 from comum.diagrama import Diagrama
 from comum.falha import Falha
+from comum.identidade import identidade, limpar
 from comum.opcoes import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos, segundos
-from comum.identidade import limpar
-from comum.tela import Progresso, alertar, dizer, executar
-from comum.veredito import imprimir_estado, veredito
-from coordenador import EU, ESPERA, Coordenador
-from decisoes import LogDeDecisoes
-from disco.execucao import Execucao, viva
-from disco.lote import Lote
+from comum.tela import alertar, dizer, executar
+from comum.veredito import imprimir_estado, veredito, violacoes
+from coordenador import ESPERA, Coordenador
+from decisoes import LogDeDecisoes, LogEmUso
 from palco import quedas
 from palco.narracao import RAIAS, Narrador
 from palco.rastro import rastrear
-from participante import ForaDoAr, Participante
-from recuperacao import em_duvida, recuperar
+from participante import ForaDoAr, Participante, em_duvida
+from recuperacao import recuperar
 
 NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]  # nesta ordem
-POUCOS = 4  # até tantos pedidos, o protocolo é desenhado; acima disso, uma barra de progresso
+# O que se pode pedir além de pedidos; uma coisa de cada vez.
+OUTRAS = ("estado", "em_duvida", "rastro", "forcar", "reconhecer", "sem_pedido")
 
 
 def main() -> int:
@@ -48,25 +46,26 @@ def main() -> int:
     novos = pedidos_escolhidos(opcoes)
     pasta = opcoes.dados / "monolito"
     if opcoes.rastro:
-        return rastrear(pasta, opcoes.rastro, opcoes.diagrama, viva)
+        return rastrear(pasta, opcoes.rastro, NEGOCIOS, opcoes.diagrama)
     if opcoes.limpar:
         confirmar_limpeza(pasta, opcoes.sim)
         limpar(pasta)
-        if not (novos or opcoes.estado):
+        if not (novos or opcoes.estado or opcoes.sem_pedido):
+            dizer(f"{pasta}: linhas iniciais")
             return 0
     with ExitStack() as abertos:
-        participantes = []
+        loja, participantes = identidade(pasta), []
         for negocio in NEGOCIOS:
             papel = ForaDoAr if negocio.arquivo == opcoes.sem_participante else Participante
-            participantes.append(papel(negocio, pasta))
-            abertos.callback(participantes[-1].arquivo.fechar)
+            participantes.append(papel(negocio, pasta, loja))
+            abertos.callback(participantes[-1].banco.close)
         if opcoes.estado:
             imprimir_estado(pasta)
             return 0
         if opcoes.em_duvida or opcoes.forcar or opcoes.reconhecer:
-            return operar(opcoes, pasta, participantes, abertos)
+            return operar(opcoes, pasta, loja, participantes, abertos)
         try:
-            return atender(opcoes, pasta, participantes, novos, abertos)
+            return atender(opcoes, pasta, loja, participantes, novos, abertos)
         except BrokenPipeError:  # quem lia foi embora: ninguém viu o veredito
             return 130
 
@@ -75,20 +74,29 @@ def ler_opcoes() -> argparse.Namespace:
     opcoes = Opcoes(__doc__)
     opcoes.dos_pedidos()
     opcoes.dos_dados("monolito")
-    opcoes.add_argument("--limpar", action="store_true",
-                        help="recomeça das linhas iniciais (num terminal, pergunta antes)")
-    opcoes.add_argument("--sim", action="store_true", help="não pergunta antes de --limpar")
-    opcoes.add_argument("--estado", action="store_true", help="mostra o estado final em JSON e sai")
-    opcoes.add_argument("--diagrama", metavar="F",
-                        help="escreve em F o diagrama de sequência (Mermaid) desta execução")
-    opcoes.add_argument("--paralelos", metavar="K", type=ate(100), default=1,
-                        help="quantos pedidos ao mesmo tempo (padrão: 1)")
-    opcoes.add_argument("--espera", metavar="S", type=segundos, default=ESPERA,
-                        help=f"segundos que um pedido espera por uma trava (padrão: {ESPERA:.0f})")
+    opcoes.devagar()
+    opcao = opcoes.add_argument
+    opcao("--sem-pedido", action="store_true",
+          help="não faz pedido nenhum: recupera (ou não: --sem-recuperar) e acaba")
+    opcao("--limpar", action="store_true",
+          help="recomeça das linhas iniciais (num terminal, pergunta antes); sozinho, só limpa")
+    opcao("--sim", action="store_true", help="não pergunta antes de --limpar")
+    opcao("--estado", action="store_true", help="mostra o estado final em JSON e sai")
+    opcao("--diagrama", metavar="F",
+          help="escreve em F o diagrama de sequência (Mermaid) desta execução")
+    opcao("--paralelos", metavar="K", type=ate(100), default=1,
+          help="quantos pedidos ao mesmo tempo (padrão: 1)")
+    opcao("--espera", metavar="S", type=segundos, default=ESPERA,
+          help="segundos que um pedido espera por uma trava de quem está em dúvida "
+               f"(padrão: {ESPERA:.0f})")
     opcoes_de_quebrar(opcoes.add_argument_group("quebrar e consertar"))
     opcoes.epilog = "pontos de --cair-em:\n" + "\n".join(
         f"  {nome:18}  {texto}" for nome, texto in quedas.PONTOS.items())
-    return opcoes.parse_args()
+    lidas = opcoes.parse_args()
+    if len(usadas := [nome for nome in OUTRAS if getattr(lidas, nome)]) > 1:
+        raise Falha("use só uma destas: " + ", ".join(f"--{nome.replace('_', '-')}"
+                                                     for nome in usadas), 2)
+    return lidas
 
 
 def opcoes_de_quebrar(grupo) -> None:
@@ -100,9 +108,10 @@ def opcoes_de_quebrar(grupo) -> None:
     grupo.add_argument("--em-duvida", action="store_true",
                        help="lista o que espera uma decisão e o que isso trava; não resolve nada")
     grupo.add_argument("--rastro", metavar="ID", nargs="+",
-                       help="mostra o que aconteceu com um pedido, ou com vários; só lê")
+                       help="o que aconteceu com um pedido, ou com vários (basta o começo do id); "
+                            "só lê")
     grupo.add_argument("--sem-recuperar", action="store_true",
-                       help="não roda a recuperação na partida")
+                       help="não roda a recuperação no início")
     grupo.add_argument("--forcar", metavar="TRANSACAO=DECISAO",
                        help="sem o log, uma pessoa decide: confirmar ou abortar "
                             "(decisão heurística)")
@@ -110,10 +119,12 @@ def opcoes_de_quebrar(grupo) -> None:
                        help="deixa de avisar que a decisão forçada divergiu do log")
 
 
-def abrir_log(pasta: Path, participantes: list[Participante]) -> LogDeDecisoes:
+def abrir_log(pasta: Path, loja: str, participantes: list[Participante]) -> LogDeDecisoes:
     """Sem o log nada se decide: o que está em dúvida continua, e é dito. Levanta Falha."""
     try:
-        return LogDeDecisoes(pasta)
+        return LogDeDecisoes(pasta, loja)
+    except LogEmUso:
+        raise
     except Falha:
         if esperando := em_duvida(participantes):
             alertar("FICAM EM DÚVIDA, porque o log não pôde ser lido: "
@@ -121,124 +132,82 @@ def abrir_log(pasta: Path, participantes: list[Participante]) -> LogDeDecisoes:
         raise
 
 
-def operar(opcoes, pasta: Path, participantes: list[Participante], abertos: ExitStack) -> int:
-    """O que uma pessoa olha e decide; funciona também sem o log."""
+def operar(opcoes, pasta: Path, loja: str, participantes: list[Participante],
+           abertos: ExitStack) -> int:
+    """O que uma pessoa olha e decide; funciona também sem o log, mas não enquanto ele é de outro."""
+    log, em_uso = None, False
     try:
-        log = LogDeDecisoes(pasta)
-        abertos.callback(log.arquivo.fechar)
+        log = LogDeDecisoes(pasta, loja, espera=0.2)
+        abertos.callback(log.banco.close)
+    except LogEmUso:
+        if not opcoes.em_duvida:
+            raise
+        em_uso = True
     except Falha as falha:
         alertar(str(falha))
-        log = None
     if opcoes.forcar:
-        operador.forcar(pasta, participantes, log, opcoes.forcar)
-    if opcoes.reconhecer:
+        operador.forcar(participantes, log, opcoes.forcar)
+    elif opcoes.reconhecer:
         operador.reconhecer(participantes, opcoes.reconhecer)
-    if opcoes.em_duvida:
-        operador.listar(participantes, log)
+    else:
+        operador.listar(participantes, log, em_uso)
     return 0
 
 
-def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Participante],
-            novos: list[dict], abertos: ExitStack) -> int:
-    """Recupera, conduz os pedidos, e termina com o veredito; devolve o status de saída."""
-    log = abrir_log(pasta, participantes)
-    abertos.callback(log.arquivo.fechar)
-    diagrama = Diagrama(opcoes.diagrama, RAIAS, len(novos)) if opcoes.diagrama else None
-    narrador = Narrador(len(novos) <= POUCOS, diagrama)
-    quedas.armar(opcoes.cair_em)
-    narrar = narrador.narrar if narrador.raias or narrador.diagrama else None
+def iniciar(pasta: Path, loja: str, participantes: list[Participante], narrador: Narrador,
+            espera: float = ESPERA, sem_recuperar: bool = False) -> Coordenador:
+    """Toma o log, registra esta execução, e só então resolve o que os mortos deixaram."""
+    log = abrir_log(pasta, loja, participantes)
+    limpo = not log.execucoes()
+    coordenador = Coordenador(participantes, log, narrador, espera)
     operador.conferir(participantes, log)
-    if not opcoes.sem_recuperar:
-        recuperar(pasta, participantes, log, narrar)
-    with Execucao(pasta) as execucao:
-        coordenador = Coordenador(participantes, log, execucao, opcoes.espera, narrar)
-        feitos = conduzir(coordenador, novos, opcoes.paralelos)
-        coordenador.encerrar()
+    narrador.ja_travado(em_duvida(participantes))
+    if not sem_recuperar:
+        recuperar(participantes, log, narrador)
+        if not limpo and any((quebradas := violacoes(pasta)).values()):
+            alertar("já antes do primeiro pedido os bancos se desmentem "
+                    f"({', '.join(nome for nome in quebradas if quebradas[nome])}): se esta pasta "
+                    "é uma cópia, foi feita com o programa no ar; copie de novo, com ele encerrado")
+    return coordenador
+
+
+def atender(opcoes: argparse.Namespace, pasta: Path, loja: str, participantes: list[Participante],
+            chegados: list[dict], abertos: ExitStack) -> int:
+    """Recupera, conduz os pedidos, e termina com o veredito; devolve o status de saída."""
+    desenhar = len(chegados) <= POUCOS
+    diagrama = Diagrama(opcoes.diagrama, RAIAS, len(chegados)) if opcoes.diagrama else None
+    narrador = Narrador(desenhar, diagrama, opcoes.devagar)
+    quedas.armar(opcoes.cair_em)
+    coordenador = iniciar(pasta, loja, participantes, narrador, opcoes.espera,
+                          opcoes.sem_recuperar)
+    abertos.callback(coordenador.log.banco.close)
+    novos, repetidos, trocados = pedidos.separar(participantes[0].banco, chegados)
+    dizer_os_repetidos(repetidos, trocados)
+    feitos = Atendimento(coordenador, novos, opcoes.paralelos).conduzir()
+    coordenador.esquecer_execucoes()
     if opcoes.cair_em:
-        alertar(f"--cair-em {opcoes.cair_em}: nenhum pedido passou por esse ponto")
-    esperando = sum(not viva(pasta, quem) for quem, _, _ in em_duvida(participantes).values())
-    vale = veredito(pasta, [pedido["pedido"] for pedido in feitos], esperando)
+        alertar(f"--cair-em {opcoes.cair_em}: nenhum pedido passou por esse ponto"
+                f"{quedas.SEM_PASSAR.get(opcoes.cair_em, '')}")
+    vale = veredito(pasta, [p["pedido"] for p in feitos] + repetidos, len(em_duvida(participantes)))
     if len(feitos) < len(novos):
         alertar(f"interrompido: {len(novos) - len(feitos)} pedidos não foram iniciados")
         return 130
-    return 0 if vale else 1
+    return 0 if vale and not trocados else 1
 
 
-def conduzir(coordenador: Coordenador, novos: list[dict], paralelos: int) -> list[dict]:
-    """Conduz os pedidos, `paralelos` por vez; devolve os que foram até o fim.
-
-    Ctrl-C não interrompe um pedido no meio: termina os que estão em andamento e não começa
-    outros. Um segundo Ctrl-C, sim; e então a recuperação termina na próxima partida.
-    """
-    turno = Turno(coordenador, novos, paralelos)
-
-    def parar(*_) -> None:
-        turno.parado = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    normal = signal.signal(signal.SIGINT, parar)
-    try:
-        ajudantes = [threading.Thread(target=turno.trabalhar, daemon=True)
-                     for _ in range(min(paralelos, len(novos)) - 1)]
-        with suppress(RuntimeError):  # o sistema não dá mais threads: bastam as que deu
-            for ajudante in ajudantes:
-                ajudante.start()
-        turno.trabalhar()
-        for ajudante in ajudantes:
-            if ajudante.ident:
-                ajudante.join()
-    finally:
-        signal.signal(signal.SIGINT, normal)
-    if turno.erro:
-        raise turno.erro
-    turno.resumir()
-    return turno.feitos
-
-
-class Turno:
-    """Os pedidos que esperam atendimento, e quem os atende: uma thread, ou várias em grupo."""
-
-    def __init__(self, coordenador: Coordenador, novos: list[dict], paralelos: int):
-        self.coordenador, self.total = coordenador, len(novos)
-        self.executar = coordenador.executar if paralelos == 1 else Lote(coordenador).executar
-        self.fila, self.feitos, self.erro = iter(novos), [], None
-        self.mutex, self.parado = threading.Lock(), False
-        self.progresso = Progresso(self.total, "pedidos") if self.total > POUCOS else None
-        self.inicio = self.visto = time.monotonic()
-
-    def trabalhar(self) -> None:
-        try:
-            while pedido := self._proximo():
-                antes = self.coordenador.forcadas()
-                self.executar(pedido)
-                self._terminou(pedido, self.coordenador.forcadas() - antes)
-        except BaseException as erro:
-            self.parado, self.erro = True, erro
-
-    def _proximo(self) -> dict | None:
-        with self.mutex:
-            return None if self.parado else next(self.fila, None)
-
-    def _terminou(self, pedido: dict, forcadas: int) -> None:
-        with self.mutex:
-            if self.coordenador.narrar:
-                self.coordenador.narrar(pedido["pedido"], EU, None,
-                                        f"gravações forçadas: {forcadas}", "fraco")
-            self.feitos.append(pedido)
-            agora = time.monotonic()
-            if self.progresso and agora - self.visto > 0.1:
-                self.visto = agora
-                self.progresso.mostrar(len(self.feitos), self._ritmo())
-
-    def _ritmo(self) -> str:
-        return f"{len(self.feitos) / max(time.monotonic() - self.inicio, 1e-6):.0f}/s"
-
-    def resumir(self) -> None:
-        if self.progresso:
-            self.progresso.mostrar(len(self.feitos), self._ritmo())
-            por_pedido = self.coordenador.forcadas() / max(len(self.feitos), 1)
-            dizer(f"{len(self.feitos)} pedidos, {self._ritmo()}, "
-                  f"{por_pedido:.2f} gravações forçadas por pedido")
+def dizer_os_repetidos(repetidos: list[str], trocados: list[str]) -> None:
+    """O mesmo id não muda nada; com outro conteúdo, é outro pedido, que não foi atendido."""
+    if len(repetidos) > POUCOS:
+        dizer(f"{len(repetidos)} pedidos já existiam: nada foi feito de novo")
+    else:
+        for id in repetidos:
+            dizer(f"{id} já existia: nada foi feito de novo")
+    if len(trocados) > POUCOS:
+        alertar(f"{len(trocados)} ids já existem com outro conteúdo ({', '.join(trocados[:3])}…): "
+                "estes não foram atendidos")
+    else:
+        for id in trocados:
+            alertar(f"{id} já existe com outro conteúdo: este não foi atendido")
 
 
 if __name__ == "__main__":

@@ -6,192 +6,191 @@
   fase 2    avisa cada participante, e insiste com o que falha
 
 Gravações forçadas: uma por participante ao preparar e uma pela decisão, N+1. As confirmações
-não são forçadas; por isso o log só esquece uma decisão quando cada participante já forçou
-alguma outra gravação depois dela. Esquecer antes, com presunção de aborto, abortaria num
-dono o que os outros aplicaram.
+não são forçadas; por isso o log só esquece as decisões no fim da execução, quando cada
+participante já forçou outra gravação depois delas. Esquecer antes, com presunção de aborto,
+abortaria num dono o que os outros aplicaram.
 
-Uma rodada pode levar muitas transações, que dividem essas gravações; a de um pedido é uma
-lista de um.
+Uma rodada leva uma transação, ou muitas, que dividem essas gravações (gravação em grupo).
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 
-from decisoes import ABORTAR, CONFIRMAR, LogDeDecisoes
-from disco.arquivo import insistir
-from disco.execucao import Execucao
+from decisoes import ABORTAR, CONFIRMAR, Decisao, LogDeDecisoes, NaoGravada
 from palco import quedas
-from participante import Participante, Recusa, SemResposta, Travada
+from palco.narracao import Narrador
+from participante import NAO, SIM, Participante, Voto, em_duvida
 
-ESPERA = 2.0  # segundos que uma transação espera por uma trava antes de virar um NÃO
-PAUSA = 0.002  # segundos entre duas olhadas numa trava que é de outra transação
-EU = "Coordenador"
+ESPERA = 2.0  # segundos que um pedido espera por uma trava de quem está em dúvida
+NAO_GRAVADA = "a decisão não pôde ser gravada"
 
 
 class Transacao:
-    """Um pedido a caminho. Os votos chegam em ordem: basta contar os SIM."""
+    """Um pedido a caminho.
 
-    __slots__ = ("nome", "execucao", "pedido", "sim", "decisao", "motivo",
-                 "parada_em", "parada_desde")  # a linha que espera, travada por outra
+    sim: os participantes que já votaram SIM. decisao: o que se decidiu, ou None.
+    trava: o voto ESPERA que a segura, ou None; desde: o instante em que ela parou.
+    """
+
+    __slots__ = ("nome", "execucao", "pedido", "sim", "decisao", "trava", "desde")
 
     def __init__(self, nome: str, execucao: str, pedido: dict):
         self.nome, self.execucao, self.pedido = nome, execucao, pedido
-        self.sim, self.decisao, self.motivo = 0, None, None
-        self.parada_em = self.parada_desde = None
+        self.sim: list[Participante] = []
+        self.decisao = self.trava = self.desde = None
 
 
 class Coordenador:
     """Conduz os pedidos desta execução.
 
-    participantes: na ordem da votação; Pedidos é o primeiro.
-    espera: segundos por uma trava. narrar(pedido, de, para, texto, cor): quem assiste, ou None.
+    participantes: na ordem da votação; Pedidos é o primeiro. narrador: quem desenha o que se passa.
+    espera: segundos por uma trava de quem está em dúvida.
     """
 
-    def __init__(self, participantes: list[Participante], log: LogDeDecisoes, execucao: Execucao,
-                 espera: float = ESPERA, narrar=None):
-        self.participantes, self.log, self.execucao = participantes, log, execucao
-        self.espera, self.narrar = espera, narrar
+    def __init__(self, participantes: list[Participante], log: LogDeDecisoes, narrador: Narrador,
+                 espera: float = ESPERA):
+        self.participantes, self.log = participantes, log
+        self.narrador, self.espera = narrador, espera
         # Pedidos é avisado por último: o resultado só aparece depois dos efeitos.
-        self.avisados = [*enumerate(participantes)][1:] + [(0, participantes[0])]
-        log.registrar(execucao)
+        self.avisados = [*participantes[1:], participantes[0]]
+        self.execucao, self._numeros = log.registrar(), itertools.count(1)
         self._antes_dos_pedidos = self._forcadas_no_total()
 
-    def executar(self, pedido: dict) -> None:
-        """Conduz um pedido até o fim: uma rodada de um, repetida enquanto uma trava o segura."""
-        transacao = self.nova(pedido)
-        while not self.rodada([transacao]):
-            time.sleep(PAUSA)
-
     def nova(self, pedido: dict) -> Transacao:
-        return Transacao(self.execucao.nova_transacao(), self.execucao.nome, pedido)
+        return Transacao(f"{self.execucao}-{next(self._numeros)}", self.execucao, pedido)
 
     def rodada(self, transacoes: list[Transacao]) -> list[Transacao]:
         """Leva cada transação até onde ela pode ir agora; devolve as que terminaram.
 
-        Uma que espera por uma trava fica para outra rodada, com os votos que já tem.
-        Uma rodada por vez, numa thread só. Levanta Falha se não há como continuar.
+        transacoes: todas as que estão em andamento. A que para numa trava fica para a próxima
+        rodada, com os SIM que já tem. Levanta Falha se não há como continuar.
         """
-        self._fase_1(transacoes)
-        self._decidir([t for t in transacoes if t.sim == len(self.participantes)])
+        prontas = self._fase_1(transacoes)
+        if prontas:
+            self._decidir(prontas)
         decididas = [t for t in transacoes if t.decisao]
-        self._fase_2(decididas)
-        self.log.conferir_se_ainda_decide()
+        if decididas:
+            self._fase_2(decididas)
         return decididas
 
     # --- fase 1 ---
 
-    def _fase_1(self, transacoes: list[Transacao]) -> None:
+    def _fase_1(self, transacoes: list[Transacao]) -> list[Transacao]:
+        """Devolve as que têm o SIM de todos."""
         quedas.ponto("antes-de-preparar")
-        for ordem, participante in enumerate(self.participantes):
-            perguntadas = [t for t in transacoes if t.sim == ordem and not t.decisao]
-            if not perguntadas:
-                continue
+        em_andamento = {t.nome for t in transacoes}
+        seguem = primeiras_da_fila(transacoes)
+        for participante in self.participantes:
+            perguntadas = [t for t in seguem if participante not in t.sim]
             for t in perguntadas:
-                if t.parada_desde is None:
-                    self._contar(t, EU, participante.nome, "preparar")
-            votos = participante.preparar(perguntadas)
-            for t in perguntadas:
-                self._receber_voto(participante, t, votos[t.nome])
-            if ordem == 1:
-                quedas.ponto("entre-votos")
+                self.narrador.preparar(t, participante)
+            for t, voto in zip(perguntadas, participante.preparar(perguntadas)):
+                self._receber_voto(t, participante, voto, em_andamento)
+            if perguntadas:
+                quedas.ponto("entre-votos", depois_de=participante.nome)
+            # Só quem tem o SIM deste segue para o próximo.
+            seguem = [t for t in seguem if participante in t.sim]
+        return seguem
 
-    def _receber_voto(self, participante: Participante, t: Transacao, voto) -> None:
-        if isinstance(voto, Travada):
-            self._esperar_trava(participante, t, voto)
-        elif isinstance(voto, Recusa):
-            if not isinstance(voto, SemResposta):
-                self._contar(t, participante.nome, EU, f"NÃO: {voto}", "vermelho")
-            self._abortar(t, str(voto))
+    def _receber_voto(self, t: Transacao, participante: Participante, voto: Voto,
+                      em_andamento: set[str]) -> None:
+        if voto.qual == SIM:
+            t.sim.append(participante)
+            t.pedido, t.trava, t.desde = voto.pedido, None, None
+            self.narrador.sim(t, participante, voto.linhas)
+        elif voto.qual == NAO:
+            self.narrador.nao(t, participante, voto.motivo)
+            self._abortar(t, voto.motivo)
         else:
-            t.pedido, t.sim = voto, t.sim + 1
-            t.parada_em = t.parada_desde = None
-            if self.narrar:
-                travas = ", ".join(participante.negocio.travar(t.pedido))
-                self._contar(t, participante.nome, None, f"grava e trava {travas}", "fraco")
-                self._contar(t, participante.nome, EU, "SIM", "verde")
+            self._esperar(t, participante, voto, em_andamento)
 
-    def _esperar_trava(self, participante: Participante, t: Transacao, trava: Travada) -> None:
-        """Espera um tempo limitado, e então é um NÃO que diz de quem é a trava."""
-        agora, t.parada_em = time.monotonic(), trava.linha
-        if t.parada_desde is None:
-            t.parada_desde = agora
-            self._contar(t, participante.nome, None,
-                         f"espera {trava.o_que}, com {trava.dona}", "roxo")
-        if agora - t.parada_desde >= self.espera:
-            self._receber_voto(participante, t, participante.recusa_da_trava(trava))
+    def _esperar(self, t: Transacao, participante: Participante, voto: Voto,
+                 em_andamento: set[str]) -> None:
+        """Quem está em andamento logo solta a trava; quem está em dúvida, não se sabe quando."""
+        agora, t.trava = time.monotonic(), voto
+        if t.desde is None:
+            t.desde = agora
+            self.narrador.espera(t, participante, voto)
+        if voto.com not in em_andamento and agora - t.desde >= self.espera:
+            linha = voto.linhas[0].split("/", 1)[1]
+            motivo = f"{linha} travado pela transação {voto.com} em dúvida"
+            self._receber_voto(t, participante, Voto(NAO, motivo), em_andamento)
 
     # --- a decisão ---
 
     def _decidir(self, prontas: list[Transacao]) -> None:
-        """Todas com todos os SIM. Depois que o log tem CONFIRMAR, nada muda a decisão."""
-        if not prontas:
-            return
+        """Todas com todos os SIM."""
         quedas.ponto("antes-da-decisao")
-        if recusa := self._promessa_perdida() or self.log.decidir(prontas):
+        for participante in self.participantes:
+            participante.banco.conferir_arquivos()  # um SIM vale enquanto está no arquivo
+        try:
+            with self.log.decidindo():
+                self.log.anotar(self.execucao, prontas)
+            # O COMMIT voltou do disco: é o ponto sem volta. Nada mais muda a decisão.
+        except NaoGravada:
             for t in prontas:
-                self._abortar(t, recusa)
+                self._abortar(t, NAO_GRAVADA)
             return
         for t in prontas:
-            t.decisao = CONFIRMAR
-            self._contar(t, EU, None, "CONFIRMAR, forçado ao log", "verde")
+            t.decisao = Decisao(t.nome, CONFIRMAR)
+            self.narrador.decidiu(t)
         quedas.ponto("depois-da-decisao")
 
     def _abortar(self, t: Transacao, motivo: str) -> None:
-        t.decisao, t.motivo = ABORTAR, motivo
-        self._contar(t, EU, None, f"ABORTAR: {motivo}", "vermelho")
-
-    def _promessa_perdida(self) -> str | None:
-        """Um SIM vale enquanto está no arquivo: apagado depois do voto, não há o que confirmar."""
-        return next((f"{p.nome} perdeu o que prometeu" for p in self.participantes
-                     if not p.promessas_no_lugar()), None)
+        """Não grava nada: o silêncio do log já quer dizer ABORTAR."""
+        t.decisao = Decisao(t.nome, ABORTAR, motivo, t.pedido)
+        self.narrador.decidiu(t)
 
     # --- fase 2 ---
 
     def _fase_2(self, decididas: list[Transacao]) -> None:
-        confirmadas = [t.nome for t in decididas if t.decisao == CONFIRMAR]
-        if len(confirmadas) < len(decididas):
+        """Confirmar interessa a todos; abortar, a quem votou SIM e a quem anota os recusados."""
+        alguma = {t.decisao.qual for t in decididas}
+        if ABORTAR in alguma:
             quedas.ponto("antes-do-aborto")
-        for ordem, participante in self.avisados:
-            # Confirmar interessa a todos; abortar, a quem votou SIM e a quem guarda os recusados.
-            avisos = [t for t in decididas if ordem < t.sim or participante.negocio.recusado]
+        for participante in self.avisados:
+            avisos = [t for t in decididas
+                      if participante in t.sim or participante.negocio.recusado]
+            for t in avisos:
+                self.narrador.avisar(t, participante)
             if avisos:
-                self._avisar(participante, avisos, [t.nome for t in avisos if ordem < t.sim])
-            if confirmadas and ordem == 2:
-                quedas.ponto("entre-confirmacoes")
-        if confirmadas:
-            self.log.anotar_fim(confirmadas, [p.arquivo for p in self.participantes])
+                participante.insistir([t.decisao for t in avisos],
+                                      [t.nome for t in avisos if participante in t.sim])
+            if CONFIRMAR in alguma:
+                quedas.ponto("entre-confirmacoes", depois_de=participante.nome)
+        if CONFIRMAR in alguma:
             quedas.ponto("antes-do-fim")
-
-    def _avisar(self, participante: Participante, avisos: list[Transacao],
-                preparadas: list[str]) -> None:
-        """Avisa até conseguir; se não consegue, fica para a recuperação. Levanta Falha."""
-        for t in avisos:
-            verbo, cor = ("abortar", "vermelho") if t.motivo else ("confirmar", "verde")
-            self._contar(t, EU, participante.nome, verbo, cor)
-        senao = (f"{', '.join(preparadas)} em dúvida: a recuperação termina na próxima partida"
-                 if preparadas else "o pedido recusado não foi anotado, e nada mais foi mexido")
-        insistir(lambda: participante.encerrar([(t.nome, t.pedido, t.motivo) for t in avisos]),
-                 participante.arquivo, senao)
 
     # --- o fim ---
 
-    def encerrar(self) -> None:
-        """Força as últimas confirmações e escreve o registro de fim: o log esquece a execução."""
+    def esquecer_execucoes(self) -> None:
+        """O fim: tudo o que foi aplicado é forçado ao disco, e só então o log pode esquecer.
+
+        Fica no log a execução que ainda deixa algo em dúvida, ou que pode ter deixado.
+        """
         for participante in self.participantes:
-            participante.arquivo.sincronizar()
-        if not any(d.execucao == self.execucao.nome
-                   for p in self.participantes for d in p.em_duvida()):
-            self.log.esquecer(self.execucao.nome)
-        self.execucao.fechar()
+            participante.forcar_ao_disco(self.execucao)
+        ficam = {execucao for execucao, _, _ in em_duvida(self.participantes).values()}
+        if any(participante.incerto for participante in self.participantes):
+            ficam.add(self.execucao)
+        self.log.esquecer([e for e in self.log.execucoes() if e not in ficam])
 
     def forcadas(self) -> int:
         """Quantas vezes os pedidos, até agora, esperaram pelo disco."""
         return self._forcadas_no_total() - self._antes_dos_pedidos
 
     def _forcadas_no_total(self) -> int:
-        return self.log.arquivo.forcadas + sum(p.arquivo.forcadas for p in self.participantes)
+        return self.log.banco.forcadas + sum(p.banco.forcadas for p in self.participantes)
 
-    def _contar(self, t: Transacao, de: str, para: str | None, texto: str, cor=None) -> None:
-        if self.narrar:
-            self.narrar(t.pedido["pedido"], de, para, texto, cor)
+
+def primeiras_da_fila(transacoes: list[Transacao]) -> list[Transacao]:
+    """As que podem andar: de todas as que esperam pela mesma linha, só a primeira pergunta."""
+    linhas, andam = set(), []
+    for t in transacoes:
+        linha = t.trava and t.trava.linhas[0]
+        if linha is None or linha not in linhas:
+            andam.append(t)
+            linhas.add(linha)
+    return andam

@@ -1,140 +1,151 @@
-"""O log do coordenador: a única prova de que uma transação foi decidida.
+"""O log do coordenador: a única prova de que uma transação foi decidida, e a trava da pasta.
 
-Só CONFIRMAR precisa estar aqui: sem decisão no log, é aborto (presunção de aborto, de
-Mohan, Lindsay e Obermarck, "Transaction Management in the R* Distributed Database
-Management System", ACM TODS 11(4), 1986). Mas o silêncio só vale como resposta se este
-log é mesmo o da transação. Por isso cada execução se registra nele antes do primeiro
-pedido: um log apagado, trocado, ou restaurado de uma cópia antiga não a conhece.
+Só CONFIRMAR precisa estar aqui: sem decisão no log, é aborto (presunção de aborto, de Mohan,
+Lindsay e Obermarck, "Transaction Management in the R* Distributed Database Management System",
+ACM TODS 11(4), 1986). Mas o silêncio só vale como resposta se este log é mesmo o da transação.
+Por isso cada execução se registra nele antes do primeiro pedido: um log apagado, trocado, ou
+restaurado de uma cópia antiga não a conhece.
 
-E o silêncio só vale se não puder mais ser quebrado. Por isso a recuperação, antes de ler o
-que uma execução decidiu, a encerra aqui; e nenhuma execução encerrada decide mais nada, mesmo
-que a tenham dado por morta por engano. As duas gravações são neste arquivo: uma vem antes.
+Quem tem o log aberto decide, e mais ninguém: o arquivo é aberto só para este processo, e o
+sistema operacional solta a trava quando ele acaba, seja como for. Um programa de cada vez, e o
+que está em dúvida no início é sempre de quem já morreu. Nada além do SQLite pode abrir este
+arquivo neste processo: fechá-lo por fora soltaria a trava (manual do SQLite, "How To Corrupt An
+SQLite Database File", seção 2.2).
 """
 
 from __future__ import annotations
 
+import random
 import sqlite3
-from collections import deque
-from itertools import takewhile
+import time
+import uuid
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Iterator, NamedTuple
 
-from comum.falha import Falha
-from disco.arquivo import Arquivo
-from disco.execucao import Execucao
+from comum.banco import EmUso, abrir, transacao
+from comum.falha import Falha, em_portugues
 
 CONFIRMAR, ABORTAR = "CONFIRMAR", "ABORTAR"
 NOME = "coordenador.db"
+ESPERA = 5.0  # segundos que um segundo programa espera pelo log antes de desistir
 TABELAS = """
-CREATE TABLE execucoes (
-    execucao TEXT PRIMARY KEY, prova TEXT NOT NULL,
-    encerrada INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE execucoes (execucao TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE decisoes (
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL,
-    decisao TEXT NOT NULL DEFAULT 'CONFIRMAR') WITHOUT ROWID
+    decisao TEXT NOT NULL DEFAULT 'CONFIRMAR') STRICT, WITHOUT ROWID
 """
-NAO_GRAVADA = "a decisão não pôde ser gravada"
-ENCERRADA = "outra execução encerrou esta"
+SEM_SABER = ("não sei se a decisão ficou, e não aviso ninguém: "
+             "o que estava em andamento fica em dúvida até o próximo início")
+
+
+class Decisao(NamedTuple):
+    """O que um participante deve fazer com uma transação.
+
+    qual: CONFIRMAR ou ABORTAR. motivo: o de um ABORTAR.
+    pedido: o original, para quem anota também os que não chegou a preparar.
+    """
+
+    transacao: str
+    qual: str
+    motivo: str | None = None
+    pedido: dict | None = None
+
+
+class LogEmUso(Falha):
+    """Outro programa tem o log: é ele quem conduz pedidos nesta pasta agora."""
+
+
+class NaoGravada(Exception):
+    """A decisão não foi gravada, e isso é certo."""
 
 
 class LogDeDecisoes:
-    """O arquivo coordenador.db. Levanta Falha se não pode ser aberto."""
+    """O arquivo coordenador.db, aberto só para este processo até o fim dele.
 
-    def __init__(self, pasta: Path):
-        self.arquivo = Arquivo(pasta / NOME, TABELAS)
-        self._execucao: Execucao | None = None
-        self._pode_decidir = True
-        self._encerradas: deque = deque()
+    espera: segundos por quem o tem agora. Levanta LogEmUso se não o larga; Falha se não pode
+    ser aberto.
+    """
 
-    def registrar(self, execucao: Execucao) -> None:
-        """Antes do primeiro pedido: daqui em diante este log responde por esta execução."""
-        self._execucao = execucao
-        with self.arquivo.gravacao(forcada=True) as banco:
-            banco.execute("INSERT INTO execucoes (execucao, prova) VALUES (?, ?)",
-                          (execucao.nome, execucao.prova()))
+    def __init__(self, pasta: Path, loja: str, espera: float = ESPERA):
+        self.banco = _abrir_so_para_mim(pasta / NOME, loja, espera)
 
-    def decidir(self, transacoes: list) -> str | None:
-        """O ponto sem volta: ao voltar daqui, o CONFIRMAR de cada transação está no disco.
+    def registrar(self) -> str:
+        """Começa uma execução, e devolve o nome dela: daqui em diante este log responde por ela.
 
-        Devolve None; ou por que não decidiu, e então nada ficou no log: é aborto, e não há dúvida.
-        Levanta Falha se o COMMIT pode ter ficado, e o disco não respondeu por ele: ninguém sabe.
-        As decisões que já podem ser esquecidas saem de carona na mesma gravação.
+        Antes de qualquer leitura do que outra execução decidiu: quem morreu entre gravar e forçar
+        deixou uma decisão que se lê e que o disco pode não ter. O WAL é gravado em ordem, e esta
+        gravação forçada leva consigo as anteriores.
         """
-        esquecer = self._ja_no_disco()
+        execucao = uuid.uuid4().hex[:8]
+        with transacao(self.banco, forcada=True):
+            self.banco.execute("INSERT INTO execucoes VALUES (?)", (execucao,))
+        return execucao
+
+    @contextmanager
+    def decidindo(self) -> Iterator[None]:
+        """O bloco em que se anotam decisões; ao fim dele, o COMMIT forçado que as torna sem volta.
+
+        Levanta NaoGravada se é certo que nada ficou; e Falha se o COMMIT falhou de um jeito em que
+        pode ter ficado: então ninguém sabe, e ninguém deve ser avisado.
+        """
+        escrito = False
         try:
-            prova = self._execucao.prova()
-            with self.arquivo.gravacao(forcada=True) as banco:
-                self._pode_decidir = self._renovar(banco, prova)
-                if not self._pode_decidir:
-                    return ENCERRADA
-                banco.executemany("DELETE FROM decisoes WHERE transacao = ?",
-                                  [(nome,) for nomes, _ in esquecer for nome in nomes])
-                banco.executemany(
-                    "INSERT INTO decisoes (transacao, execucao, pedido) VALUES (?, ?, ?)",
-                    [(t.nome, t.execucao, t.pedido["pedido"]) for t in transacoes])
+            with transacao(self.banco, forcada=True):
+                yield
+                escrito = True
         except sqlite3.Error as erro:
-            self.arquivo.queixar(erro)
-            return NAO_GRAVADA
-        self.arquivo.garantir()
-        for _ in esquecer:
-            self._encerradas.popleft()
-        return None
+            if escrito and "is full" not in str(erro):
+                raise Falha(f"{em_portugues(erro, NOME)}; {SEM_SABER}") from erro
+            raise NaoGravada(str(em_portugues(erro, NOME))) from erro
 
-    def anotar_fim(self, nomes: list[str], arquivos: list[Arquivo]) -> None:
-        """Todos foram avisados destas; cada arquivo tem a confirmação, mas talvez não o disco."""
-        self._encerradas.append((nomes, [(arquivo, arquivo.gravadas) for arquivo in arquivos]))
-
-    def _ja_no_disco(self) -> list:
-        """As encerradas cujas confirmações uma gravação posterior já forçou, em cada arquivo."""
-        return list(takewhile(lambda fim: all(arquivo.no_disco >= ate for arquivo, ate in fim[1]),
-                              self._encerradas))
-
-    def _renovar(self, banco, prova: str) -> bool:
-        """False se outra encerrou esta execução. Uma prova posta de volta passa a ser a certa."""
-        linha = banco.execute("SELECT prova, encerrada FROM execucoes WHERE execucao = ?",
-                              (self._execucao.nome,)).fetchone()
-        if linha is None or linha[1]:
-            return False
-        if linha[0] != prova:
-            banco.execute("UPDATE execucoes SET prova = ? WHERE execucao = ?",
-                          (prova, self._execucao.nome))
-        return True
-
-    def conferir_se_ainda_decide(self) -> None:
-        """Levanta Falha se outra encerrou esta execução: não há por que começar mais pedidos."""
-        if not self._pode_decidir:
-            raise Falha(f"a execução {self._execucao.nome} foi dada como morta por outra, que "
-                        "resolveu o que estava em dúvida: abortei o que conduzia, e paro; "
-                        "rode de novo o que faltou")
-
-    def encerrar(self, execucao: str) -> bool:
-        """A execução não decide mais nada neste log. False se ele não a conhece."""
-        with self.arquivo.gravacao(forcada=True) as banco:
-            banco.execute("UPDATE execucoes SET encerrada = 1 WHERE execucao = ? AND NOT encerrada",
-                          (execucao,))
-        return self.conhece(execucao)
+    def anotar(self, execucao: str, transacoes: list) -> None:
+        """Dentro de decidindo(): CONFIRMAR cada transação."""
+        self.banco.executemany(
+            "INSERT INTO decisoes (transacao, execucao, pedido) VALUES (?, ?, ?)",
+            [(t.nome, execucao, t.pedido["pedido"]) for t in transacoes])
 
     def decisao(self, transacao: str) -> str:
-        """CONFIRMAR se está escrito; se não está, ABORTAR. Só vale se o log encerrou a execução."""
-        linha = self.arquivo.banco.execute("SELECT decisao FROM decisoes WHERE transacao = ?",
-                                           (transacao,)).fetchone()
+        """CONFIRMAR se está escrito; se não está, ABORTAR. Só vale se o log conhece a execução."""
+        linha = self.banco.execute("SELECT decisao FROM decisoes WHERE transacao = ?",
+                                   (transacao,)).fetchone()
         return linha[0] if linha else ABORTAR
 
     def conhece(self, execucao: str) -> bool:
         """Só se sim o silêncio do log quer dizer aborto."""
-        return self.prova(execucao) is not None
-
-    def prova(self, execucao: str) -> str | None:
-        """Que arquivo prova que a execução vive; None se este log não a conhece."""
-        linha = self.arquivo.banco.execute("SELECT prova FROM execucoes WHERE execucao = ?",
-                                           (execucao,)).fetchone()
-        return linha and linha[0]
+        return execucao in self.execucoes()
 
     def execucoes(self) -> list[str]:
-        return [nome for nome, in
-                self.arquivo.banco.execute("SELECT execucao FROM execucoes ORDER BY execucao")]
+        return [nome for nome, in self.banco.execute("SELECT execucao FROM execucoes")]
 
-    def esquecer(self, execucao: str) -> None:
-        """O registro de fim: nada dela está em dúvida, e todo efeito dela está no disco."""
-        with self.arquivo.gravacao(forcada=False) as banco:
-            banco.execute("DELETE FROM decisoes WHERE execucao = ?", (execucao,))
-            banco.execute("DELETE FROM execucoes WHERE execucao = ?", (execucao,))
+    def esquecer(self, execucoes: list[str]) -> None:
+        """O registro de fim: nada delas está em dúvida, e todo efeito delas está no disco."""
+        with transacao(self.banco, forcada=False):
+            for tabela in ("decisoes", "execucoes"):
+                self.banco.executemany(f"DELETE FROM {tabela} WHERE execucao = ?",
+                                       [(execucao,) for execucao in execucoes])
+
+
+def _abrir_so_para_mim(caminho: Path, loja: str, espera: float):
+    prazo = time.monotonic() + espera
+    while True:
+        try:
+            return abrir(caminho, TABELAS, loja, exclusivo=True)
+        except EmUso as erro:
+            if time.monotonic() >= prazo:
+                raise LogEmUso(f"outro programa conduz pedidos em {caminho.parent} agora, e só um "
+                               "de cada vez pode: espere que ele acabe, ou encerre-o (Ctrl-C), "
+                               "e rode de novo", 2) from erro
+        # De dois que começam juntos, os dois podem desistir; o acaso os separa.
+        time.sleep(random.uniform(0.005, 0.03))
+
+
+def conduzindo(pasta: Path) -> bool:
+    """Se algum programa tem o log agora. Só pergunta: nada se escreve, nem ao lado dele."""
+    uri = f"{(pasta / NOME).resolve().as_uri()}?mode=ro&readonly_shm=1"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=0)) as banco:
+            banco.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as erro:
+        return "locked" in str(erro)
+    return False

@@ -15,8 +15,9 @@ from participante import Negocio, Recusa
 
 TABELAS = """
 CREATE TABLE envios (
-    pedido TEXT PRIMARY KEY, cep TEXT NOT NULL, situacao TEXT NOT NULL) WITHOUT ROWID
+    pedido TEXT PRIMARY KEY, cep TEXT NOT NULL, situacao TEXT NOT NULL) STRICT, WITHOUT ROWID
 """
+VALE = "SELECT max(situacao) FROM envios WHERE pedido = ?"
 SEM_ENTREGA = "69"  # a transportadora simulada não chega aos CEPs que começam assim
 
 
@@ -37,4 +38,5 @@ def confirmar(banco, pedido):
                   (pedido["pedido"], pedido["cep"]))
 
 
-NEGOCIO = Negocio("Envio", "envio", TABELAS, travar, preparar=despachar, confirmar=confirmar)
+NEGOCIO = Negocio("Envio", "envio", TABELAS, VALE, travar, preparar=despachar,
+                  confirmar=confirmar)

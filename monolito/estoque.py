@@ -16,13 +16,14 @@ from participante import Negocio, Recusa
 TABELAS = """
 CREATE TABLE produtos (
     produto TEXT PRIMARY KEY, inicial INTEGER NOT NULL,
-    quantidade INTEGER NOT NULL CHECK (quantidade >= 0));
+    quantidade INTEGER NOT NULL CHECK (quantidade >= 0)) STRICT;
 CREATE TABLE reservas (
     pedido TEXT, produto TEXT, quantidade INTEGER NOT NULL,
-    PRIMARY KEY (pedido, produto)) WITHOUT ROWID;
+    PRIMARY KEY (pedido, produto)) STRICT, WITHOUT ROWID;
 INSERT INTO produtos VALUES
     ('livro', 100, 100), ('caneca', 50, 50), ('teclado', 10, 10), ('notebook', 2, 2)
 """
+VALE = "SELECT group_concat(quantidade || ' ' || produto, ', ') FROM reservas WHERE pedido = ?"
 
 
 def travar(pedido):
@@ -47,4 +48,5 @@ def confirmar(banco, pedido):
                       (pedido["pedido"], item["produto"], item["quantidade"]))
 
 
-NEGOCIO = Negocio("Estoque", "estoque", TABELAS, travar, preparar=reservar, confirmar=confirmar)
+NEGOCIO = Negocio("Estoque", "estoque", TABELAS, VALE, travar, preparar=reservar,
+                  confirmar=confirmar)

@@ -1,50 +1,43 @@
 """Quando o log não volta: uma pessoa olha, decide, e responde por isso.
 
 Uma decisão heurística é a de quem não pode saber. Ela é lembrada em cada participante; se um
-dia o log aparecer e disser outra coisa, a divergência é dita a cada partida, até que alguém
+dia o log aparecer e disser outra coisa, a divergência é dita a cada início, até que alguém
 a reconheça. (O termo é do padrão X/Open XA: "heuristically completed".)
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from decisoes import ABORTAR, CONFIRMAR, LogDeDecisoes
-from disco.execucao import NAO_SE_SABE, VIVA, apagar_prova
-from participante import Duvida, Participante
-from recuperacao import em_duvida, julgar
+from comum.banco import transacao
 from comum.falha import Falha
 from comum.tela import alertar, dizer
+from decisoes import ABORTAR, CONFIRMAR, Decisao, LogDeDecisoes
+from participante import Duvida, Participante, em_duvida
 
 MOTIVO = "abortado por decisão de uma pessoa"
-SEM_PROVA = ("a prova de vida dela foi apagada ou trocada, e outro programa tem os bancos abertos: "
-             "encerre-o")
 ESCOLHAS = {"confirmar": CONFIRMAR, "abortar": ABORTAR}
+CONDUZEM = "um programa conduz pedidos nesta pasta agora"
 
 
-def listar(participantes: list[Participante], log: LogDeDecisoes | None) -> None:
-    """Mostra cada transação que espera uma decisão, e o que ela trava; não resolve nada."""
-    achadas, situacoes = em_duvida(participantes), {}
-    for execucao, _, _ in achadas.values():
-        if execucao not in situacoes:
-            with julgar(execucao, participantes, log) as situacoes[execucao]:
-                pass
-    mortas = [nome for nome, (execucao, _, _) in achadas.items() if situacoes[execucao] != VIVA]
-    dizer(f"em dúvida: {len(mortas)}")
+def listar(participantes: list[Participante], log: LogDeDecisoes | None, em_uso: bool) -> None:
+    """Mostra cada transação que espera uma decisão, e o que ela trava; não resolve nada.
+
+    log: None se não pôde ser lido. em_uso: se foi porque outro programa o tem.
+    """
+    achadas = em_duvida(participantes)
+    dizer(f"em dúvida: {0 if em_uso else len(achadas)}")
+    if em_uso:
+        dizer(f"{CONDUZEM}: o que está preparado é assunto dele, e ele o termina")
     for nome, (execucao, pedido, onde) in achadas.items():
         dizer()
         dizer(f"transação {nome}   pedido {pedido}", "forte")
         for participante in onde:
-            travas = ", ".join(participante.travas(nome))
-            dizer(f"  {participante.nome:10}  preparada; trava {travas}")
-        dizer(f"  {'log':10}  {_o_que_diz(log, execucao, nome)}")
-        if situacoes[execucao] == VIVA:
-            dizer(f"  a execução {execucao} está viva e ainda conduz esta transação")
-        if situacoes[execucao] == NAO_SE_SABE:
-            dizer(f"  não se sabe se a execução {execucao} vive: {SEM_PROVA}")
-    if mortas:
+            dizer(f"  {participante.nome:10}  preparada; trava "
+                  f"{', '.join(participante.travas(nome))}")
+        if not em_uso:
+            dizer(f"  {'log':10}  {_o_que_diz(log, execucao, nome)}")
+    if achadas and not em_uso:
         dizer()
-        dizer("Na próxima partida (sem --sem-recuperar) "
+        dizer("No próximo início (sem --sem-recuperar) "
               "a recuperação resolve as que o log conhece.")
 
 
@@ -58,9 +51,8 @@ def _o_que_diz(log: LogDeDecisoes | None, execucao: str, transacao: str) -> str:
     return "conhece a execução, e não tem decisão: aborto presumido"
 
 
-def forcar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes | None,
-           escrito: str) -> None:
-    """A decisão de uma pessoa. Levanta Falha se não cabe a ela decidir.
+def forcar(participantes: list[Participante], log: LogDeDecisoes | None, escrito: str) -> None:
+    """A decisão de uma pessoa. Levanta Falha (código 2) se não cabe a ela decidir.
 
     escrito: "TRANSACAO=confirmar" ou "TRANSACAO=abortar".
     """
@@ -69,41 +61,53 @@ def forcar(pasta: Path, participantes: list[Participante], log: LogDeDecisoes | 
         raise Falha("--forcar: use TRANSACAO=confirmar ou TRANSACAO=abortar", 2)
     if nome not in (achadas := em_duvida(participantes)):
         raise Falha(f"--forcar: nenhuma transação {nome!r} em dúvida (ver --em-duvida)", 2)
-    execucao, id_do_pedido, onde = achadas[nome]
-    with julgar(execucao, participantes, log) as situacao:
-        if situacao == VIVA:
-            raise Falha(f"--forcar: a execução {execucao} está viva e ainda conduz {nome}", 2)
-        if situacao == NAO_SE_SABE:
-            raise Falha(f"--forcar: não se sabe se a execução {execucao} vive: {SEM_PROVA}", 2)
-        if log and log.conhece(execucao):
-            raise Falha(f"--forcar: o log conhece {nome}; a recuperação da próxima partida "
-                        "a resolve sem adivinhar", 2)
-        decisao = ESCOLHAS[escolha]
-        if any(outra != decisao for outra in _forcadas(participantes, nome)):
-            raise Falha(f"--forcar: uma parte de {nome} já foi forçada ao contrário; "
-                        "repita aquela decisão", 2)
-        for participante in reversed(onde):
-            participante.forcar(Duvida(nome, execucao, id_do_pedido), decisao,
-                                MOTIVO if decisao == ABORTAR else None)
-            dizer(f"{participante.nome}: {nome} forçada a {decisao}")
-    if not em_duvida(participantes, execucao):
-        apagar_prova(pasta, execucao)
+    execucao, pedido, onde = achadas[nome]
+    if log and log.conhece(execucao):
+        raise Falha(f"--forcar: o log conhece {nome}; a recuperação do próximo início "
+                    "a resolve sem adivinhar", 2)
+    decisao = Decisao(nome, ESCOLHAS[escolha], MOTIVO if escolha == "abortar" else None)
+    _recusar_o_impossivel(participantes, onde, decisao, pedido)
+    for participante in reversed(onde):
+        participante.forcar(Duvida(nome, execucao, pedido), decisao)
+        dizer(f"{participante.nome}: {nome} forçada a {decisao.qual}")
 
 
-def _forcadas(participantes: list[Participante], transacao: str) -> list[str]:
-    return [decisao for p in participantes for decisao, in p.arquivo.banco.execute(
-        "SELECT decisao FROM heuristicas WHERE transacao = ?", (transacao,))]
+def _recusar_o_impossivel(participantes: list[Participante], onde: list[Participante],
+                          decisao: Decisao, pedido: str) -> None:
+    """O que os bancos, sem o log, já provam: a decisão é uma só, e é a mesma em todos.
+
+    Quem não está preparado já aplicou a decisão, e então ela se vê: se o efeito vale, era
+    CONFIRMAR; ou não chegou a votar SIM (ou já abortou), e então não pode ter sido CONFIRMAR.
+    """
+    if any(outra != decisao.qual for outra in _forcadas(participantes, decisao.transacao)):
+        raise Falha(f"--forcar: uma parte de {decisao.transacao} já foi forçada ao contrário; "
+                    "repita aquela decisão", 2)
+    for participante in participantes:
+        if participante in onde:
+            continue
+        vale = participante.vale(pedido)
+        if decisao.qual == ABORTAR and vale:
+            raise Falha(f"--forcar: {participante.nome} já aplicou o pedido {pedido} ({vale}): "
+                        "foi decidido CONFIRMAR; confirme", 2)
+        if decisao.qual == CONFIRMAR and not vale:
+            raise Falha(f"--forcar: {participante.nome} não está preparado, e nada aplicou do "
+                        f"pedido {pedido}: não foi decidido CONFIRMAR; aborte", 2)
+
+
+def _forcadas(participantes: list[Participante], nome: str) -> list[str]:
+    return [decisao for p in participantes for decisao, in p.banco.execute(
+        "SELECT decisao FROM heuristicas WHERE transacao = ?", (nome,))]
 
 
 def conferir(participantes: list[Participante], log: LogDeDecisoes) -> None:
     """Compara cada decisão heurística com o log, assim que ele é o certo; avisa das que divergem.
 
-    Deve rodar antes da recuperação, que faz o log esquecer o que não está mais em dúvida.
+    Deve rodar antes do fim desta execução, quando o log esquece o que não está mais em dúvida.
     """
     divergentes: dict[str, tuple] = {}
     for participante in participantes:
         _anotar_o_que_o_log_diz(participante, log)
-        for nome, pedido, decisao, dizia in participante.arquivo.banco.execute(
+        for nome, pedido, decisao, dizia in participante.banco.execute(
                 "SELECT transacao, pedido, decisao, log_dizia FROM heuristicas "
                 "WHERE log_dizia <> decisao AND NOT reconhecida"):
             nova = pedido, decisao, dizia, []
@@ -115,10 +119,10 @@ def conferir(participantes: list[Participante], log: LogDeDecisoes) -> None:
 
 
 def _anotar_o_que_o_log_diz(participante: Participante, log: LogDeDecisoes) -> None:
-    for nome, execucao in participante.arquivo.banco.execute(
+    for nome, execucao in participante.banco.execute(
             "SELECT transacao, execucao FROM heuristicas WHERE log_dizia IS NULL").fetchall():
         if log.conhece(execucao):
-            with participante.arquivo.gravacao(forcada=True) as banco:
+            with transacao(participante.banco, forcada=True) as banco:
                 banco.execute("UPDATE heuristicas SET log_dizia = ? WHERE transacao = ?",
                               (log.decisao(nome), nome))
 
@@ -132,7 +136,7 @@ def reconhecer(participantes: list[Participante], nome: str) -> None:
         raise Falha(f"--reconhecer: nenhuma decisão forçada para a transação {nome!r}", 2)
     mudou = 0
     for participante in participantes:
-        with participante.arquivo.gravacao(forcada=True) as banco:
+        with transacao(participante.banco, forcada=True) as banco:
             mudou += banco.execute("UPDATE heuristicas SET reconhecida = 1 "
                                    "WHERE transacao = ? AND log_dizia <> decisao",
                                    (nome,)).rowcount

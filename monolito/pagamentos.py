@@ -16,12 +16,14 @@ from participante import Negocio, Recusa
 TABELAS = """
 CREATE TABLE clientes (
     cliente TEXT PRIMARY KEY, inicial INTEGER NOT NULL,
-    saldo INTEGER NOT NULL CHECK (saldo >= 0));
+    saldo INTEGER NOT NULL CHECK (saldo >= 0)) STRICT;
 CREATE TABLE cobrancas (
-    pedido TEXT PRIMARY KEY, cliente TEXT NOT NULL, total INTEGER NOT NULL) WITHOUT ROWID;
+    pedido TEXT PRIMARY KEY, cliente TEXT NOT NULL,
+    total INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO clientes VALUES
     ('ana', 1000000, 1000000), ('bruno', 10000, 10000), ('carla', 100000, 100000)
 """
+VALE = "SELECT max('cobrado de ' || cliente) FROM cobrancas WHERE pedido = ?"
 
 
 def travar(pedido):
@@ -47,4 +49,5 @@ def confirmar(banco, pedido):
                   (pedido["pedido"], pedido["cliente"], pedido["total"]))
 
 
-NEGOCIO = Negocio("Pagamentos", "pagamentos", TABELAS, travar, preparar=cobrar, confirmar=confirmar)
+NEGOCIO = Negocio("Pagamentos", "pagamentos", TABELAS, VALE, travar, preparar=cobrar,
+                  confirmar=confirmar)

@@ -16,45 +16,56 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from disco.arquivo import Arquivo
-from disco.execucao import viva
+from comum.banco import abrir, transacao
+from comum.falha import Falha, em_portugues
+from comum.tela import alertar
+from decisoes import CONFIRMAR, Decisao
 
+PACIENCIA = 5.0  # segundos de insistência com um banco que não aceita uma decisão
 TABELAS = """
 CREATE TABLE preparadas (
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL,
-    registro TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE travas (linha TEXT PRIMARY KEY, transacao TEXT NOT NULL) WITHOUT ROWID;
+    registro TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE travas (linha TEXT PRIMARY KEY, transacao TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE no_disco (execucao TEXT NOT NULL) STRICT;
 CREATE TABLE heuristicas (
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL, decisao TEXT NOT NULL,
-    quando TEXT DEFAULT CURRENT_TIMESTAMP, log_dizia TEXT,
-    reconhecida INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID
+    quando TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, log_dizia TEXT,
+    reconhecida INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID
 """
+SIM, NAO, ESPERA = "SIM", "NÃO", "ESPERA"
 em_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Recusa(Exception):
-    """O voto NÃO de um negócio; o texto é o motivo. Deve vir antes de qualquer escrita."""
+    """O NÃO de um negócio; o texto é o motivo. Deve vir antes de qualquer escrita."""
 
 
-class Travada(Exception):
-    """Ainda não é um voto: a linha está com outra transação, a dona da trava."""
+class Voto(NamedTuple):
+    """O que um participante responde a «preparar».
 
-    def __init__(self, linha: str, dona: str):
-        super().__init__(linha, dona)
-        self.linha, self.o_que, self.dona = linha, linha.split("/", 1)[1], dona
+    SIM      pedido: o que segue adiante (Pedidos lhe dá o preço); linhas: as que travou
+    NAO      motivo
+    ESPERA   ainda não é um voto: a primeira de `linhas` está com a transação `com`, do pedido
+             `motivo`
+    """
 
-
-class SemResposta(Recusa):
-    """Ninguém votou: o participante não respondeu, e o coordenador conta isso como um NÃO."""
+    qual: str
+    motivo: str | None = None
+    pedido: dict | None = None
+    linhas: list[str] = []
+    com: str | None = None
 
 
 class Negocio(NamedTuple):
     """O que um dono de dados diz sobre si; a última coisa do arquivo de cada um.
 
     nome: a raia na tela. arquivo: o banco. tabelas: o SQL do negócio.
+    vale: o SQL que diz, em palavras, o efeito que já vale de um pedido (NULL: nenhum).
     travar(pedido): os nomes das linhas de que o pedido precisa só para ele.
     preparar(banco, pedido): confere; devolve o pedido que segue adiante, ou levanta Recusa.
     confirmar(banco, pedido): faz o efeito. Nunca recusa: já votou SIM.
@@ -65,6 +76,7 @@ class Negocio(NamedTuple):
     nome: str
     arquivo: str
     tabelas: str
+    vale: str
     travar: Callable
     preparar: Callable
     confirmar: Callable
@@ -81,134 +93,153 @@ class Duvida(NamedTuple):
 
 
 class Participante:
-    """Um negócio com o seu banco, e o lado dele no protocolo."""
+    """Um negócio com o seu banco, e o lado dele no protocolo.
 
-    def __init__(self, negocio: Negocio, pasta: Path):
+    incerto: se um COMMIT daqui falhou, e o que ele gravava pode ter ficado, preparado.
+    """
+
+    def __init__(self, negocio: Negocio, pasta: Path, loja: str):
         self.negocio, self.nome = negocio, negocio.nome
-        self.arquivo = Arquivo(pasta / f"{negocio.arquivo}.db", negocio.tabelas + ";" + TABELAS)
+        self.banco = abrir(pasta / f"{negocio.arquivo}.db", f"{negocio.tabelas};{TABELAS}", loja)
+        self.incerto, self._queixa = False, None
 
     # --- fase 1 ---
 
-    def preparar(self, transacoes: list) -> dict:
-        """Vota em cada transação do lote, numa gravação forçada só.
+    def preparar(self, transacoes: list) -> list[Voto]:
+        """Vota em cada transação, na ordem delas, numa gravação forçada só.
 
-        Devolve {nome da transação: o pedido que segue (SIM), Recusa (NÃO) ou Travada}.
-        Ao voltar, todo SIM já está no disco. Levanta Falha se não se sabe se está.
+        Ao voltar, todo SIM já está no disco.
         """
         try:
-            with self.arquivo.gravacao(forcada=True) as banco:
-                return {t.nome: self._votar(banco, t) for t in transacoes}
+            with transacao(self.banco, forcada=True):
+                return [self._votar(t) for t in transacoes]
         except sqlite3.Error as erro:
-            # Quem não conseguiu gravar não prometeu nada.
-            self.arquivo.queixar(erro)
-            return {t.nome: Recusa(f"{self.nome} não conseguiu gravar") for t in transacoes}
+            # Um NÃO, mesmo sem saber se ficou: o que tiver ficado só está preparado, e o log,
+            # que não terá decisão para ele, responde por isso no próximo início.
+            self.incerto = True
+            self._queixar(erro)
+            return [Voto(NAO, f"{self.nome} não conseguiu gravar")] * len(transacoes)
 
-    def _votar(self, banco, transacao):
-        antes = banco.total_changes
+    def _votar(self, t) -> Voto:
+        antes = self.banco.total_changes
+        linhas = self.negocio.travar(t.pedido)
         try:
-            linhas = self.negocio.travar(transacao.pedido)
-            self._conferir_travas(banco, linhas)
-            pedido = self.negocio.preparar(banco, transacao.pedido)
-        except (Recusa, Travada) as voto:
-            # Um NÃO não deixa rastro: quem recusa ainda não escreveu nada.
-            assert banco.total_changes == antes, f"{self.nome} escreveu antes de recusar"
-            return voto
-        banco.executemany("INSERT INTO travas VALUES (?, ?)",
-                          [(linha, transacao.nome) for linha in linhas])
-        banco.execute("INSERT INTO preparadas VALUES (?, ?, ?, ?)",
-                      (transacao.nome, transacao.execucao, pedido["pedido"], em_json(pedido)))
-        return pedido
+            if travada := self._primeira_travada(linhas):
+                return travada
+            pedido = self.negocio.preparar(self.banco, t.pedido)
+        except Recusa as recusa:
+            assert self.banco.total_changes == antes, f"{self.nome} escreveu antes de recusar"
+            return Voto(NAO, str(recusa))
+        self.banco.executemany("INSERT INTO travas VALUES (?, ?)",
+                               [(linha, t.nome) for linha in linhas])
+        self.banco.execute("INSERT INTO preparadas VALUES (?, ?, ?, ?)",
+                           (t.nome, t.execucao, pedido["pedido"], em_json(pedido)))
+        return Voto(SIM, pedido=pedido, linhas=linhas)
 
-    @staticmethod
-    def _conferir_travas(banco, linhas: list) -> None:
+    def _primeira_travada(self, linhas: list[str]) -> Voto | None:
         for linha in linhas:
-            dona = banco.execute("SELECT transacao FROM travas WHERE linha = ?",
-                                 (linha,)).fetchone()
-            if dona:
-                raise Travada(linha, dona[0])
+            com = self.banco.execute("SELECT transacao, pedido FROM travas LEFT JOIN preparadas "
+                                     "USING (transacao) WHERE linha = ?", (linha,)).fetchone()
+            if com:
+                return Voto(ESPERA, com[1], linhas=[linha], com=com[0])
+        return None
 
-    def recusa_da_trava(self, trava: Travada) -> Recusa:
-        """O NÃO de quem já esperou demais; a dona que não está viva está em dúvida."""
-        execucao = trava.dona.rsplit("-", 1)[0]
-        duvida = "" if viva(self.arquivo.caminho.parent, execucao) else " em dúvida"
-        return Recusa(f"{trava.o_que} travado pela transação {trava.dona}{duvida}")
-
-    def promessas_no_lugar(self) -> bool:
-        """Se o arquivo em que os SIM foram gravados ainda é o que está na pasta."""
-        try:
-            self.arquivo.conferir()
-            return True
-        except sqlite3.Error as erro:
-            self.arquivo.queixar(erro)
-            return False
+    def _queixar(self, erro: sqlite3.Error) -> None:
+        """Diz por que este banco não aceita gravações, uma vez, e não a cada pedido recusado."""
+        texto = str(em_portugues(erro, f"{self.negocio.arquivo}.db"))
+        if self._queixa != texto:
+            self._queixa = texto
+            alertar(texto)
 
     # --- fase 2 ---
 
-    def encerrar(self, decididas: list) -> None:
-        """Aplica a decisão de cada transação. Não força: o log a guarda enquanto for preciso.
+    def aplicar(self, decisoes: list[Decisao]) -> None:
+        """Faz o que foi decidido. Não força: o log guarda a decisão enquanto for preciso."""
+        with transacao(self.banco, forcada=False):
+            for decisao in decisoes:
+                self._aplicar(decisao)
 
-        decididas: [(nome da transação, pedido, motivo)]; motivo None é confirmar.
+    def insistir(self, decisoes: list[Decisao], preparadas: list[str]) -> None:
+        """Aplica, de novo e de novo, com pausas que crescem; depois de PACIENCIA levanta Falha.
+
+        preparadas: as transações que aqui ficam em dúvida até que se consiga.
         """
-        with self.arquivo.gravacao(forcada=False) as banco:
-            for transacao, pedido, motivo in decididas:
-                if motivo is None:
-                    self.confirmar(banco, transacao)
-                else:
-                    self.abortar(banco, transacao, pedido, motivo)
+        prazo, pausa = time.monotonic() + PACIENCIA, 0.05
+        while True:
+            try:
+                return self.aplicar(decisoes)
+            except sqlite3.Error as erro:
+                falha = em_portugues(erro, f"{self.negocio.arquivo}.db")
+                if time.monotonic() > prazo:
+                    raise Falha(f"{falha}; {', '.join(preparadas)} em dúvida: a recuperação "
+                                "termina no próximo início" if preparadas else f"{falha}; o pedido "
+                                "recusado não foi anotado, e nada mais foi mexido") from erro
+                if pausa == 0.05:
+                    alertar(f"{falha}; insisto por {PACIENCIA:.0f} s")
+            time.sleep(pausa)
+            pausa = min(2 * pausa, 1)
 
-    def confirmar(self, banco, transacao: str) -> None:
-        registro = self._registro(banco, transacao)
-        if registro is not None:
-            self.negocio.confirmar(banco, registro)
-            self._esquecer(banco, transacao, registro)
+    def _aplicar(self, decisao: Decisao) -> None:
+        registro = self._registro(decisao.transacao)
+        if registro is None:  # já aplicada; ou nunca preparada aqui
+            if decisao.pedido and self.negocio.recusado:
+                self.negocio.recusado(self.banco, decisao.pedido, decisao.motivo)
+            return
+        if decisao.qual == CONFIRMAR:
+            self.negocio.confirmar(self.banco, registro)
+        elif self.negocio.abortar:
+            self.negocio.abortar(self.banco, registro, decisao.motivo)
+        self.banco.executemany("DELETE FROM travas WHERE linha = ?",
+                               [(linha,) for linha in self.negocio.travar(registro)])
+        self.banco.execute("DELETE FROM preparadas WHERE transacao = ?", (decisao.transacao,))
 
-    def abortar(self, banco, transacao: str, pedido: dict | None, motivo: str) -> None:
-        """pedido: o original, que só interessa a quem anota os que não preparou."""
-        registro = self._registro(banco, transacao)
-        if registro is not None:
-            if self.negocio.abortar:
-                self.negocio.abortar(banco, registro, motivo)
-            self._esquecer(banco, transacao, registro)
-        elif pedido and self.negocio.recusado:
-            self.negocio.recusado(banco, pedido, motivo)
-
-    @staticmethod
-    def _registro(banco, transacao: str) -> dict | None:
-        linha = banco.execute("SELECT registro FROM preparadas WHERE transacao = ?",
-                              (transacao,)).fetchone()
+    def _registro(self, nome: str) -> dict | None:
+        linha = self.banco.execute("SELECT registro FROM preparadas WHERE transacao = ?",
+                                   (nome,)).fetchone()
         return linha and json.loads(linha[0])
 
-    def _esquecer(self, banco, transacao: str, registro: dict) -> None:
-        banco.executemany("DELETE FROM travas WHERE linha = ? AND transacao = ?",
-                          [(linha, transacao) for linha in self.negocio.travar(registro)])
-        banco.execute("DELETE FROM preparadas WHERE transacao = ?", (transacao,))
+    def forcar_ao_disco(self, execucao: str) -> None:
+        """Uma gravação forçada: leva ao disco tudo o que foi aplicado antes, também por mortos."""
+        with transacao(self.banco, forcada=True):
+            self.banco.execute("DELETE FROM no_disco")
+            self.banco.execute("INSERT INTO no_disco VALUES (?)", (execucao,))
 
     # --- o que está em dúvida ---
 
     def em_duvida(self) -> list[Duvida]:
-        return [Duvida(*linha) for linha in self.arquivo.banco.execute(
+        return [Duvida(*linha) for linha in self.banco.execute(
             "SELECT transacao, execucao, pedido FROM preparadas ORDER BY transacao")]
 
-    def travas(self, transacao: str) -> list[str]:
-        return [linha for linha, in self.arquivo.banco.execute(
-            "SELECT linha FROM travas WHERE transacao = ? ORDER BY linha", (transacao,))]
+    def travas(self, nome: str) -> list[str]:
+        return [linha for linha, in self.banco.execute(
+            "SELECT linha FROM travas WHERE transacao = ? ORDER BY linha", (nome,))]
 
-    def forcar(self, duvida: Duvida, decisao: str, motivo: str | None) -> None:
+    def vale(self, pedido: str) -> str | None:
+        """O efeito que já vale aqui de um pedido, ou None."""
+        return self.banco.execute(self.negocio.vale, (pedido,)).fetchone()[0]
+
+    def forcar(self, duvida: Duvida, decisao: Decisao) -> None:
         """A decisão heurística de uma pessoa, lembrada para quando o log aparecer."""
-        with self.arquivo.gravacao(forcada=True) as banco:
-            if motivo is None:
-                self.confirmar(banco, duvida.transacao)
-            else:
-                self.abortar(banco, duvida.transacao, None, motivo)
-            banco.execute("INSERT INTO heuristicas (transacao, execucao, pedido, decisao) "
-                          "VALUES (?, ?, ?, ?)", (*duvida, decisao))
+        with transacao(self.banco, forcada=True):
+            self._aplicar(decisao)
+            self.banco.execute("INSERT INTO heuristicas (transacao, execucao, pedido, decisao) "
+                               "VALUES (?, ?, ?, ?)", (*duvida, decisao.qual))
 
 
 class ForaDoAr(Participante):
     """Um participante com quem não se fala, como se o banco dele estivesse fora do ar."""
 
-    def preparar(self, transacoes: list) -> dict:
-        return {t.nome: SemResposta(f"{self.nome} não responde") for t in transacoes}
+    def preparar(self, transacoes: list) -> list[Voto]:
+        return [Voto(NAO, f"{self.nome} não responde")] * len(transacoes)
 
-    def encerrar(self, decididas: list) -> None:
+    def aplicar(self, decisoes: list[Decisao]) -> None:
         raise sqlite3.OperationalError(f"{self.nome} não responde")
+
+
+def em_duvida(participantes: list[Participante]) -> dict[str, tuple]:
+    """{transação: (execução, pedido, [participantes que esperam])}."""
+    achadas: dict[str, tuple] = {}
+    for participante in participantes:
+        for transacao, execucao, pedido in participante.em_duvida():
+            achadas.setdefault(transacao, (execucao, pedido, []))[2].append(participante)
+    return achadas

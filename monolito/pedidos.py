@@ -10,17 +10,20 @@ Fica ao lado de microsservicos/servico_pedidos.py: mesmas tabelas do negócio, m
 
 from __future__ import annotations
 
-from comum.loja import PRODUTO_DESCONHECIDO
+from comum.loja import PRODUTO_DESCONHECIDO, conteudo
 from participante import Negocio, Recusa
 
 TABELAS = """
 CREATE TABLE pedidos (
     pedido TEXT PRIMARY KEY, cliente TEXT NOT NULL, total INTEGER NOT NULL CHECK (total >= 0),
-    estado TEXT NOT NULL CHECK (estado IN ('pendente', 'concluido', 'cancelado')), motivo TEXT);
+    estado TEXT NOT NULL CHECK (estado IN ('pendente', 'concluido', 'cancelado')),
+    motivo TEXT) STRICT;
 CREATE TABLE itens (
     pedido TEXT, produto TEXT, quantidade INTEGER NOT NULL,
-    PRIMARY KEY (pedido, produto)) WITHOUT ROWID
+    PRIMARY KEY (pedido, produto)) STRICT, WITHOUT ROWID;
+CREATE TABLE enderecos (pedido TEXT PRIMARY KEY, cep TEXT NOT NULL) STRICT, WITHOUT ROWID
 """
+VALE = "SELECT max(estado) FROM pedidos WHERE pedido = ? AND estado = 'concluido'"
 PRECOS = {"livro": 5000, "caneca": 2500, "teclado": 20000, "notebook": 450000}  # centavos
 REPETIDO = "este pedido já existe"
 
@@ -63,6 +66,30 @@ def gravar(banco, pedido, total, estado, motivo):
     banco.executemany("INSERT INTO itens VALUES (?, ?, ?)",
                       [(pedido["pedido"], item["produto"], item["quantidade"])
                        for item in pedido["itens"]])
+    banco.execute("INSERT INTO enderecos VALUES (?, ?)", (pedido["pedido"], pedido["cep"]))
+
+
+def guardado(banco, id):
+    """O conteúdo do pedido que já tem este id, na forma de loja.conteudo(); None se não há."""
+    linha = banco.execute("SELECT cliente, cep FROM pedidos JOIN enderecos USING (pedido) "
+                          "WHERE pedido = ?", (id,)).fetchone()
+    itens = banco.execute("SELECT produto, quantidade FROM itens WHERE pedido = ? "
+                          "ORDER BY produto", (id,))
+    return linha and (*linha, *itens)
+
+
+def separar(banco, chegados):
+    """Os pedidos novos, na ordem; os ids que já existiam; e os que existem com outro conteúdo."""
+    novos, repetidos, trocados = {}, [], []
+    for pedido in chegados:
+        antes = guardado(banco, pedido["pedido"])
+        if antes is None and pedido["pedido"] not in novos:
+            novos[pedido["pedido"]] = pedido
+        elif antes in (None, conteudo(pedido)):  # None: está neste mesmo arquivo, igual
+            repetidos.append(pedido["pedido"])
+        else:
+            trocados.append(pedido["pedido"])
+    return [*novos.values()], repetidos, trocados
 
 
 def preco(pedido):
@@ -72,5 +99,5 @@ def preco(pedido):
     return sum(PRECOS[item["produto"]] * item["quantidade"] for item in pedido["itens"])
 
 
-NEGOCIO = Negocio("Pedidos", "pedidos", TABELAS, travar, preparar=receber, confirmar=concluir,
-                  abortar=cancelar, recusado=anotar_recusa)
+NEGOCIO = Negocio("Pedidos", "pedidos", TABELAS, VALE, travar, preparar=receber,
+                  confirmar=concluir, abortar=cancelar, recusado=anotar_recusa)

@@ -1,8 +1,6 @@
-"""Mortes de verdade, na hora escolhida: sem `finally`, sem `atexit`, sem fechar o SQLite.
+"""Mortes de verdade, num ponto escolhido: sem `finally`, sem `atexit`, sem fechar o SQLite.
 
-É assim que se vê o que um protocolo promete. Há duas maneiras de escolher a hora:
-um ponto com nome (`--cair-em`), para a aula, ou o número de um passo durável
-(a variável CAIR_NO_PASSO), para varrer todos sem esquecer nenhum.
+É assim que se vê o que um protocolo promete.
 """
 
 from __future__ import annotations
@@ -22,9 +20,13 @@ PONTOS = {
     "antes-do-aborto": "alguém votou NÃO (num cenário recusado); ninguém foi avisado",
     "na-recuperacao": "a recuperação resolveu num participante; faltam os outros",
 }
+DEPOIS_DE = {"entre-votos": "Estoque", "entre-confirmacoes": "Pagamentos"}
+SEM_PASSAR = {  # o que falta quando ninguém passa pelo ponto
+    "antes-do-aborto": ": é preciso um pedido recusado, como --cenario envio-recusado",
+    "na-recuperacao": ": é preciso haver algo em dúvida: antes, rode com --cair-em antes-da-decisao",
+}
 
 _ponto: str | None = None
-_faltam = int(os.environ.get("CAIR_NO_PASSO") or 0)
 
 
 def armar(nome: str | None) -> None:
@@ -33,19 +35,11 @@ def armar(nome: str | None) -> None:
     _ponto = nome
 
 
-def ponto(nome: str) -> None:
-    if nome == _ponto:
+def ponto(nome: str, depois_de: str | None = None) -> None:
+    """O protocolo passa por aqui; depois_de: o participante que acabou de responder."""
+    if nome == _ponto and DEPOIS_DE.get(nome) == depois_de:
         dizer(f"--cair-em {nome}: o processo morre aqui", "vermelho")
         morrer()
-
-
-def passo() -> None:
-    """Chamado antes e depois de cada COMMIT que grava algo, e depois de cada fsync."""
-    global _faltam
-    if _faltam:
-        _faltam -= 1
-        if not _faltam:
-            morrer()
 
 
 def morrer() -> None:

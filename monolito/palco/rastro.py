@@ -1,8 +1,8 @@
 """O que aconteceu com um pedido, no monolito: o que os bancos dos donos e o log permitem dizer.
 
-Fica ao lado de microsservicos/rastro.py, com o mesmo desenho. Lá, os passos ficaram nas caixas
-de entrada; aqui, um pedido encerrado só deixa o efeito, e um em dúvida, o que cada um prometeu.
-Só lê: não roda a recuperação, e não precisa do log (sem ele, diz o que não se pode saber).
+Fica ao lado de microsservicos/rastro.py, com o mesmo desenho. Lá, cada serviço guardou os passos;
+aqui, um pedido encerrado só deixa o efeito, e um em dúvida, o que cada um prometeu. Só lê: não
+roda a recuperação, e não precisa do log (sem ele, diz o que não se pode saber).
 """
 
 from __future__ import annotations
@@ -15,77 +15,69 @@ from typing import NamedTuple
 from comum.diagrama import Diagrama
 from comum.falha import Falha, em_portugues
 from comum.leitura import lendo
-from comum.loja import id_valido
+from comum.loja import id_pelo_comeco
 from comum.raias import Raias
-from comum.tela import curto, dizer, reais, visivel
-from palco.narracao import RAIAS
+from comum.tela import curto, dizer, reais
+from decisoes import NOME as LOG
+from decisoes import conduzindo
+from palco.narracao import EU, LEGENDA, RAIAS
 
-LOG = "coordenador.db"
 CORES = {"concluido": "verde", "cancelado": "roxo"}
 DADOS = Path(__file__).resolve().parents[2] / "dados"
-DONOS = {"pedidos": "Pedidos", "estoque": "Estoque", "pagamentos": "Pagamentos", "envio": "Envio"}
-# O que vale neste instante em cada negócio; NULL se nada.
-VALE = {
-    "estoque": "SELECT group_concat(quantidade || ' ' || produto, ', ') FROM reservas "
-               "WHERE pedido = ?",
-    "pagamentos": "SELECT max('cobrado de ' || cliente) FROM cobrancas WHERE pedido = ?",
-    "envio": "SELECT max(situacao) FROM envios WHERE pedido = ?",
-}
 
 
 class Preparada(NamedTuple):
     """O que um dono prometeu, e ainda não sabe se faz."""
 
-    dono: str
+    raia: str
     transacao: str
     execucao: str
-    travas: list[str]
 
 
 class Historia:
-    """Tudo o que os bancos dizem sobre um pedido; bancos: {dono: conexão}."""
+    """Tudo o que os bancos dizem sobre um pedido; donos: os Negocio, na ordem da votação."""
 
-    def __init__(self, bancos: dict, pedido: str):
+    def __init__(self, bancos: sqlite3.Connection, donos: list, pedido: str):
         self.pedido, self.preparadas, self.fatos, self.notas = pedido, [], [], []
-        self.registro = bancos["pedidos"].execute(
-            "SELECT cliente, total, estado, motivo FROM pedidos_db.pedidos WHERE pedido = ?",
-            (pedido,)).fetchone()
+        self.registro = bancos.execute("SELECT cliente, total, estado, motivo FROM pedidos "
+                                       "WHERE pedido = ?", (pedido,)).fetchone()
         if self.registro:
-            cliente, total, estado, _ = self.registro
+            cliente, total, estado, motivo = self.registro
             self.fatos.append(("pedidos.db", f"pedido de {cliente}, {reais(total)}, {estado}"))
-        for dono, banco in bancos.items():
-            self._ler(dono, banco)
+            if estado != "pendente":
+                self.notas.append(("Pedidos", f"{estado}{f': {motivo}' if motivo else ''}"))
+        for dono in donos:
+            self._ler(bancos, dono)
 
-    def _ler(self, dono: str, banco: sqlite3.Connection) -> None:
+    def _ler(self, bancos: sqlite3.Connection, dono) -> None:
         def anotar(texto: str, na_raia: str) -> None:
-            self.fatos.append((f"{dono}.db", texto))
-            self.notas.append((DONOS[dono], na_raia))
+            self.fatos.append((f"{dono.arquivo}.db", texto))
+            self.notas.append((dono.nome, na_raia))
 
-        if dono == "pedidos" and self.registro and self.registro[2] != "pendente":
-            _, _, estado, motivo = self.registro
-            self.notas.append(("Pedidos", f"{estado}{f': {motivo}' if motivo else ''}"))
-        for transacao, execucao in banco.execute(
-                f"SELECT transacao, execucao FROM {dono}_db.preparadas WHERE pedido = ?", (self.pedido,)):
-            travas = [linha for linha, in banco.execute(
-                f"SELECT linha FROM {dono}_db.travas WHERE transacao = ? ORDER BY linha", (transacao,))]
-            self.preparadas.append(Preparada(dono, transacao, execucao, travas))
-            preparada = f"preparada; trava {', '.join(travas)}"
-            anotar(f"transação {transacao} {preparada}", preparada)
-        for decisao, quando in banco.execute(
-                f"SELECT decisao, quando FROM {dono}_db.heuristicas WHERE pedido = ?", (self.pedido,)):
+        banco = f"{dono.arquivo}_db"
+        for transacao, execucao in bancos.execute(
+                f"SELECT transacao, execucao FROM {banco}.preparadas WHERE pedido = ?",
+                (self.pedido,)).fetchall():
+            travas = ", ".join(linha for linha, in bancos.execute(
+                f"SELECT linha FROM {banco}.travas WHERE transacao = ? ORDER BY linha",
+                (transacao,)))
+            self.preparadas.append(Preparada(dono.nome, transacao, execucao))
+            anotar(f"transação {transacao} preparada; trava {travas}", "preparada")
+        for decisao, quando in bancos.execute(
+                f"SELECT decisao, quando FROM {banco}.heuristicas WHERE pedido = ?",
+                (self.pedido,)):
             anotar(f"uma pessoa forçou {decisao} em {quando} (UTC)", f"forçada a {decisao}")
-        vale = dono in VALE and banco.execute(VALE[dono], (self.pedido,)).fetchone()[0]
-        if vale:
+        vale = bancos.execute(dono.vale, (self.pedido,)).fetchone()[0]
+        if vale and dono.nome != "Pedidos":  # o dele já foi dito
             anotar(f"vale agora: {vale}", vale)
 
 
 def perguntar_ao_log(pasta: Path, transacao: str, execucao: str) -> tuple[str, str | None]:
-    """(o que o log diz, o que a próxima partida fará); None se o log não a deixa fazer nada."""
+    """(o que o log diz, o que o próximo início fará); None se o log não o deixa fazer nada."""
     if not (pasta / LOG).exists():
         return "não está nesta pasta", None
     try:
-        with lendo(pasta, [Path(LOG).stem]) as bancos:
-            log = bancos
+        with lendo(pasta, [Path(LOG).stem]) as log:
             conhece = log.execute("SELECT 1 FROM execucoes WHERE execucao = ?",
                                   (execucao,)).fetchone()
             decidiu = log.execute("SELECT 1 FROM decisoes WHERE transacao = ? "
@@ -99,77 +91,68 @@ def perguntar_ao_log(pasta: Path, transacao: str, execucao: str) -> tuple[str, s
     return "conhece a execução, e não tem decisão: aborto presumido", "aborta em quem preparou"
 
 
-def mostrar(historia: Historia, pasta: Path, viva, diagrama: Diagrama | None) -> None:
+def mostrar(historia: Historia, pasta: Path, diagrama: Diagrama | None) -> None:
     """As raias, o que cada banco diz, e o resultado ou o que o pedido espera."""
-    ditos = {(p.transacao, p.execucao): perguntar_ao_log(pasta, p.transacao, p.execucao)
-             for p in historia.preparadas}
+    em_uso = bool(historia.preparadas) and conduzindo(pasta)
+    ditos = {} if em_uso else {p.transacao: perguntar_ao_log(pasta, p.transacao, p.execucao)
+                               for p in historia.preparadas}
     do_log = [log for log, _ in ditos.values()]
+    desenhar(historia, do_log, diagrama)
+    for banco, fato in [*historia.fatos, *((LOG, log) for log in do_log)]:
+        dizer(f"  {banco:14} {fato}")
+    estado, motivo = "pedidos.db não o conhece", None
+    if historia.registro:
+        estado, motivo = historia.registro[2:]
+    dizer(f"  {curto(historia.pedido)}: {estado}{', em dúvida' if ditos else ''}"
+          f"{f': {motivo}' if motivo else ''}",
+          "vermelho" if ditos else CORES.get(estado, "vermelho"))
+    if em_uso:
+        dizer("  espera: o programa que conduz pedidos nesta pasta agora; ele o termina")
+    for transacao, (_, fara) in ditos.items():
+        mostrar_espera(pasta, transacao, fara)
+
+
+def desenhar(historia: Historia, do_log: list[str], diagrama: Diagrama | None) -> None:
     raias = Raias(RAIAS)
+    desenhos = [raias, diagrama] if diagrama else [raias]
+    for preparada in historia.preparadas:
+        for desenho in desenhos:
+            desenho.reter(preparada.raia, historia.pedido)
+    dizer(raias.legenda(LEGENDA), "fraco")
     dizer(raias.cabecalho(), "forte")
-    for raia, texto in [*historia.notas, *(("Coordenador", f"o log {log}") for log in do_log)]:
+    for raia, texto in [*historia.notas, *((EU, f"o log {log}") for log in do_log)]:
         dizer(raias.nota(historia.pedido, raia, texto))
         if diagrama:
             diagrama.nota(historia.pedido, raia, texto)
     dizer()
-    for banco, fato in [*historia.fatos, *((LOG, log) for log in do_log)]:
-        dizer_em_colunas(f"  {banco:14} ", fato)
-    estado, motivo = "pedidos.db não o conhece", None
-    if historia.registro:
-        estado, motivo = historia.registro[2:]
-    dizer_em_colunas(f"  {curto(historia.pedido)}: ",
-                     f"{estado}{', em dúvida' if ditos else ''}{f': {motivo}' if motivo else ''}",
-                     "vermelho" if ditos else CORES.get(estado, "vermelho"))
-    for (transacao, execucao), (_, fara) in ditos.items():
-        mostrar_espera(pasta, transacao, execucao, fara, viva)
 
 
-def mostrar_espera(pasta: Path, transacao: str, execucao: str, fara: str | None, viva) -> None:
+def mostrar_espera(pasta: Path, transacao: str, fara: str | None) -> None:
     outra = "" if pasta.parent.resolve() == DADOS else f" --dados {shlex.quote(str(pasta.parent))}"
-    if ainda_conduz(pasta, execucao, viva):
-        texto = f"a execução {execucao}, que está viva e ainda conduz a transação {transacao}"
-        comando = None
-    elif fara:
-        texto = ("a recuperação; a próxima partida, com qualquer pedido e nenhum outro programa "
-                 f"no ar, {fara}:")
-        comando = f"python monolito/app.py{outra}"
+    if fara:
+        dizer(f"  espera: a recuperação; o próximo início {fara}:")
+        dizer(f"      python monolito/app.py --sem-pedido{outra}")
     else:
-        texto = ("o log certo; sem ele, toda partida a deixa em dúvida, e quem sabe a resposta "
-                 "pode forçá-la, com confirmar ou com abortar:")
-        comando = f"python monolito/app.py --forcar {transacao}=confirmar{outra}"
-    dizer_em_colunas("  espera: ", texto)
-    if comando:
-        dizer(f"      {comando}", inteira=True)
+        dizer("  espera: o log certo; sem ele, todo início a deixa em dúvida, e quem sabe a "
+              "resposta pode forçá-la, com confirmar ou com abortar:")
+        dizer(f"      python monolito/app.py --forcar {transacao}=confirmar{outra}")
 
 
-def ainda_conduz(pasta: Path, execucao: str, viva) -> bool:
-    try:
-        return viva(pasta, execucao)
-    except Falha:  # uma pasta em que não se pode escrever: é uma cópia
-        return False
-
-
-def dizer_em_colunas(comeco: str, texto: str, cor: str | None = None) -> None:
-    dizer(comeco + visivel(texto), cor, recuo=len(comeco))
-
-
-def rastrear(pasta: Path, ids: list[str], arquivo: str | None, viva) -> int:
+def rastrear(pasta: Path, ditos: list[str], donos: list, arquivo: str | None) -> int:
     """pasta: a dos bancos do monolito, ou a de uma cópia. arquivo: o do diagrama, ou None.
 
-    viva(pasta, execucao): se ela com certeza ainda trabalha (a de disco/execucao.py).
-    Levanta Falha (código 2) se um id não serve, se ninguém o conhece, ou se faltam bancos.
+    ditos: ids de pedidos, ou o começo deles. donos: os Negocio. Levanta Falha (código 2) se um id
+    não serve, se ninguém o conhece, ou se faltam bancos.
     """
-    for id in ids:
-        if not id_valido(id):
-            raise Falha(f"--rastro: {visivel(id[:64])!r} não é um id de pedido: "
-                        "use de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
-    with lendo(pasta, DONOS) as bancos:
-        historias = [Historia(dict.fromkeys(DONOS, bancos), id) for id in dict.fromkeys(ids)]
-    for historia in historias:
-        if not historia.fatos:
-            raise Falha(f"--rastro: nenhum banco de {pasta} conhece o pedido {historia.pedido}", 2)
+    with lendo(pasta, [dono.arquivo for dono in donos]) as bancos:
+        conhecidos = [id for id, in bancos.execute(" UNION ".join(
+            ["SELECT pedido FROM pedidos",
+             *(f"SELECT pedido FROM {dono.arquivo}_db.preparadas" for dono in donos)]))]
+        ids = dict.fromkeys(id_pelo_comeco(dito, conhecidos) for dito in ditos)
+        historias = [Historia(bancos, donos, id) for id in ids]
     diagrama = Diagrama(arquivo, RAIAS, len(historias)) if arquivo else None
     for historia in historias:
         if historia is not historias[0]:
             dizer()
-        mostrar(historia, pasta, viva, diagrama)
+        mostrar(historia, pasta, diagrama)
     return 0

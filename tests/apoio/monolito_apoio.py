@@ -17,7 +17,6 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import weakref
 from contextlib import closing
 from functools import partial
@@ -103,58 +102,73 @@ def no_filho(funcao, *argumentos) -> Filho:
 
 # --- dentro do filho ---
 
-def abrir(pasta: Path, recuperar: bool = True, espera: float = 0.0, narrar=None):
-    """Uma partida do monolito, como a de app.py; devolve o coordenador."""
-    participantes = [M.participante.Participante(negocio, pasta) for negocio in M.app.NEGOCIOS]
-    log = M.decisoes.LogDeDecisoes(pasta)
-    M.operador.conferir(participantes, log)
-    if recuperar:
-        M.recuperacao.recuperar(pasta, participantes, log, narrar)
-    coordenador = M.coordenador.Coordenador(participantes, log, M.execucao.Execucao(pasta), espera, narrar)
-    return coordenador
+class Ouvinte(M.narracao.Narrador):
+    """Ouve o que o coordenador conta, em vez de desenhar: (pedido, de, para, texto)."""
+
+    def __init__(self):
+        super().__init__(False)
+        self.calado, self.contado = False, []
+
+    def _seta(self, pedido, de, para, texto, cor=None):
+        self.contado.append((pedido, de, para, texto))
+
+    def _nota(self, pedido, raia, texto, cor=None):
+        self.contado.append((pedido, raia, None, texto))
 
 
-def em_threads(coordenador, clientes: list[list[dict]]) -> list[BaseException]:
-    """Cada cliente é uma thread com os seus pedidos, um depois do outro; devolve os erros que elas viram."""
-    lote, erros = M.lote.Lote(coordenador), []
-
-    def cliente(pedidos):
-        try:
-            for p in pedidos:
-                lote.executar(p)
-        except BaseException as erro:
-            erros.append(erro)
-
-    threads = [threading.Thread(target=cliente, args=(pedidos,), daemon=True) for pedidos in clientes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads), "ficou uma thread esperando"
-    return erros
+def participantes(pasta: Path) -> list:
+    loja = M.identidade.identidade(pasta)
+    return [M.participante.Participante(negocio, pasta, loja) for negocio in M.app.NEGOCIOS]
 
 
-def atender(pasta: Path, pedidos: list[dict], juntos: bool = False, **opcoes) -> None:
-    """Uma execução inteira; juntos: os pedidos dividem as rodadas, em vez de virem um depois do outro."""
+def abrir(pasta: Path, recuperar: bool = True, espera: float = 0.0, narrador=None):
+    """Um início do monolito, pela mesma função de app.py; devolve o coordenador."""
+    return M.app.iniciar(pasta, M.identidade.identidade(pasta), participantes(pasta), narrador or M.narracao.Narrador(False),
+                         espera, not recuperar)
+
+
+def conduzir(coordenador, pedidos: list[dict], paralelos: int = 1) -> None:
+    M.atendimento.Atendimento(coordenador, pedidos, paralelos).conduzir()
+
+
+def atender(pasta: Path, pedidos: list[dict], paralelos: int = 1, **opcoes) -> None:
+    """Uma execução inteira."""
     coordenador = abrir(pasta, **opcoes)
-    if juntos:
-        andamento = [coordenador.nova(p) for p in pedidos]
-        while andamento:
-            terminadas = coordenador.rodada(andamento)
-            andamento = [t for t in andamento if t not in terminadas]
-    else:
-        for p in pedidos:
-            coordenador.executar(p)
-    coordenador.encerrar()
+    conduzir(coordenador, pedidos, paralelos)
+    coordenador.esquecer_execucoes()
 
 
 def so_recuperar(pasta: Path) -> None:
     """A recuperação e o fim dela, sem pedido nenhum."""
-    abrir(pasta).encerrar()
+    abrir(pasta).esquecer_execucoes()
+
+
+def ao_gravar(antes=lambda banco: None, depois=lambda banco: None) -> None:
+    """Chama antes(banco) e depois(banco) em volta de cada COMMIT que grava algo."""
+    executar = M.banco.Banco.execute
+
+    def vigiado(banco, sql, *valores):
+        if sql == "BEGIN IMMEDIATE":
+            banco.mudancas = banco.total_changes
+        if sql != "COMMIT" or banco.total_changes == banco.mudancas:
+            return executar(banco, sql, *valores)
+        antes(banco)
+        resposta = executar(banco, sql, *valores)
+        depois(banco)
+        return resposta
+
+    M.banco.Banco.execute = vigiado
 
 
 def cair_no_passo(passo: int) -> None:
-    M.quedas._faltam = passo
+    """Morre antes ou depois de um COMMIT que grava algo; cada um dá dois passos."""
+    passos = iter(range(1, 10**9))
+
+    def passar(_):
+        if next(passos) == passo:
+            M.quedas.morrer()
+
+    ao_gravar(passar, passar)
 
 
 # --- depois ---
@@ -166,21 +180,15 @@ def nova_pasta(onde: Path) -> Path:
 
 
 def _criar(onde: Path) -> None:
-    for negocio in M.app.NEGOCIOS:
-        M.participante.Participante(negocio, onde).arquivo.fechar()
-    M.decisoes.LogDeDecisoes(onde).arquivo.fechar()
+    for participante in participantes(onde):
+        participante.banco.close()
+    M.decisoes.LogDeDecisoes(onde, M.identidade.identidade(onde)).banco.close()
 
 
 def copiar(de: Path, para: Path) -> Path:
-    """O que um reinício da máquina encontraria: os bancos e os WAL; o -shm é refeito.
-
-    As provas de vida são os mesmos arquivos, e não cópias: é o número deles no disco que conta.
-    """
-    def levar(origem, destino):
-        (os.link if Path(origem).name.startswith(".execucao") else shutil.copy2)(origem, destino)
-
+    """O que um reinício da máquina encontraria: os bancos e os WAL; o -shm é refeito."""
     shutil.rmtree(para, ignore_errors=True)
-    return Path(shutil.copytree(de, para, ignore=shutil.ignore_patterns("*-shm"), copy_function=levar))
+    return Path(shutil.copytree(de, para, ignore=shutil.ignore_patterns("*-shm")))
 
 
 def consultar(pasta: Path, banco: str, sql: str, *valores) -> list[tuple]:
@@ -257,19 +265,17 @@ class Disco:
             shutil.copy(antes._anotacoes, self._anotacoes)
 
     def vigiar(self) -> None:
-        """No filho: anota o tamanho do WAL cada vez que ele é forçado."""
-        do_arquivo, forcar, qual = M.arquivo.Arquivo.forcar, M.arquivo.forcar_ao_disco, []
+        """No filho: anota o tamanho do WAL depois de cada COMMIT com synchronous=FULL, que o força.
 
-        def forcar_sabendo(self):
-            qual[:] = [self.caminho.stem]
-            do_arquivo(self)
+        Depois de cair_no_passo(), para que haja um passo entre o COMMIT e a anotação.
+        """
+        def anotar(banco):
+            if banco.execute("PRAGMA synchronous").fetchone()[0] == 2:
+                nome = Path(banco.caminho).stem
+                anotado = {**self.forcado(), nome: _wal(Path(banco.caminho).parent, nome).stat().st_size}
+                Path(self._anotacoes).write_text(json.dumps(anotado))
 
-        def forcar_e_anotar(wal):
-            forcar(wal)
-            anotado = json.dumps({**self.forcado(), qual[0]: os.fstat(wal).st_size})
-            Path(self._anotacoes).write_text(anotado)
-
-        M.arquivo.Arquivo.forcar, M.arquivo.forcar_ao_disco = forcar_sabendo, forcar_e_anotar
+        ao_gravar(depois=anotar)
 
     def forcado(self) -> dict[str, int]:
         return json.loads(Path(self._anotacoes).read_text() or "{}")

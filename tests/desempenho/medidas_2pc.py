@@ -11,7 +11,6 @@ import contextlib
 import io
 import shutil
 import sqlite3
-import threading
 import time
 from pathlib import Path
 
@@ -31,57 +30,58 @@ class Monolito:
     def __init__(self, pasta: Path, linhas: int = 0, espera: float = 2.0):
         shutil.rmtree(pasta, ignore_errors=True)
         app, pedidos = carregar("monolito", "app"), carregar("monolito", "pedidos")
-        self.pasta = pasta / "monolito"
-        self.participantes = [app.Participante(negocio, self.pasta) for negocio in app.NEGOCIOS]
-        _, estoque, pagamentos, _ = (p.arquivo.banco for p in self.participantes)
+        self.pasta, self.conduzir = pasta / "monolito", carregar("monolito", "atendimento").Atendimento
+        loja = app.identidade(self.pasta)
+        self.participantes = [app.Participante(negocio, self.pasta, loja) for negocio in app.NEGOCIOS]
+        _, estoque, pagamentos, _ = (p.banco for p in self.participantes)
         estoque.execute("UPDATE produtos SET inicial = inicial + ?1, quantidade = quantidade + ?1", (FOLGA,))
         pagamentos.execute("UPDATE clientes SET inicial = inicial + ?1, saldo = saldo + ?1", (FOLGA * 1000,))
         for i in range(linhas):
             pedidos.PRECOS[f"p-{i}"] = 5000
             estoque.execute("INSERT INTO produtos VALUES (?1, ?2, ?2)", (f"p-{i}", FOLGA))
             pagamentos.execute("INSERT INTO clientes VALUES (?1, ?2, ?2)", (f"c-{i}", FOLGA * 1000))
-        self.coordenador = app.Coordenador(self.participantes, app.LogDeDecisoes(self.pasta),
-                                           app.Execucao(self.pasta), espera)
-        self.lote = app.Lote(self.coordenador)
+        self.coordenador = app.iniciar(self.pasta, loja, self.participantes, app.Narrador(False), espera)
 
     def atender(self, clientes: int, cada: int, produtos: int | None = None) -> tuple[float, list[float], float]:
-        """`clientes` threads, cada uma com `cada` pedidos.
+        """`clientes` pedidos em andamento, um de cada cliente, `cada` vezes.
 
         Devolve (pedidos por segundo, segundos de cada pedido, parte recusada).
 
         produtos: entre quantos produtos os clientes se dividem (None: cada um pede o seu).
         """
-        tempos: list[float] = []
-        marca = time.time_ns()
-        executar = self.lote.executar if clientes > 1 else self.coordenador.executar
+        marca, comecou, tempos = time.time_ns(), {}, []
+        novos = [{"pedido": f"{marca}-{n}-{i}", "cliente": f"c-{n}", "cep": "01310-100",
+                  "itens": [{"produto": f"p-{n % (produtos or clientes)}", "quantidade": 2}]}
+                 for i in range(cada) for n in range(clientes)]
+        nova, rodada = self.coordenador.nova, self.coordenador.rodada
 
-        def cliente(n: int) -> None:
-            for i in range(cada):
-                inicio = time.perf_counter()
-                executar({
-                    "pedido": f"{marca}-{n}-{i}", "cliente": f"c-{n}", "cep": "01310-100",
-                    "itens": [{"produto": f"p-{n % (produtos or clientes)}", "quantidade": 2}]})
-                tempos.append(time.perf_counter() - inicio)
+        def marcar(pedido):
+            comecou[pedido["pedido"]] = time.perf_counter()
+            return nova(pedido)
 
-        threads = [threading.Thread(target=cliente, args=(n,)) for n in range(clientes)]
+        def anotar(transacoes):
+            terminadas, agora = rodada(transacoes), time.perf_counter()
+            tempos.extend(agora - comecou[t.pedido["pedido"]] for t in terminadas)
+            return terminadas
+
+        self.coordenador.nova, self.coordenador.rodada = marcar, anotar
         inicio = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.conduzir(self.coordenador, novos, clientes).conduzir()
         duracao = time.perf_counter() - inicio
-        recusados = self.participantes[0].arquivo.banco.execute(
+        self.coordenador.nova, self.coordenador.rodada = nova, rodada
+        recusados = self.participantes[0].banco.execute(
             "SELECT avg(estado <> 'concluido') FROM pedidos WHERE pedido GLOB ?", (f"{marca}-*",)).fetchone()[0]
         return clientes * cada / duracao, tempos, recusados
 
     def concluidos(self) -> int:
-        banco = self.participantes[0].arquivo.banco
+        banco = self.participantes[0].banco
         return banco.execute("SELECT count(*) FROM pedidos WHERE estado = 'concluido'").fetchone()[0]
 
     def fechar(self) -> None:
-        self.coordenador.encerrar()
-        for participante in self.participantes:
-            participante.arquivo.fechar()
+        self.coordenador.esquecer_execucoes()
+        for banco in (*(p.banco for p in self.participantes), self.coordenador.log.banco):
+            banco.close()
 
 
 def vazao_do_limite(pasta: Path, quantos: int) -> float:
@@ -141,8 +141,8 @@ def disponibilidade(pasta: Path, total: int, fora: tuple[int, int], ritmo: int =
     O participante fica fora do ar como ficaria se outro programa travasse o seu arquivo.
     """
     monolito = Monolito(pasta, linhas=1)
-    pagamentos = monolito.participantes[2].arquivo
-    pagamentos.banco.execute("PRAGMA busy_timeout=0")
+    pagamentos = monolito.participantes[2].banco
+    pagamentos.execute("PRAGMA busy_timeout=0")
     intruso = sqlite3.connect(pagamentos.caminho, isolation_level=None)
     oferecidos, finais = [], []
     inicio = time.monotonic()
@@ -154,8 +154,9 @@ def disponibilidade(pasta: Path, total: int, fora: tuple[int, int], ritmo: int =
                 intruso.execute("ROLLBACK")
             antes = monolito.concluidos()
             for i in range(ritmo):
-                monolito.coordenador.executar({"pedido": f"disp-{segundo}-{i}", "cliente": "c-0", "cep": "01310-100",
-                                               "itens": [{"produto": "p-0", "quantidade": 1}]})
+                monolito.conduzir(monolito.coordenador, [{
+                    "pedido": f"disp-{segundo}-{i}", "cliente": "c-0", "cep": "01310-100",
+                    "itens": [{"produto": "p-0", "quantidade": 1}]}], 1).conduzir()
                 time.sleep(max(0.0, inicio + segundo + (i + 1) / ritmo - time.monotonic()))
             oferecidos.append(ritmo)
             finais.append(monolito.concluidos() - antes)

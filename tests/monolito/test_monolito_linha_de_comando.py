@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from conftest import carregar, esperar
+from conftest import esperar
 
 APP = Path(__file__).resolve().parents[2] / "monolito" / "app.py"
-PONTOS = carregar("monolito", "quedas").PONTOS
 
 
 def rodar(dados, *opcoes, entrada="", **ambiente):
@@ -48,53 +45,109 @@ def test_sem_opcoes_e_o_cenario_sucesso(dados):
                              "produtos": {"livro": 98, "caneca": 50, "teclado": 10, "notebook": 2}}
 
 
-def test_todos_os_cenarios(dados):
-    feito = rodar(dados, "--cenario", "todos", "--id", "t")
-    assert feito.returncode == 0
-    assert {id: (p["estado"], p["motivo"], p["total"]) for id, p in estado(dados)["pedidos"].items()} == {
-        "t-1": ("concluido", None, 10000), "t-2": ("cancelado", "estoque insuficiente", 1350000),
-        "t-3": ("cancelado", "saldo insuficiente", 20000), "t-4": ("cancelado", "CEP fora da área de entrega", 2500)}
-
-
-def test_estado_de_uma_pasta_nova_tem_as_linhas_iniciais(dados):
-    assert estado(dados) == {"clientes": {"ana": 1000000, "bruno": 10000, "carla": 100000}, "envios": {}, "pedidos": {},
-                             "produtos": {"livro": 100, "caneca": 50, "teclado": 10, "notebook": 2}}
-
-
-def test_produto_desconhecido_e_cliente_desconhecido(dados):
-    rodar(dados, "--produto", "fogão", "--id", "a")
-    rodar(dados, "--cliente", "zé", "--id", "b")
-    assert estado(dados)["pedidos"] == {"a": {"estado": "cancelado", "motivo": "produto desconhecido", "total": 0},
-                                        "b": {"estado": "cancelado", "motivo": "cliente desconhecido", "total": 10000}}
-
-
-def test_limpar_volta_as_linhas_iniciais(dados):
+def test_limpar_sozinho_so_limpa(dados):
     rodar(dados, "--id", "p-1")
-    assert rodar(dados, "--limpar", "--sim", "--estado").returncode == 0
+    feito = rodar(dados, "--limpar", "--sim")
+    assert feito.returncode == 0 and "linhas iniciais" in feito.tela and "preparar" not in feito.tela
+    assert estado(dados)["pedidos"] == {}
+    rodar(dados, "--limpar", "--sim", "--id", "p-2")
+    assert list(estado(dados)["pedidos"]) == ["p-2"]
+
+
+# --- o mesmo id de novo ---
+
+def linha(id, cliente="ana", quantidade=1) -> str:
+    return json.dumps({"pedido": id, "cliente": cliente, "itens": [{"produto": "livro", "quantidade": quantidade}],
+                       "cep": "01310-100"})
+
+
+def test_o_mesmo_id_de_novo_e_dito_numa_linha_e_nada_e_desenhado(dados):
+    rodar(dados, "--id", "p-1")
+    antes = estado(dados)
+    feito = rodar(dados, "--id", "p-1")
+    assert feito.returncode == 0 and "p-1 já existia: nada foi feito de novo" in feito.tela
+    assert "ABORTAR" not in feito.tela and "preparar" not in feito.tela and "concluido" in feito.tela
+    assert estado(dados) == antes
+
+
+@pytest.mark.parametrize("opcoes", [["--cliente", "carla"], ["--produto", "caneca"], ["--quantidade", "3"],
+                                    ["--cep", "20040-002"]])
+def test_o_mesmo_id_com_outro_conteudo_nao_e_atendido(opcoes, dados):
+    rodar(dados, "--id", "r-1")
+    antes = estado(dados)
+    feito = rodar(dados, "--id", "r-1", *opcoes)
+    assert feito.returncode == 1 and "r-1 já existe com outro conteúdo: este não foi atendido" in feito.erro
+    assert estado(dados) == antes
+
+
+@pytest.mark.parametrize("quantos, diz, diz_do_outro", [
+    (2, "p-1 já existia", "r-0 já existe com outro conteúdo"),
+    (20, "20 pedidos já existiam: nada foi feito de novo", "20 ids já existem com outro conteúdo (r-0, r-1, r-2…)")])
+@pytest.mark.parametrize("paralelos", [1, 8])
+def test_ids_repetidos_num_arquivo_poucos_ou_muitos(quantos, diz, diz_do_outro, paralelos, dados):
+    def enviar(*linhas):
+        return rodar(dados, "--arquivo", "-", "--paralelos", paralelos, entrada="\n".join(linhas))
+
+    iguais = [linha(f"p-{n}") for n in range(quantos)]
+    dois = enviar(*iguais, *iguais)  # no mesmo arquivo, igual: vale uma vez
+    assert dois.returncode == 0 and diz in dois.tela and len(estado(dados)["pedidos"]) == quantos
+    enviar(*(linha(f"r-{n}") for n in range(quantos)))
+    antes = estado(dados)
+    outra = enviar(*iguais, *(linha(f"r-{n}", "carla", 2) for n in range(quantos)), linha("novo", "carla"))
+    assert outra.returncode == 1 and diz in outra.tela and diz_do_outro in outra.erro
+    depois = estado(dados)
+    assert depois["pedidos"].pop("novo")["estado"] == "concluido" and depois["pedidos"] == antes["pedidos"]
+
+
+def test_o_mesmo_id_com_outro_conteudo_num_arquivo_so_e_um_arquivo_malformado(dados):
+    feito = rodar(dados, "--arquivo", "-", entrada="\n".join([linha("a"), linha("b"), linha("a", "carla")]))
+    assert feito.returncode == 2 and "linha 3: a já está na linha 1, com outro conteúdo" in feito.erro
     assert estado(dados)["pedidos"] == {}
 
 
-MORRE_NA_LIMPEZA = """
-import os, pathlib, runpy, signal, sys
-sys.argv, apagar = sys.argv[1:], pathlib.Path.unlink
-def morrer(caminho, **opcoes):
-    apagar(caminho, **opcoes)
-    os.kill(os.getpid(), signal.SIGKILL)
-pathlib.Path.unlink = morrer
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+# --- sem pedido, devagar, em paralelo ---
+
+def test_sem_pedido_recupera_ou_nao_e_acaba(dados):
+    rodar(dados, "--id", "p-1", "--cair-em", "depois-da-decisao")
+    olhada = rodar(dados, "--sem-pedido", "--sem-recuperar")
+    assert olhada.returncode == 1 and "em dúvida: 1" in olhada.tela and "confirmar" not in olhada.tela
+    fim = rodar(dados, "--sem-pedido")
+    assert fim.returncode == 0 and "o log tem CONFIRMAR" in fim.tela and "em dúvida: 0" in fim.tela
+    assert len(fim.tela.splitlines()) <= 24, "cabe numa tela"
+    assert list(estado(dados)["pedidos"]) == ["p-1"]
 
 
-def test_limpar_morto_no_meio_e_dito_ate_que_termine(dados):
-    """Metade dos bancos nova e metade antiga: toda promessa pareceria quebrada, e ninguém saberia por quê."""
-    rodar(dados, "--id", "p-1")
-    morto = subprocess.run([sys.executable, "-c", MORRE_NA_LIMPEZA, APP, "--dados", dados, "--limpar", "--sim", "--estado"])
-    assert morto.returncode == -signal.SIGKILL
-    for opcoes in ([], ["--estado"], ["--em-duvida"], ["--rastro", "p-1"]):
-        recusa = rodar(dados, *opcoes)
-        assert recusa.returncode == 2 and "termine com  python monolito/app.py --limpar" in recusa.erro
-    assert rodar(dados, "--limpar", "--sim", "--id", "p-2").returncode == 0
-    assert list(estado(dados)["pedidos"]) == ["p-2"]
+def test_uma_raia_e_grossa_do_sim_ate_a_decisao_chegar(dados):
+    """Morto antes da decisão, as quatro são; e continuam, no desenho de outro pedido, até a recuperação."""
+    morto = rodar(dados, "--id", "p-1", "--cair-em", "antes-da-decisao").tela.splitlines()
+    assert [passo.count("┃") for passo in morto if "● trava " in passo or "trava p-1 ●" in passo] == [0, 1, 2, 3]
+    outro = rodar(dados, "--sem-recuperar", "--cliente", "carla", "--id", "p-2", "--espera", "0").tela.splitlines()
+    assert [passo.count("┃") for passo in outro if "espera livro" in passo] == [2], "a de Pagamentos está sob o texto"
+    fim = rodar(dados, "--sem-pedido").tela.splitlines()
+    assert [passo.count("┃") for passo in fim if "aborto presumido" in passo or " abortar " in passo] == [2, 1, 1, 1, 1]
+
+
+def test_dois_pedidos_do_mesmo_produto_ao_mesmo_tempo_sao_desenhados_juntos(dados):
+    pedidos = "\n".join(json.dumps({"pedido": f"p-{n}", "cliente": cliente, "cep": "01310-100",
+                                    "itens": [{"produto": "notebook", "quantidade": 1}]})
+                        for n, cliente in ((1, "ana"), (2, "carla")))
+    tela = rodar(dados, "--arquivo", "-", "--paralelos", "2", entrada=pedidos).tela
+    passos = [passo.split() for passo in tela.splitlines() if passo.startswith("p-")]
+    assert [passo[0] for passo in passos[:2]] == ["p-1", "p-2"], "os dois começam antes que um termine"
+    assert "espera notebook, com p-1" in tela
+    assert "gravações forçadas:" not in tela and "2 pedidos, 3.00 gravações forçadas por pedido" in tela
+
+
+def test_devagar_da_tempo_de_matar_a_mao_no_meio_do_protocolo(dados):
+    with subprocess.Popen([sys.executable, APP, "--dados", dados, "--id", "p-1", "--devagar", "0.2"],
+                          stdout=subprocess.PIPE, text=True) as processo:
+        for passo in processo.stdout:
+            if "trava livro" in passo:
+                break
+        processo.kill()
+    assert "em dúvida: 1" in rodar(dados, "--em-duvida").tela
+    assert rodar(dados, "--sem-pedido").returncode == 0
+    assert estado(dados)["pedidos"]["p-1"]["estado"] == "cancelado"
 
 
 def test_pedidos_pela_entrada_padrao_e_limpar_juntos(dados):
@@ -106,26 +159,6 @@ def test_sem_participante_para_anotar_a_recusa_nao_ha_nada_em_duvida(dados):
     recusado = rodar(dados, "--sem-participante", "pedidos", "--id", "p-1")
     assert "o pedido recusado não foi anotado" in recusado.erro and "em dúvida" not in recusado.erro
     assert rodar(dados, "--em-duvida").tela.startswith("em dúvida: 0")
-
-
-SEM_MAIS_THREADS = """
-import runpy, sys, threading
-sys.argv, iniciar, havia = sys.argv[1:], threading.Thread.start, [3]
-def recusar(thread):
-    havia[0] -= 1
-    if havia[0] < 0:
-        raise RuntimeError("can't start new thread")
-    iniciar(thread)
-threading.Thread.start = recusar
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-def test_sem_mais_threads_atende_com_as_que_ha(dados):
-    feito = subprocess.run([sys.executable, "-c", SEM_MAIS_THREADS, APP, "--dados", dados, "--pedidos", "40",
-                            "--paralelos", "20"], capture_output=True, text=True, timeout=60)
-    assert feito.returncode == 0 and not feito.stderr, feito.stderr
-    assert len(estado(dados)["pedidos"]) == 40
 
 
 def test_limpar_nao_apaga_debaixo_de_quem_trabalha(dados):
@@ -158,119 +191,29 @@ def test_muitos_pedidos_com_progresso_e_em_paralelo(dados):
     assert estado(dados)["produtos"]["livro"] == 100 - 2 * 40
 
 
-@pytest.mark.parametrize("ponto", PONTOS)
-def test_cair_em_mata_de_verdade_e_a_partida_seguinte_resolve(ponto, dados):
-    if ponto == "na-recuperacao":
-        rodar(dados, "--cair-em", "depois-da-decisao", "--id", "p-0")
-    cenario = "envio-recusado" if ponto == "antes-do-aborto" else "sucesso"
-    assert rodar(dados, "--cenario", cenario, "--id", "p-1", "--cair-em", ponto).returncode == -signal.SIGKILL
-    feito = rodar(dados, "--id", "p-2")
-    assert feito.returncode == 0 and "em dúvida: 0" in feito.tela
-    assert rodar(dados, "--em-duvida").tela.strip() == "em dúvida: 0"
-
-
-def test_ponto_que_nao_foi_alcancado_e_dito(dados):
-    feito = rodar(dados, "--cenario", "sem-estoque", "--cair-em", "depois-da-decisao")
-    assert feito.returncode == 0 and "nenhum pedido passou" in feito.erro
-
-
-def test_a_aula_do_bloqueio(dados):
-    """Morrer antes da decisão, ver as travas, ver quem é barrado e quem passa, e recuperar."""
-    rodar(dados, "--id", "p-1", "--cair-em", "antes-da-decisao")
-    lista = rodar(dados, "--em-duvida").tela
-    for esperado in ("em dúvida: 1", "pedido p-1", "trava produto/livro", "trava cliente/ana", "aborto presumido"):
-        assert esperado in lista
-    with closing(sqlite3.connect(dados / "monolito" / "estoque.db")) as banco:
-        (linha, transacao), = banco.execute("SELECT linha, transacao FROM travas")
-    assert linha == "produto/livro" and transacao in lista
-    barrado = rodar(dados, "--sem-recuperar", "--cliente", "carla", "--id", "p-2", "--espera", "0.1")
-    assert f"livro travado pela transação {transacao} em dúvida" in barrado.tela and barrado.returncode == 1
-    passa = rodar(dados, "--sem-recuperar", "--cliente", "carla", "--produto", "caneca", "--id", "p-3")
-    assert "em dúvida: 1" in passa.tela
-    fim = rodar(dados, "--id", "p-4")
-    assert fim.returncode == 0 and "o log não tem decisão: aborto presumido" in fim.tela
-    assert {id: p["estado"] for id, p in estado(dados)["pedidos"].items()} == {
-        "p-1": "cancelado", "p-2": "cancelado", "p-3": "concluido", "p-4": "concluido"}
-
-
-def test_log_apagado_a_pessoa_decide(dados):
-    rodar(dados, "--id", "p-1", "--cair-em", "depois-da-decisao")
-    for arquivo in (dados / "monolito").glob("coordenador.db*"):
-        arquivo.unlink()
-    partida = rodar(dados, "--cliente", "carla", "--produto", "caneca", "--id", "p-2")
-    assert partida.returncode == 1 and "FICA EM DÚVIDA" in partida.erro
-    transacao = partida.erro.split("transação ")[1].split(",")[0]
-    assert rodar(dados, "--forcar", f"{transacao}=confirmar").returncode == 0
-    assert estado(dados)["pedidos"]["p-1"]["estado"] == "concluido"
-    assert rodar(dados, "--id", "p-3").returncode == 0
+@pytest.mark.parametrize("opcoes, falta", [
+    (["--cenario", "sem-estoque", "--cair-em", "depois-da-decisao"], ""),
+    (["--cair-em", "antes-do-aborto"], "--cenario envio-recusado"),
+    (["--cair-em", "na-recuperacao"], "antes, rode com --cair-em antes-da-decisao")])
+def test_ponto_que_nao_foi_alcancado_e_dito(opcoes, falta, dados):
+    feito = rodar(dados, *opcoes)
+    assert feito.returncode == 0 and "nenhum pedido passou" in feito.erro and falta in feito.erro
 
 
 def test_diagrama_mermaid(dados, tmp_path):
     assert rodar(dados, "--id", "p-1", "--diagrama", tmp_path / "d.mmd").returncode == 0
     linhas = (tmp_path / "d.mmd").read_text(encoding="utf-8").splitlines()
     assert linhas[0] == "sequenceDiagram" and "    Coordenador->>Pedidos: preparar (p-1)" in linhas
+    assert linhas.count("    activate Estoque") == linhas.count("    deactivate Estoque") == 1
     assert rodar(dados, "--diagrama", tmp_path / "não" / "existe").returncode == 2
 
 
-@pytest.mark.parametrize("opcoes, dito", [
-    (["--nada"], "não conheço --nada"), (["--cenario", "x"], "escolha entre"), (["--pedidos", "0"], "número inteiro"),
-    (["--pedidos", "x"], "número inteiro"), (["--espera", "-1"], "--espera"), (["--espera", "nan"], "segundos"),
-    (["--cair-em", "x"], "escolha entre"), (["--cep", "123"], "cep"), (["--quantidade", "2000"], "quantidade"),
-    (["--id", "á"], "--id"), (["--pedidos", "2", "--cenario", "todos"], "use só um"), (["--arquivo", "/não/existe"], "não existe"),
-    (["--forcar", "x"], "TRANSACAO=confirmar"), (["--forcar", "x=confirmar"], "nenhuma transação"),
-    (["--reconhecer", "x"], "nenhuma decisão"), (["sobra"], "não conheço sobra"),
-])
-def test_mau_uso_e_uma_linha_e_status_2(opcoes, dito, dados):
-    feito = rodar(dados, *opcoes)
-    assert feito.returncode == 2 and dito in feito.erro and len(feito.erro.splitlines()) == 1
-
-
-def test_pedido_ruim_no_arquivo_barra_todos(dados):
-    feito = rodar(dados, "--arquivo", "-", entrada='{"pedido":"a","cliente":"ana","itens":[{"produto":"livro",'
-                  '"quantidade":1}],"cep":"01310100"}\n{"pedido":"b"}\n')
-    assert feito.returncode == 2 and "linha 2" in feito.erro and len(feito.erro.splitlines()) == 1
-    assert estado(dados)["pedidos"] == {}
-
-
-@pytest.mark.parametrize("banco", ["pedidos", "estoque", "pagamentos", "envio", "coordenador"])
-def test_banco_com_lixo_ou_de_outra_versao(banco, dados):
-    rodar(dados, "--id", "p-1")
-    arquivo = dados / "monolito" / f"{banco}.db"
-    certo = arquivo.read_bytes()
-    with closing(sqlite3.connect(arquivo)) as conexao:
-        conexao.execute("PRAGMA user_version=99")
-    feito = rodar(dados, "--id", "p-2")
-    assert feito.returncode == 2 and "versão" in feito.erro and len(feito.erro.splitlines()) == 1
-    arquivo.write_bytes(b"lixo " * 1000)
-    feito = rodar(dados, "--id", "p-2")
-    assert feito.returncode == 2 and "não é um banco SQLite" in feito.erro and len(feito.erro.splitlines()) == 1
-    arquivo.write_bytes(certo)
-    assert rodar(dados, "--id", "p-2").returncode == 0
-
-
-def test_dados_num_arquivo_e_nao_numa_pasta(tmp_path):
-    (tmp_path / "x").write_text("")
-    feito = rodar(tmp_path / "x")
-    assert feito.returncode == 2 and "pasta" in feito.erro and len(feito.erro.splitlines()) == 1
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="para quem é root, nenhuma permissão falta")
-def test_sem_permissao(dados):
-    rodar(dados, "--id", "p-1")
-    pasta = dados / "monolito"
-    pasta.chmod(0o500)
-    try:
-        feito = rodar(dados, "--id", "p-2")
-        assert feito.returncode in (1, 2) and feito.erro
-    finally:
-        pasta.chmod(0o700)
-
-
-def test_ctrl_c_termina_o_pedido_em_andamento_e_nada_fica_em_duvida(dados):
+@pytest.mark.parametrize("sinal", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_termina_a_rodada_em_andamento_e_nada_fica_em_duvida(sinal, dados):
     with subprocess.Popen([sys.executable, APP, "--dados", dados, "--pedidos", "100000", "--paralelos", "3"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as processo:
         esperar(lambda: dados.exists() and estado(dados)["pedidos"], que="o primeiro pedido")
-        processo.send_signal(signal.SIGINT)
+        processo.send_signal(sinal)
         saida, erro = processo.communicate(timeout=20)
     assert processo.returncode == 130 and b"Traceback" not in erro and "em dúvida: 0" in saida.decode()
     assert rodar(dados, "--em-duvida").tela.strip() == "em dúvida: 0"
@@ -291,15 +234,3 @@ def test_quem_le_a_saida_pode_ir_embora(dados):
     um.stdout.close()
     assert um.stderr.read() == b"" and um.wait(30) == 130
     um.stderr.close()
-
-
-def test_duas_execucoes_ao_mesmo_tempo_na_mesma_pasta(dados):
-    """Os mesmos dados, desde a criação dos bancos; cada veredito vale, embora a outra esteja no meio."""
-    processos = [subprocess.Popen([sys.executable, APP, "--dados", dados, "--pedidos", "40"],
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
-    for processo in processos:
-        saida, erro = processo.communicate(timeout=60)
-        assert processo.returncode == 0, saida.decode() + erro.decode()
-    final = estado(dados)
-    assert len(final["pedidos"]) == 120
-    assert final["produtos"]["livro"] == 100 - 2 * sum(p["estado"] == "concluido" for p in final["pedidos"].values()) == 0

@@ -14,8 +14,8 @@ import pytest
 if not hasattr(os, "fork"):
     pytest.skip("estes testes usam processos filhos feitos com fork", allow_module_level=True)
 
-from monolito_apoio import (DONOS, MONOLITO, M, Filho, Retrato, abrir, atender, cenario, conferir_repouso, consultar,
-                            em_threads, no_filho, nova_pasta, pedido, so_recuperar)
+from monolito_apoio import (DONOS, MONOLITO, M, Ouvinte, Retrato, abrir, ao_gravar, atender, cenario, conduzir,
+                            conferir_repouso, consultar, no_filho, nova_pasta, participantes, pedido, so_recuperar)
 
 
 @pytest.fixture
@@ -41,24 +41,21 @@ FORCADAS = {"sucesso": 5, "sem-estoque": 1, "pagamento-recusado": 2, "envio-recu
 
 @pytest.mark.parametrize("nome", FORCADAS)
 def test_gravacoes_forcadas_sao_no_maximo_n_mais_1(nome, pasta):
-    """Contadas pelo programa, e de novo por quem só olha os COMMIT que o SQLite executa."""
-    contadas, vistas, no_log = no_filho(contar_gravacoes, pasta, cenario(nome)).saida
+    """Contadas pelo programa, e de novo por quem só olha os COMMIT, e se o SQLite os força."""
+    contadas, vistas = no_filho(contar_gravacoes, pasta, cenario(nome)).saida
     assert contadas == FORCADAS[nome]
-    assert vistas[:2 * contadas] == ["commit", "fsync"] * contadas
-    assert set(vistas[2 * contadas:]) == {"commit"}, "os avisos não são forçados"
-    assert no_log == (1 if nome == "sucesso" else 0), "um aborto não força nada no log"
+    assert [forcada for _, forcada in vistas[:contadas]] == [True] * contadas
+    assert not any(forcada for _, forcada in vistas[contadas:]), "os avisos não são forçados"
+    assert [nome for nome, forcada in vistas if forcada].count("coordenador") == (1 if nome == "sucesso" else 0), \
+        "um aborto não força nada no log"
 
 
 def contar_gravacoes(pasta, p):
-    """Quem olha por fora: os COMMIT que o SQLite executa, e os fsync pedidos logo depois deles."""
     coordenador, vistas = abrir(pasta), []
-    for arquivo in [*(participante.arquivo for participante in coordenador.participantes), coordenador.log.arquivo]:
-        arquivo.banco.set_trace_callback(lambda sql: vistas.append("commit") if sql == "COMMIT" else None)
-    forcar = M.arquivo.forcar_ao_disco
-    M.arquivo.forcar_ao_disco = lambda wal: (forcar(wal), vistas.append("fsync"))
-    no_log = coordenador.log.arquivo.forcadas
-    coordenador.executar(p)
-    return coordenador.forcadas(), vistas, coordenador.log.arquivo.forcadas - no_log
+    ao_gravar(depois=lambda banco: vistas.append(
+        (os.path.basename(banco.caminho)[:-3], banco.execute("PRAGMA synchronous").fetchone()[0] == 2)))
+    conduzir(coordenador, [p])
+    return coordenador.forcadas(), vistas
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="conta os fsync do sistema com o strace, que não está instalado")
@@ -85,9 +82,9 @@ def test_gravacao_em_grupo_divide_as_gravacoes_forcadas(pasta):
 def forcadas_em_grupo(pasta):
     repor(pasta, 8)
     coordenador = abrir(pasta)
-    coordenador.rodada([coordenador.nova(pedido(f"p-{n}", f"c{n}", f"produto{n}")) for n in range(8)])
+    conduzir(coordenador, [pedido(f"p-{n}", f"c{n}", f"produto{n}") for n in range(8)], 8)
     forcadas = coordenador.forcadas()
-    coordenador.encerrar()
+    coordenador.esquecer_execucoes()
     return forcadas
 
 
@@ -135,33 +132,35 @@ def test_travas_so_existem_entre_o_voto_e_o_aviso(pasta):
                                      "envio": {"pedido/p-1": transacao}}
 
 
-def test_quem_espera_por_uma_trava_passa_quando_ela_cai(pasta):
-    """Dois clientes e o mesmo produto, em threads: ninguém é recusado por esperar."""
-    no_filho(disputar, pasta, 12)
+def test_quem_espera_por_uma_trava_passa_na_rodada_seguinte(pasta):
+    """Doze pedidos do mesmo produto em andamento: ninguém é recusado por esperar, e a espera é contada uma vez."""
+    contado = no_filho(disputar, pasta, 12).saida
     retrato = Retrato(pasta)
     retrato.conferir_repouso()
-    assert set(retrato.pedidos.values()) == {"concluido"} and len(retrato.pedidos) == 12
+    assert list(retrato.pedidos) == [f"p-{n}" for n in range(12)], "na ordem em que chegaram"
+    assert set(retrato.pedidos.values()) == {"concluido"}
+    esperas = [(pedido, texto) for pedido, _, para, texto in contado if "espera" in texto]
+    assert ("p-1", "espera livro, com p-0") in esperas and len(esperas) == len(set(esperas)) == 11
 
 
 def disputar(pasta, quantos):
-    coordenador = abrir(pasta, espera=30)
-    em_threads(coordenador, [[pedido(f"p-{n}")] for n in range(quantos)])
-    coordenador.encerrar()
+    ouvinte = Ouvinte()
+    coordenador = abrir(pasta, espera=0.0, narrador=ouvinte)
+    conduzir(coordenador, [pedido(f"p-{n}") for n in range(quantos)], quantos)
+    coordenador.esquecer_execucoes()
+    return ouvinte.contado
 
 
-def test_o_mesmo_id_de_novo_nao_muda_nada(pasta):
+@pytest.mark.parametrize("paralelos", [1, 5])
+def test_o_mesmo_id_de_novo_nao_muda_nada(paralelos, pasta):
+    """Até para quem não passa pela porta de app.py, que nem deixaria o pedido chegar ao coordenador."""
     for _ in range(2):
-        no_filho(atender, pasta, [pedido("p-1"), pedido("p-1", "carla", "caneca"), cenario("sem-estoque", "p-2"), pedido("p-2")])
+        no_filho(atender, pasta, [pedido("p-1"), pedido("p-1", "carla", "caneca"), cenario("sem-estoque", "p-2"), pedido("p-2")],
+                 paralelos)
     retrato = Retrato(pasta)
     retrato.conferir_repouso()
     assert retrato.pedidos == {"p-1": "concluido", "p-2": "cancelado"}
     assert consultar(pasta, "estoque", "SELECT quantidade FROM produtos WHERE produto = 'livro'") == [(98,)]
-
-
-def test_o_mesmo_id_ao_mesmo_tempo_vale_uma_vez(pasta):
-    no_filho(atender, pasta, [pedido("p-1")] * 5, True)
-    assert consultar(pasta, "estoque", "SELECT quantidade FROM produtos WHERE produto = 'livro'") == [(98,)]
-    conferir_repouso(pasta)
 
 
 def test_avisos_repetidos_nao_mudam_nada(pasta):
@@ -172,14 +171,14 @@ def test_avisos_repetidos_nao_mudam_nada(pasta):
 
 def avisar_duas_vezes(pasta):
     """Como uma rede que entrega cada aviso duas vezes, e depois um aviso contrário atrasado."""
-    encerrar = M.participante.Participante.encerrar
+    aplicar, contraria = M.participante.Participante.aplicar, {"CONFIRMAR": "ABORTAR", "ABORTAR": "CONFIRMAR"}
 
-    def repetir(self, decididas):
-        encerrar(self, decididas)
-        encerrar(self, decididas)
-        encerrar(self, [(nome, pedido, "atrasado" if motivo is None else None) for nome, pedido, motivo in decididas])
+    def repetir(self, decisoes):
+        aplicar(self, decisoes)
+        aplicar(self, decisoes)
+        aplicar(self, [d._replace(qual=contraria[d.qual], motivo="atrasado") for d in decisoes])
 
-    M.participante.Participante.encerrar = repetir
+    M.participante.Participante.aplicar = repetir
     atender(pasta, [pedido("p-1"), cenario("envio-recusado", "p-2")])
 
 
@@ -212,9 +211,10 @@ def test_participante_sem_disco_ao_preparar_e_um_nao(qual, pasta):
 def sem_disco_ao_preparar(pasta, qual):
     coordenador = abrir(pasta)
     falhar(coordenador.participantes[qual], "_votar", [CHEIO])
-    coordenador.executar(pedido("p-1"))
-    coordenador.executar(pedido("p-2"))
-    coordenador.encerrar()
+    conduzir(coordenador, [pedido("p-1"), pedido("p-2")])
+    coordenador.esquecer_execucoes()
+    assert coordenador.log.execucoes() == [coordenador.execucao], "o que tiver ficado preparado precisa de resposta"
+    coordenador.log.esquecer([coordenador.execucao])
 
 
 def test_decisao_que_nao_pode_ser_gravada_e_aborto(pasta):
@@ -227,41 +227,49 @@ def test_decisao_que_nao_pode_ser_gravada_e_aborto(pasta):
 
 def sem_disco_ao_decidir(pasta):
     coordenador = abrir(pasta)
-    falhar(coordenador.log, "_renovar", [CHEIO])
-    coordenador.executar(pedido("p-1"))
-    coordenador.executar(pedido("p-2"))
-    coordenador.encerrar()
+    falhar(coordenador.log, "anotar", [CHEIO])
+    conduzir(coordenador, [pedido("p-1"), pedido("p-2")])
+    coordenador.esquecer_execucoes()
 
 
-@pytest.mark.parametrize("qual", range(5))
-def test_fsync_que_falha_cala_o_coordenador_ate_a_recuperacao(qual, pasta):
-    """Ninguém sabe se o que foi gravado está no disco; avisar seria adivinhar. E não se crê no fsync seguinte."""
-    primeira, segunda = no_filho(sem_fsync, pasta, qual).saida
-    assert "em dúvida até a próxima partida" in primeira and "em dúvida até a próxima partida" in segunda
+@pytest.mark.parametrize("qual, ficou, fim", [(4, True, "concluido"), (4, False, "cancelado"),
+                                              (1, True, "cancelado"), (1, False, "cancelado")])
+def test_commit_que_falha_sem_se_saber_se_ficou(qual, ficou, fim, pasta):
+    """No log, ninguém sabe: para, e ninguém é avisado. Num participante é um NÃO, e o log responde pelo que ficou."""
+    dito = no_filho(commit_que_falha, pasta, M.app.NEGOCIOS[qual].arquivo if qual < 4 else "coordenador", ficou).saida
     retrato = Retrato(pasta)
-    assert len(retrato.esperando("p-1")) == min(qual + 1, 4) and not retrato.efeitos("p-1")
+    if qual == 4:
+        assert "não sei se a decisão ficou, e não aviso ninguém" in dito
+        assert retrato.esperando("p-1") == set(DONOS) and not retrato.efeitos("p-1")
+    else:
+        assert retrato.pedidos == {"p-1": "cancelado"} and retrato.motivos["p-1"] == "Estoque não conseguiu gravar"
+        assert retrato.esperando("p-1") == ({"estoque"} if ficou else set())
     no_filho(so_recuperar, pasta)
     conferir_repouso(pasta)
-    assert Retrato(pasta).pedidos["p-1"] == ("concluido" if qual == 4 else "cancelado"), "o COMMIT ficou"
+    assert Retrato(pasta).pedidos == {"p-1": fim}
 
 
-def sem_fsync(pasta, qual):
-    coordenador, avisos = abrir(pasta), []
-    original, faltam = M.arquivo.forcar_ao_disco, [qual]
+def commit_que_falha(pasta, qual, ficou):
+    """O disco responde com um erro ao primeiro COMMIT deste banco; ficou: se a gravação estava nele assim mesmo."""
+    coordenador, executar = abrir(pasta), M.banco.Banco.execute
 
-    def forcar(wal):
-        faltam[0] -= 1
-        if faltam[0] == -1:
-            raise OSError(5, "Input/output error")
-        original(wal)
+    def falhar_uma_vez(banco, sql, *valores):
+        if sql == "COMMIT" and os.path.basename(banco.caminho) == f"{qual}.db":
+            M.banco.Banco.execute = executar
+            if ficou:  # a conexão não sabe: para ela, a transação não valeu
+                executar(banco, "COMMIT")
+            raise sqlite3.OperationalError("disk I/O error")
+        return executar(banco, sql, *valores)
 
-    M.arquivo.forcar_ao_disco = forcar
-    for p in (pedido("p-1"), pedido("p-2", "carla", "caneca")):
-        try:
-            coordenador.executar(p)
-        except M.falha.Falha as falha:
-            avisos.append(str(falha))
-    return avisos
+    M.banco.Banco.execute = falhar_uma_vez
+    aplicar = M.participante.Participante.aplicar
+    if qual == "estoque" and ficou:  # nem o aviso a vê, como com um índice (-shm) que não pôde crescer
+        M.participante.Participante.aplicar = lambda self, decisoes: self.nome == "Estoque" or aplicar(self, decisoes)
+    try:
+        conduzir(coordenador, [pedido("p-1")])
+        coordenador.esquecer_execucoes()
+    except M.falha.Falha as falha:
+        return str(falha)
 
 
 @pytest.mark.parametrize("qual", range(4))
@@ -273,7 +281,7 @@ def test_insiste_com_o_participante_que_falha_ao_confirmar(qual, pasta):
 
 @pytest.mark.parametrize("qual", range(4))
 def test_participante_que_nunca_confirma_fica_em_duvida_ate_a_recuperacao(qual, pasta):
-    assert "em dúvida" in no_filho(falhar_ao_confirmar, pasta, qual, 10**6).saida
+    assert "fica para a recuperação" in no_filho(falhar_ao_confirmar, pasta, qual, 10**6).saida
     assert DONOS[qual] in Retrato(pasta).esperando("p-1")
     Retrato(pasta).conferir_promessas()
     no_filho(so_recuperar, pasta)
@@ -282,14 +290,14 @@ def test_participante_que_nunca_confirma_fica_em_duvida_ate_a_recuperacao(qual, 
 
 
 def falhar_ao_confirmar(pasta, qual, vezes):
-    M.arquivo.PACIENCIA = 30 if vezes < 10 else 0
+    M.participante.PACIENCIA = 30 if vezes < 10 else 0
     coordenador = abrir(pasta)
-    falhar(coordenador.participantes[qual], "encerrar", [CHEIO] * min(vezes, 1000))
+    falhar(coordenador.participantes[qual], "aplicar", [CHEIO] * min(vezes, 1000))
     try:
-        coordenador.executar(pedido("p-1"))
+        conduzir(coordenador, [pedido("p-1")])
     except M.falha.Falha as falha:
         return str(falha)
-    coordenador.encerrar()
+    coordenador.esquecer_execucoes()
 
 
 def test_arquivos_que_nao_podem_crescer_em_nenhum_ponto(pasta, tmp_path):
@@ -310,7 +318,7 @@ def limitado(pasta, limite):
     import signal
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limite, resource.RLIM_INFINITY))
-    M.arquivo.PACIENCIA = 0
+    M.participante.PACIENCIA = 0
     try:
         atender(pasta, [pedido("p-1"), cenario("envio-recusado", "p-2"), pedido("p-3")])
     except (M.falha.Falha, sqlite3.Error, OSError) as erro:
@@ -378,11 +386,14 @@ def test_sem_o_log_certo_nada_e_adivinhado(estrago, ponto, pasta):
     antes = Retrato(pasta, log=False)
     estrago(pasta)
     avisos = no_filho(partida, pasta).saida
-    assert "EM DÚVIDA" in avisos and transacao in avisos
+    if estrago is trocar:  # o carimbo do outro log já diz que ele não é daqui, e nada é aberto
+        assert "coordenador.db é da loja" in avisos
+    else:
+        assert "EM DÚVIDA" in avisos and transacao in avisos
     depois = Retrato(pasta, log=False)
     assert (depois.preparadas, depois.travas) == (antes.preparadas, antes.travas)
     assert depois.efeitos("p-1") == antes.efeitos("p-1") and depois.pedidos["p-1"] == "pendente"
-    assert depois.pedidos.get("p-9") == (None if estrago in (lixo, truncar) else "concluido")
+    assert depois.pedidos.get("p-9") == (None if estrago in (trocar, lixo, truncar) else "concluido")
     # O log certo volta, e só então há resposta.
     apagar(pasta)
     for arquivo in certo.iterdir():
@@ -396,13 +407,12 @@ def partida(pasta):
     """O que o programa diz ao partir, até onde ele chegar; outro pedido, de outras linhas, passa se puder."""
     avisos = []
     M.recuperacao.alertar = M.app.alertar = avisos.append
-    participantes = [M.participante.Participante(negocio, pasta) for negocio in M.app.NEGOCIOS]
     try:
-        M.recuperacao.recuperar(pasta, participantes, M.app.abrir_log(pasta, participantes))
+        coordenador = abrir(pasta)
     except M.falha.Falha as falha:
-        avisos.append(f"EM DÚVIDA? {falha}" if "em dúvida" in str(falha) else str(falha))
-        return "\n".join(avisos + [nome for p in participantes for nome, _, _ in p.em_duvida()])
-    atender(pasta, [pedido("p-9", "carla", "caneca")], recuperar=False)
+        return "\n".join([*avisos, str(falha)])
+    conduzir(coordenador, [pedido("p-9", "carla", "caneca")])
+    coordenador.esquecer_execucoes()
     return "\n".join(avisos)
 
 
@@ -422,13 +432,26 @@ def test_decisao_heuristica_sem_log(escolha, estado, pasta):
 
 
 def operar(pasta, escolha):
-    participantes = [M.participante.Participante(negocio, pasta) for negocio in M.app.NEGOCIOS]
     try:
-        log = M.decisoes.LogDeDecisoes(pasta)
-        M.operador.forcar(pasta, participantes, log, escolha)
+        log = M.decisoes.LogDeDecisoes(pasta, M.identidade.identidade(pasta), espera=0)
+        M.operador.forcar(participantes(pasta), log, escolha)
     except M.falha.Falha as falha:
         return str(falha)
     return ""
+
+
+@pytest.mark.parametrize("ponto, possivel, diz", [
+    ("entre-votos", "abortar", "não está preparado, e nada aplicou do pedido p-1"),
+    ("entre-confirmacoes", "confirmar", "já aplicou o pedido p-1")])
+def test_nao_se_forca_o_que_os_bancos_provam_impossivel(ponto, possivel, diz, pasta):
+    """A decisão é uma só: quem não votou SIM prova que não foi CONFIRMAR; quem já aplicou, que foi."""
+    transacao = cair(pasta, ponto)
+    apagar(pasta)
+    impossivel = {"abortar": "confirmar", "confirmar": "abortar"}[possivel]
+    assert diz in no_filho(operar, pasta, f"{transacao}={impossivel}").saida
+    assert no_filho(operar, pasta, f"{transacao}={possivel}").saida == ""
+    no_filho(so_recuperar, pasta)
+    conferir_repouso(pasta)
 
 
 @pytest.mark.parametrize("ponto, escolha, diverge", [
@@ -459,7 +482,7 @@ def divergencias(pasta):
 
 def reconhecer(pasta, transacao):
     try:
-        M.operador.reconhecer([M.participante.Participante(negocio, pasta) for negocio in M.app.NEGOCIOS], transacao)
+        M.operador.reconhecer(participantes(pasta), transacao)
     except M.falha.Falha as falha:
         return str(falha)
     return ""
@@ -469,8 +492,8 @@ def recuperar_e_atender_outro(pasta, id):
     avisos = []
     M.recuperacao.alertar = avisos.append
     coordenador = abrir(pasta)
-    coordenador.executar(pedido(id, "carla", "caneca"))
-    coordenador.encerrar()
+    conduzir(coordenador, [pedido(id, "carla", "caneca")])
+    coordenador.esquecer_execucoes()
     return avisos
 
 
@@ -491,7 +514,7 @@ def test_dados_mudados_depois_do_voto_so_seguram_a_transacao_deles(pasta):
     assert Retrato(pasta).pedidos["p-1"] == "concluido"
 
 
-def test_nao_se_forca_o_que_o_log_sabe_nem_o_que_ainda_vive(pasta):
+def test_nao_se_forca_o_que_o_log_sabe(pasta):
     transacao = cair(pasta)
     assert "o log conhece" in no_filho(operar, pasta, f"{transacao}=abortar").saida
     assert "nenhuma transação" in no_filho(operar, pasta, "outra-1=abortar").saida
@@ -520,14 +543,3 @@ def forcar_e_morrer(pasta, escolha):
 
     M.participante.Participante.forcar = forcar
     operar(pasta, escolha)
-
-
-def test_duas_recuperacoes_ao_mesmo_tempo(pasta):
-    for rodada in range(5):
-        cair(pasta, ("depois-da-decisao", "antes-da-decisao")[rodada % 2], pedido(f"p-{rodada}"))
-        filhos = [Filho(so_recuperar, pasta) for _ in range(4)]
-        for filho in filhos:
-            filho.esperar()
-        no_filho(so_recuperar, pasta)
-        conferir_repouso(pasta)
-        assert Retrato(pasta).pedidos[f"p-{rodada}"] == ("concluido", "cancelado")[rodada % 2]

@@ -1,7 +1,7 @@
 """O monolito morre em cada passo durável, e de novo durante a recuperação: as promessas valem sempre.
 
-Os pontos não vêm de uma lista: cada COMMIT dá dois, antes e depois dele, e cada fsync mais um; a
-varredura vai até a execução chegar ao fim sem morrer.
+Os pontos não vêm de uma lista: cada COMMIT que grava algo dá dois, antes e depois dele; a varredura
+vai até a execução chegar ao fim sem morrer.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ JUNTOS = [nome for nome in ROTEIROS if nome.startswith("dois")]
 
 def rodar(pasta, roteiro, passo, disco):
     """No filho: o roteiro inteiro, com a morte marcada para o `passo`."""
-    disco.vigiar()
     cair_no_passo(passo)
-    atender(pasta, ROTEIROS[roteiro], juntos=roteiro in JUNTOS, espera=60)
+    disco.vigiar()
+    atender(pasta, ROTEIROS[roteiro], paralelos=2 if roteiro in JUNTOS else 1)
 
 
 def recuperar(pasta, passo, disco):
-    disco.vigiar()
     cair_no_passo(passo)
+    disco.vigiar()
     so_recuperar(pasta)
 
 
@@ -151,7 +151,6 @@ def test_queda_de_energia_leva_o_que_nao_foi_forcado(roteiro, rapida, capsys):
         print(f"\n  {roteiro}: {quedas} quedas de energia")
 
 
-@pytest.mark.longo
 def test_queda_de_energia_em_cada_passo_da_recuperacao(rapida, capsys):
     """O processo morre com a decisão já no log, forçada ou não; a energia cai durante a recuperação."""
     modelo, quedas = nova_pasta(rapida / "modelo"), 0

@@ -93,8 +93,9 @@ def test_o_que_o_rastro_diz_que_a_proxima_partida_fara_e_o_que_ela_faz(ponto, tm
     assert do_log.endswith(log) and "p-1: pendente, em dúvida" in tela
     fara = "confirma em quem falta" if fim == "concluido" else "aborta em quem preparou"
     assert fara in em_linha(tela)
+    assert tela.count("┃") >= preparados, "quem está em dúvida tem a raia grossa"
     [comando] = comandos(tela)
-    assert app(tmp_path, *comando[2:] if comando[:1] == ["--dados"] else comando).returncode == 0
+    assert comando[0] == "--sem-pedido" and app(tmp_path, comando[0]).returncode == 0
     assert resultado(tmp_path, "p-1").startswith(fim)
     assert "em dúvida" not in rastrear(tmp_path, "p-1")
     conferir_repouso(tmp_path / "monolito")
@@ -104,7 +105,16 @@ def test_antes_de_preparar_o_pedido_nao_deixou_nada(tmp_path):
     app(tmp_path, "--id", "p-1", "--cair-em", "antes-de-preparar")
     fim = app(tmp_path, "--rastro", "p-1")
     assert fim.returncode == 2 and fim.stdout.count("\n") == 1
-    assert "conhece o pedido p-1" in fim.stdout
+    assert "não há nenhum pedido 'p-1'" in fim.stdout
+
+
+def test_basta_o_comeco_do_id_com_o_sinal_da_tela_ou_sem(tmp_path):
+    app(tmp_path, "--id", "6fad9db0-cf36-4e2a")
+    app(tmp_path, "--id", "6fad0000-cf36-4e2a")
+    for dito in ("6fad9", "6fad9db0-cf…", "6fad9db0-cf36-4e2a"):
+        assert "  6fad9db0-cf…: concluido\n" in rastrear(tmp_path, dito)
+    dois = app(tmp_path, "--rastro", "6fad")
+    assert dois.returncode == 2 and "é o começo de 2 pedidos" in dois.stdout
 
 
 @pytest.mark.parametrize("estrago, diz", [
@@ -113,8 +123,7 @@ def test_antes_de_preparar_o_pedido_nao_deixou_nada(tmp_path):
     ids=["falta", "estragado"])
 def test_sem_o_log_diz_que_nao_sabe_e_o_comando_de_quem_decide_serve(estrago, diz, tmp_path):
     app(tmp_path, "--id", "p-1", "--cair-em", "antes-da-decisao")
-    for resto in ("-wal", "-shm"):
-        (tmp_path / "monolito" / f"coordenador.db{resto}").unlink()
+    (tmp_path / "monolito" / "coordenador.db-wal").unlink()
     estrago(tmp_path / "monolito" / "coordenador.db")
     tela = rastrear(tmp_path, "p-1")
     assert diz in em_linha(tela) and "espera: o log certo" in em_linha(tela)
@@ -155,8 +164,11 @@ def test_uma_execucao_viva_ainda_conduz_e_nao_se_propoe_nada(tmp_path):
     try:
         esperar(lambda: estado.read_text().rsplit(")", 1)[1].split()[0] == "T", que="a parada")
         tela = rastrear(tmp_path, "p-1")
-        assert "que está viva e ainda conduz a transação" in em_linha(tela) and comandos(tela) == []
+        assert "espera: o programa que conduz pedidos nesta pasta agora" in em_linha(tela) and comandos(tela) == []
         assert viva.poll() is None
+        assert "em dúvida: 0\num programa conduz pedidos nesta pasta agora" in app(tmp_path, "--em-duvida").stdout
+        recusa = app(tmp_path, "--forcar", "x-1=abortar")
+        assert recusa.returncode == 2 and "outro programa conduz pedidos" in recusa.stdout
         viva.send_signal(signal.SIGCONT)
         assert viva.wait(30) == 0
     finally:
@@ -193,7 +205,7 @@ def test_o_rastro_nao_escreve_nada_nem_ao_lado_nem_numa_copia_so_de_leitura(opco
 
 
 @pytest.mark.parametrize("argumentos, diz", [
-    (["--rastro", "p-9"], "conhece o pedido p-9"), (["--rastro", "p 1"], "não é um id de pedido"),
+    (["--rastro", "p-9"], "não há nenhum pedido 'p-9'"), (["--rastro", "p 1"], "não há nenhum pedido"),
     (["--rastro"], "falta o valor"),
     (["--rastro", "p-1", "--cenario", "sucesso"], "não combina com --rastro")])
 def test_uso_errado_e_uma_linha_com_status_2(argumentos, diz, tmp_path):

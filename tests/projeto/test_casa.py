@@ -34,15 +34,15 @@ SETAS = {
     "comum": "",
 }
 SETAS_DO_MONOLITO = {
-    "app": "recuperacao operador coordenador participante decisoes NEGOCIO palco disco comum",
-    "recuperacao": "coordenador participante decisoes palco disco comum",
-    "operador": "recuperacao participante decisoes disco comum",
-    "coordenador": "participante decisoes palco disco comum",
+    "app": "atendimento recuperacao operador coordenador participante decisoes NEGOCIO palco comum",
+    "atendimento": "coordenador comum",
+    "recuperacao": "participante decisoes palco comum",
+    "operador": "participante decisoes comum",
+    "coordenador": "participante decisoes palco comum",
     "NEGOCIO": "participante comum",
-    "participante": "palco disco comum",
-    "decisoes": "disco comum",
-    "disco": "palco.quedas comum",
-    "palco": "comum",
+    "participante": "decisoes comum",
+    "palco": "decisoes comum",
+    "decisoes": "comum",
     "comum": "",
 }
 

@@ -1,0 +1,82 @@
+"""Os pedidos que chegaram, conduzidos em rodadas: um de cada vez, ou K em andamento.
+
+Uma rodada leva todos os que estão em andamento até onde cada um pode ir, e eles dividem as
+gravações forçadas. O que para numa trava espera pela próxima; o que termina dá lugar a outro.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import deque
+from contextlib import contextmanager
+
+from comum.tela import Progresso, dizer
+from coordenador import Coordenador
+
+POUCOS = 4  # até tantos pedidos, o protocolo é desenhado; acima disso, uma barra de progresso
+PAUSA = 0.002  # segundos até olhar de novo, se todos esperam por travas
+
+
+class Atendimento:
+    """novos: pedidos que ainda não existem. paralelos: quantos em andamento ao mesmo tempo."""
+
+    def __init__(self, coordenador: Coordenador, novos: list[dict], paralelos: int):
+        self.coordenador, self.paralelos, self.total = coordenador, paralelos, len(novos)
+        self.fila, self.em_andamento, self.feitos = deque(novos), [], []
+        self.progresso = Progresso(self.total, "pedidos") if self.total > POUCOS else None
+        self.inicio = self.visto = time.monotonic()
+        self.parado, self.forcadas = False, coordenador.forcadas()
+
+    def conduzir(self) -> list[dict]:
+        """Devolve os pedidos que foram até o fim.
+
+        Ctrl-C (ou SIGTERM) não interrompe um pedido no meio: termina os que estão em andamento e
+        não começa outros. Um segundo, sim; e então a recuperação termina, no próximo início.
+        """
+        with self._parando_entre_rodadas():
+            while self.em_andamento or (self.fila and not self.parado):
+                while self.fila and not self.parado and len(self.em_andamento) < self.paralelos:
+                    self.em_andamento.append(self.coordenador.nova(self.fila.popleft()))
+                terminadas = self.coordenador.rodada(self.em_andamento)
+                self._contar(terminadas)
+                self.em_andamento = [t for t in self.em_andamento if not t.decisao]
+                if not terminadas:
+                    time.sleep(PAUSA)
+        self._resumir()
+        return self.feitos
+
+    @contextmanager
+    def _parando_entre_rodadas(self):
+        def parar(*_) -> None:
+            self.parado = True
+            for sinal in normais:
+                signal.signal(sinal, signal.default_int_handler)
+
+        normais = {sinal: signal.signal(sinal, parar) for sinal in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for sinal, normal in normais.items():
+                signal.signal(sinal, normal)
+
+    def _contar(self, terminadas: list) -> None:
+        self.feitos += [t.pedido for t in terminadas]
+        if self.paralelos == 1 and terminadas:  # com vários, a rodada é de todos: só há a média
+            antes, self.forcadas = self.forcadas, self.coordenador.forcadas()
+            self.coordenador.narrador.forcadas(terminadas[0], self.forcadas - antes)
+        agora = time.monotonic()
+        if self.progresso and agora - self.visto > 0.1:
+            self.visto = agora
+            self.progresso.mostrar(len(self.feitos), self._ritmo())
+
+    def _ritmo(self) -> str:
+        return f"{len(self.feitos) / max(time.monotonic() - self.inicio, 1e-6):.0f}/s"
+
+    def _resumir(self) -> None:
+        if self.progresso:
+            self.progresso.mostrar(len(self.feitos), self._ritmo())
+        if self.feitos and (self.progresso or self.paralelos > 1):
+            media = self.coordenador.forcadas() / len(self.feitos)
+            ritmo = f", {self._ritmo()}" if self.progresso else ""
+            dizer(f"{len(self.feitos)} pedidos{ritmo}, {media:.2f} gravações forçadas por pedido")
