@@ -41,10 +41,13 @@ _modulos: dict[str, dict] = {"monolito": {}, "microsservicos": {}}
 
 
 def pytest_report_header(config):
-    config.get_terminal_writer().fullwidth = DESTA_TELA
     if "exercicios" in " ".join(config.args) and not EXERCICIO:
         return ("nenhum exercício escolhido: EXERCICIO=1 python -m pytest tests/exercicios"
                 " (ver tests/exercicios/README.md)")
+
+
+def pytest_sessionstart(session):
+    session.config.get_terminal_writer().fullwidth = DESTA_TELA
 
 
 def modulos(ala: str) -> list[Path]:

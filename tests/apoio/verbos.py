@@ -222,9 +222,12 @@ class Loja:
         self.inicial = json.loads(json.dumps(INICIAL))
         self._conexao = None
         for nome in SERVICOS:
-            M.banco.abrir(self.pasta / f"{nome}.db", MODULOS[nome].TABELAS + ";" + M.servico.TABELAS).close()
+            M.banco.abrir(self.pasta / f"{nome}.db", MODULOS[nome].TABELAS + ";" + M.servico.TABELAS, self.identidade()).close()
         if fartura:
             self.repor()
+
+    def identidade(self) -> str:
+        return M.identidade.identidade(self.pasta)
 
     def repor(self, quanto: int = 10 ** 9) -> None:
         """O que um professor faria no sqlite3: o mesmo tanto nas duas colunas."""
@@ -362,7 +365,7 @@ class Loja:
         try:
             canal = self._conexao.channel()
         except (AttributeError, pika.exceptions.AMQPError):
-            declarar(self.url, M.dona.identidade(self.pasta))
+            declarar(self.url, self.identidade())
             self._conexao = conectar(self.url, heartbeat=0)  # o teste passa muito tempo sem falar com o broker
             canal = self._conexao.channel()
         try:
@@ -489,7 +492,7 @@ class Escuta:
     """Uma fila só do teste, ligada a tudo o que passa pelo exchange."""
 
     def __init__(self, loja: Loja):
-        declarar(loja.url, M.dona.identidade(loja.pasta))
+        declarar(loja.url, loja.identidade())
         self._conexao = conectar(loja.url)
         self._canal = self._conexao.channel()
         self._fila = self._canal.queue_declare("", exclusive=True).method.queue
