@@ -127,10 +127,10 @@ def garantir_broker(dados: Path, recomecar: bool):
 
 def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
     """Nada é apagado se o vhost é de outra loja, e ninguém disse para tomá-lo."""
-    if not tomar_vhost:
-        # Os bancos, antes do arquivo: se outra limpeza morreu no meio, são eles a loja antiga.
-        filas.preparar(next(iter(carimbos(pasta).values()), None) or identidade(pasta))
-    limpar(pasta, lambda nova: filas.esvaziar_filas(nova, tomar=True))
+    # Os bancos, antes do arquivo: se outra limpeza morreu no meio, são eles a loja antiga.
+    antiga = next(iter(carimbos(pasta).values()), None) or identidade(pasta)
+    filas.conferir_limpeza(antiga, tomar_vhost)
+    limpar(pasta, filas.esvaziar_filas)
     dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
 
 

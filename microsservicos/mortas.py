@@ -19,7 +19,7 @@ from comum.falha import Falha
 from comum.opcoes import Opcoes
 from comum.tela import dizer, executar, visivel
 from coreografia import SERVICOS
-from rabbitmq.cemiterio import ler, reenviar
+from rabbitmq.mensagens_mortas import ler, motivo_da_morte, reenviar
 from comum.identidade import identidade_se_houver
 
 
@@ -33,8 +33,7 @@ def listar(servicos: tuple[str, ...], ids: list[str], loja: str | None) -> int:
             if ids and identidade not in ids:
                 continue
             quantas += 1
-            motivo = (propriedades.get("headers") or {}).get("motivo",
-                                                             "o broker desistiu de entregá-la")
+            motivo = motivo_da_morte(propriedades)
             texto = corpo[:200].decode("utf-8", "replace")
             dizer(visivel(f"{servico}.mortas  {identidade[:64]}  "
                           f"{str(propriedades.get('type'))[:40]}"))

@@ -6,8 +6,8 @@
   4. marcar: só então os eventos deixam de estar por enviar.
 
 Morrer em qualquer ponto repete trabalho, e nunca o perde: antes de 2 a fila entrega de novo;
-entre 2 e 4 a caixa de saída ainda diz o que falta publicar. Reconectar é de rabbitmq/plantao.py;
-tentar de novo, e desistir, de tentativas.py.
+entre 2 e 4 a caixa de saída ainda diz o que falta publicar. Reconectar é de
+rabbitmq/reconexao.py; tentar de novo, e desistir, de tentativas.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from coreografia import o_que_ouve
 from rabbitmq.canal import LOTE, Canal
 from rabbitmq.erros import Passageira
 from rabbitmq.mensagem import entender
-from rabbitmq.plantao import Plantao
+from rabbitmq.reconexao import Reconexao
 from terminal.devagar import Devagar
 from terminal.encerramento import Encerramento, morrer_com_o_lancador
 from terminal.linha_de_comando import opcoes_de_servico
@@ -60,14 +60,14 @@ class Servico:
         self.banco = bancos.abrir(pasta / f"{nome}.db", tabelas + ";" + TABELAS, loja)
         self.narrador = Narrador(nome, mostrar)
         self.tentativas = tentativas.Tentativas(self.banco, nome, self.narrador.avisar)
-        self.plantao = Plantao(nome, loja, vigiar=morrer_com_o_lancador)
+        self.reconexao = Reconexao(nome, loja, vigiar=morrer_com_o_lancador)
         self.devagar = Devagar(nome, segundos)
 
     def rodar(self) -> int:
         """Atende até Ctrl-C; o status de saída. Levanta Falha se nem a primeira conexão dá."""
         self.encerramento = self.devagar.encerramento = Encerramento()
         try:
-            self.plantao.manter(self.dar_uma_volta, ao_ligar=self.ao_ligar)
+            self.reconexao.manter(self.dar_uma_volta, ao_ligar=self.ao_ligar)
         except KeyboardInterrupt:
             dizer(f"{self.nome}: encerrado")
         return 0
@@ -110,7 +110,7 @@ class Servico:
             with bancos.transacao(self.banco):
                 for mensagem in lote:
                     self.tratar_uma(mensagem)
-            self.plantao.passou("banco", "o banco voltou")
+            self.reconexao.passou("banco", "o banco voltou")
         self.narrador.contar()
 
     def tratar_uma(self, mensagem) -> None:

@@ -15,7 +15,7 @@ from comum.tela import dizer
 from palco.desenho import Desenho
 from rabbitmq.canal import Plateia
 from rabbitmq.conexao import onde
-from rabbitmq.plantao import CONEXAO, Plantao
+from rabbitmq.reconexao import CONEXAO, Reconexao
 from terminal.narracao import Limitador
 
 
@@ -79,13 +79,13 @@ class Espectador:
             self.plateia = None
 
 
-class Assistencia(Plantao):
+class Assistencia(Reconexao):
     """A plateia sozinha num terminal: ninguém mais diria que o broker caiu, ou que voltou."""
 
     def assistir(self, espectador: Espectador) -> None:
         """Até Ctrl-C. Levanta a Falha que impede a primeira conexão."""
         self.manter(lambda plateia: espectador.desenhar(plateia.receber(0.2)),
-                    abrir=lambda nome, plantao: Plateia(plantao.loja))
+                    abrir=lambda nome, reconexao: Plateia(reconexao.loja))
 
     def pronto(self) -> None:
         self.ditos.pop(CONEXAO, None)

@@ -5,6 +5,8 @@ e não espera por ninguém. Um lote é publicado inteiro antes de se esperar qua
 broker (publisher confirms encadeados): uma espera por lote, não por mensagem. A transação do AMQP
 (tx.commit) esperaria tão pouco, mas não serve: num cluster que troca de líder, o RabbitMQ 3.10
 respondeu "commit" por mensagens que a fila tinha recusado, e elas se perderam (tests/broker).
+`entrega` é a etiqueta da entrega (delivery tag), que o broker numera em ordem em cada canal: por
+isso um ack com multiple=True vale pelo lote inteiro.
 (Manual do RabbitMQ: "Consumer Acknowledgements and Publisher Confirms", "Broker Semantics",
 "Quorum Queues".)
 """
@@ -17,20 +19,24 @@ from typing import Iterable, NamedTuple
 
 from coreografia import VERSAO, quem_ouve, quem_publica
 from rabbitmq.conexao import Conexao, onde, pika, traduzindo
-from rabbitmq.erros import BrokerFora, explicar_bloqueio
+from rabbitmq.erros import BrokerFora
 from rabbitmq.filas import EXCHANGE, declarar
 from rabbitmq.mensagem import a_republicar, simplificar
 
 LOTE = 200  # mensagens por lote, no máximo
-MAIOR_CABECALHO = 32 * 1024  # bytes de propriedades ao republicar; um quadro do AMQP leva 128 KiB
+MAIORES_PROPRIEDADES = 32 * 1024  # bytes, ao republicar; um quadro do AMQP leva 128 KiB
 
 
 class Recebida(NamedTuple):
-    """Uma mensagem como chegou, ainda sem ter sido entendida."""
+    """Uma mensagem como chegou, ainda sem ter sido entendida.
+
+    devolvida: o broker já a tinha entregado a alguém, que não deu o ack (redelivered).
+    """
 
     entrega: int
     corpo: bytes
     propriedades: dict
+    devolvida: bool = False
 
 
 class Ouvinte(Conexao):
@@ -64,14 +70,14 @@ class Ouvinte(Conexao):
         return lote
 
     def _ao_receber(self, canal, metodo, propriedades, corpo):
-        self._chegaram.append(Recebida(metodo.delivery_tag, corpo, em_dicionario(propriedades)))
+        self._chegaram.append(Recebida(metodo.delivery_tag, corpo, em_dicionario(propriedades),
+                                       metodo.redelivered))
         self.acordar()
 
     def _ao_cancelar(self, quadro):
         # O pika não trata isto como erro: sem esta linha o serviço ficaria "saudável" e surdo.
-        self._erro = BrokerFora(f"o RabbitMQ em {onde()} cancelou o consumo da fila (ela foi "
-                                "apagada ou mudou de nó)")
-        self.acordar()
+        self.derrubar(BrokerFora(f"o RabbitMQ em {onde()} cancelou o consumo da fila (ela foi "
+                                 "apagada ou mudou de nó)"))
 
 
 class Publicador(Conexao):
@@ -131,23 +137,21 @@ class Publicador(Conexao):
 class Canal(Ouvinte, Publicador):
     """A ligação de um serviço: recebe da sua fila e publica no exchange.
 
-    servico: o nome dele e da sua fila. plantao: quem o mantém ligado (rabbitmq/plantao.py).
+    servico: o nome dele e da sua fila. reconexao: quem o mantém ligado (reconexao.py).
     Levanta o mesmo que Conexao().
     """
 
-    def __init__(self, servico: str, plantao):
-        self.servico, self.plantao = servico, plantao
-        super().__init__(servico, plantao.loja)
+    def __init__(self, servico: str, reconexao):
+        self.servico, self.reconexao = servico, reconexao
+        super().__init__(servico, reconexao.loja)
 
     def _preparar(self, servico: str) -> None:
-        bloqueio = explicar_bloqueio(onde())
-        self._conexao.add_on_connection_blocked_callback(
-            lambda *_: self.plantao.ao_bloquear(bloqueio))
-        self._conexao.add_on_connection_unblocked_callback(
-            lambda *_: self.plantao.ao_bloquear(None))
         self.abrir_saida()
         self.pedir(self.canal.basic_qos, prefetch_count=2 * LOTE)
         self.pedir(self.canal.basic_consume, servico, self._ao_receber)
+
+    def ao_bloquear(self, por_que: str | None) -> None:
+        self.reconexao.ao_bloquear(por_que)
 
     def publicar(self, eventos: list[tuple], mortas: list[tuple], ate_entrega: int) -> set[int]:
         """Publica um lote, dá o ack do que foi recebido e espera a resposta do broker por tudo.
@@ -170,7 +174,7 @@ class Canal(Ouvinte, Publicador):
         recusadas = {numero - primeira for numero in self.esperar_respostas()}
         if eventos or mortas:
             rotas = [evento[1] for evento in eventos] + [self.fila_de_mortas] * len(mortas)
-            self.plantao.responderam(rotas, recusadas)
+            self.reconexao.responderam(rotas, recusadas)
         return recusadas
 
     @property
@@ -179,7 +183,7 @@ class Canal(Ouvinte, Publicador):
 
     def em_pausa(self) -> Iterable[str]:
         """As rotas que o broker anda recusando, e em que ainda não é hora de insistir."""
-        return self.plantao.em_pausa()
+        return self.reconexao.em_pausa()
 
 
 class Plateia(Ouvinte):
@@ -216,7 +220,7 @@ def refazer(propriedades: dict, motivo: str | None):
     """
     seguras = pika.BasicProperties(**a_republicar(propriedades, motivo), delivery_mode=2)
     try:
-        if len(b"".join(seguras.encode())) <= MAIOR_CABECALHO:
+        if len(b"".join(seguras.encode())) <= MAIORES_PROPRIEDADES:
             return seguras
     except Exception:
         pass  # algo que o pika não sabe escrever

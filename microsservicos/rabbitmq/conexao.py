@@ -1,4 +1,4 @@
-"""A conexão com o RabbitMQ: onde ele está, como se entra, e como se anda com ela passo a passo.
+"""A conexão com o RabbitMQ: como se entra, como se anda com ela passo a passo, como se sai.
 
 O SelectConnection do pika avisa tudo por callbacks, de dentro do seu laço. Aqui o laço roda um
 passo de cada vez, no fio de quem chama, e o que o broker encerra (o canal, a conexão, o consumo)
@@ -8,73 +8,27 @@ O pika 1.5 traz pika.Connection, com um fio só para ela: quando sair, `andar` p
 numa fila que esse fio enche, `pedir` some (os métodos dela já esperam a resposta), e o resto
 deste cômodo fica como está.
 (Manual do RabbitMQ: "Access Control", "TLS Support", "Detecting Dead TCP Connections with
-Heartbeats".)
+Heartbeats", "Memory and Disk Alarms".)
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import time
 from contextlib import suppress
 from typing import Callable
-from urllib.parse import urlsplit
 
 from comum.falha import Falha
-from rabbitmq.erros import BrokerFora, explicar
-
-try:
-    import pika
-    from pika.adapters.select_connection import IOLoop
-    from rabbitmq import ilegiveis  # noqa: F401 (importar já instala)
-    from rabbitmq.transporte import Servicos
-except ImportError:
-    print("falta o pacote pika: instale com  python -m pip install -r requirements.txt  "
-          "(ou use o Python da pasta .venv, como no README)", file=sys.stderr)
-    sys.exit(2)
+from rabbitmq.enderecos import enderecos, lugar, onde, pika
+from rabbitmq import ilegiveis  # noqa: F401 (importar já instala)
+from rabbitmq.erros import BrokerFora, Lugar, explicar
+from rabbitmq.transporte import IOLoop, Servicos
 
 # O pika avisa cada tropeço por conta própria; aqui, cada falha vira uma linha nossa.
 logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
 
-SEGUNDA_OPINIAO = 0.5  # segundos antes de acreditar que ali não há mesmo um RabbitMQ que nos aceite
 PACIENCIA = 60.0  # segundos por uma resposta do broker, antes de reconectar
 PRAZO_DE_FECHO = 3.0  # segundos para o broker responder ao adeus
-URL_PADRAO = "amqp://guest:guest@localhost:5672/"
-
-
-def enderecos() -> list[pika.URLParameters]:
-    """Os endereços de RABBITMQ_URL, na ordem das tentativas; Falha (código 2) se ilegíveis."""
-    urls = [u.strip() for u in os.environ.get("RABBITMQ_URL", URL_PADRAO).split(",") if u.strip()]
-    try:
-        lista = []
-        for url in urls:
-            partes = urlsplit(url.encode().decode())  # de um terminal em Latin-1, nem UTF-8 seria
-            if partes.scheme not in ("amqp", "amqps") or not partes.hostname or partes.port == 0:
-                raise ValueError
-            # Uma senha com / ? ou # sem código passaria por porta, vhost ou opção, e seria
-            # mostrada na tela.
-            if "@" in partes.path + partes.query + partes.fragment:
-                raise ValueError
-            lista.append(pika.URLParameters(url))
-        if not lista:
-            raise ValueError
-    except Exception:  # o pika levanta de tudo aqui, e o texto do erro poderia mostrar a senha
-        raise Falha("RABBITMQ_URL não está na forma amqp://usuario:senha@servidor:5672/vhost (na "
-                    "senha, escreva / @ : ? # , como %2F %40 %3A %3F %23 %2C; entre endereços, "
-                    "vírgula)", 2) from None
-    for endereco in lista:
-        endereco.heartbeat = 10  # segundos; uma rede que engole pacotes é percebida entre 15 e 30
-        endereco.blocked_connection_timeout = 15
-        endereco.socket_timeout = endereco.stack_timeout = 5
-        endereco.connection_attempts = 1
-    return lista
-
-
-def onde() -> str:
-    """Os endereços para mostrar na tela: sem usuário nem senha."""
-    return ", ".join(f"{e.host}:{e.port}{'' if e.virtual_host == '/' else '/' + e.virtual_host}"
-                     for e in enderecos())
 
 
 class Conexao:
@@ -86,9 +40,9 @@ class Conexao:
 
     def __init__(self, quem: str):
         self._laco = IOLoop()
-        self._servicos = Servicos(self._laco)
         self._conexao: pika.SelectConnection | None = None
         self._erro: Falha | None = None  # o que o broker encerrou, já nas nossas palavras
+        self._bloqueio = ""  # por que ele não aceita publicações agora
         self._acordando = False
         try:
             self._entrar(quem)
@@ -106,44 +60,34 @@ class Conexao:
     # --- abrir e fechar ---
 
     def _entrar(self, quem: str) -> None:
-        lista = enderecos()
-        for endereco in lista:
-            endereco.client_properties = {"connection_name": f"loja: {quem}"}
-        falha = self._tentar(lista)
-        if falha and not isinstance(falha, BrokerFora):
-            # Um broker que morre bem agora parece outra coisa (nem é um RabbitMQ): só a segunda
-            # vez convence.
-            time.sleep(SEGUNDA_OPINIAO)
-            falha = self._tentar(lista)
-        if falha:
-            raise falha
-        self._conexao.add_on_close_callback(self._ao_encerrar)
-
-    def _tentar(self, lista: list) -> Falha | None:
-        """Cada endereço, um depois do outro; a falha, se nenhum serviu.
+        """Cada endereço, um depois do outro, até um que nos aceite.
 
         De um nome com vários IPs, o pika só deixa o primeiro se ele nem aceita a ligação.
         """
         fracassos: list[BaseException] = []
-        for endereco in lista:
-            fim: list = []
-            chegou = lambda *resultado: (fim.append(resultado), self.acordar())  # noqa: E731
+        for endereco in enderecos():
+            endereco.client_properties = {"connection_name": f"loja: {quem}"}
+            chegou: list = []
+            ouvir = lambda *resultado: (chegou.extend(resultado), self.acordar())  # noqa: E731
             conexao = pika.SelectConnection(
-                endereco, on_open_callback=chegou, on_open_error_callback=chegou,
-                custom_ioloop=self._servicos)
+                endereco, on_open_callback=ouvir, on_open_error_callback=ouvir,
+                custom_ioloop=Servicos(self._laco))
             try:
-                while not fim:
+                while not chegou:
                     self._girar(1)
             except BaseException:  # um Ctrl-C: o pika fecha o que abriu, se lhe pedirem
                 with suppress(Exception):
                     conexao.close()
                     self._girar(0.2)
                 raise
-            if len(fim[0]) == 1:  # só a conexão, sem um erro ao lado
+            if len(chegou) == 1:  # só a conexão, sem um erro ao lado
                 self._conexao = conexao
-                return None
-            fracassos.append(fim[0][1])
-        return explicar(fracassos, onde())
+                conexao.add_on_close_callback(self._ao_encerrar)
+                conexao.add_on_connection_blocked_callback(self._ao_bloquear)
+                conexao.add_on_connection_unblocked_callback(lambda *_: self.ao_bloquear(None))
+                return
+            fracassos.append(chegou[1])
+        raise explicar(fracassos, lugar(conexao))
 
     def abrir_canal(self, ao_encerrar: Callable | None = None):
         """Um canal do pika, já aberto.
@@ -178,11 +122,29 @@ class Conexao:
             with suppress(Exception):
                 self._laco.close()
 
+    # --- o que o broker diz sem ser perguntado ---
+
     def _ao_encerrar(self, de_que, motivo: BaseException) -> None:
         if isinstance(motivo, pika.exceptions.ChannelClosedByClient):
             return
-        if self._conexao and not self._erro:  # o primeiro motivo é o verdadeiro
-            self._erro = explicar([motivo], onde())
+        if isinstance(motivo, pika.exceptions.ConnectionBlockedTimeout):
+            self.derrubar(BrokerFora(self._bloqueio))
+        elif self._conexao:
+            self.derrubar(explicar([motivo], lugar(self._conexao)))
+
+    def _ao_bloquear(self, conexao, quadro) -> None:
+        aqui = lugar(conexao)
+        self._bloqueio = (f"o RabbitMQ em {aqui.onde} não aceita publicações agora "
+                          f"(«{quadro.method.reason}»): alivie-o ({aqui.rabbitmqctl} status diz o "
+                          "que falta); nada se perde")
+        self.ao_bloquear(self._bloqueio)
+
+    def ao_bloquear(self, por_que: str | None) -> None:
+        """O broker parou de aceitar publicações, e por quê; ou voltou a aceitá-las (None)."""
+
+    def derrubar(self, erro: Falha) -> None:
+        """Faz o passo em curso acabar neste erro; o primeiro é o verdadeiro."""
+        self._erro = self._erro or erro
         self.acordar()
 
     # --- andar ---
@@ -200,16 +162,10 @@ class Conexao:
     def _girar(self, segundos: float) -> None:
         despertador = self._laco.call_later(segundos, self.acordar)
         try:
-            if self.transporte:
-                self.transporte.mandar()
             self._laco.start()
         finally:  # um Ctrl-C também passa por aqui
             self._laco.remove_timeout(despertador)
             self._acordando = False
-            if self.transporte:
-                self.transporte.juntar()
-
-    transporte = property(lambda self: self._servicos.transporte)  # None antes de haver conexão
 
     def acordar(self) -> None:
         """Para os callbacks: há o que ver, e o passo pode acabar."""
@@ -238,6 +194,23 @@ class Conexao:
         self.esperar(lambda: resposta, f"a resposta a {metodo.__name__}")
         return resposta[0].method
 
+    def perguntar(self, nao: int, metodo: str, *argumentos, **opcoes):
+        """Como pedir(), num canal só para isso, que o broker encerra para dizer que não: None.
+
+        nao: o código com que ele o diz (404: não existe; 405: outro o tem).
+        """
+        resposta: list = []
+        ouvir = lambda valor: (resposta.append(valor), self.acordar())  # noqa: E731
+        canal = self.abrir_canal(ao_encerrar=lambda _, motivo: ouvir(motivo))
+        with traduzindo():
+            getattr(canal, metodo)(*argumentos, callback=ouvir, **opcoes)
+            self.esperar(lambda: resposta, f"a resposta a {metodo}")
+            if not isinstance(resposta[0], BaseException):
+                canal.close()
+                return resposta[0].method
+            if getattr(resposta[0], "reply_code", None) != nao:
+                raise resposta[0]
+
 
 class traduzindo:
     """Dentro deste bloco, todo erro do pika sai como BrokerFora ou Falha."""
@@ -247,4 +220,4 @@ class traduzindo:
 
     def __exit__(self, tipo, erro, rastro):
         if isinstance(erro, (pika.exceptions.AMQPError, OSError)):
-            raise explicar([erro], onde()) from None
+            raise explicar([erro], Lugar(onde())) from None

@@ -1,21 +1,22 @@
 """Os tropeços da conexão com o broker, cada um numa linha em português.
 
-Quem decide são as palavras do broker, que vão entre « » na linha: os palpites do pika não valem.
-Reconhece os erros do pika pelo nome da classe, e por isso não precisa importá-lo.
+Só o que o próprio broker disse é definitivo, e vai entre « » na linha. O pika adivinha muito: de
+uma porta que se fecha logo, diz que o protocolo é outro, e ela pode ser só um RabbitMQ que ainda
+está iniciando (o Docker abre a porta antes dele). Palpite não é motivo para desistir.
+Os erros são lidos pelo texto (`repr`), que já traz uns dentro dos outros.
 """
 
 from __future__ import annotations
 
 import re
-import socket
-import ssl
+from typing import NamedTuple
 
 from comum.falha import Falha
 from comum.tela import visivel
 
 
 class Passageira(Falha):
-    """Vale a pena tentar de novo daqui a pouco. assunto: o que falhou, para o plantão."""
+    """Vale a pena tentar de novo daqui a pouco. assunto: o que falhou, para a Reconexao."""
 
     assunto = "conexão"
 
@@ -24,7 +25,27 @@ class BrokerFora(Passageira):
     """Não há broker, ou a conexão caiu."""
 
 
-# (o que o broker disse, o que se diz). Desistem: código 2. A primeira linha que serve é a que vale.
+class BrokerRecusa(Falha):
+    """O broker disse não: só uma pessoa muda isso."""
+
+
+class BrokerIniciando(BrokerFora):
+    """A porta aceita a conexão, e dela não vem AMQP: ou ainda não, ou é outro programa."""
+
+
+class Lugar(NamedTuple):
+    """Onde está o broker, e o que ali se pode aconselhar.
+
+    onde: o endereço, sem senha. rabbitmqctl: o comando que fala com ele. outro: aonde ir com
+    outra loja.
+    """
+
+    onde: str
+    rabbitmqctl: str = "rabbitmqctl"
+    outro: str = "outro vhost em RABBITMQ_URL"
+
+
+# (o que o broker disse, o que se diz). Código 2. A primeira linha que serve é a que vale.
 DEFINITIVOS = (
     (r"limit.*is reached|has reached the negotiated",
      "o RabbitMQ em {onde} está no limite: «{disse}»; encerre programas que não usa, ou peça um "
@@ -32,85 +53,59 @@ DEFINITIVOS = (
     (r"Login was refused",
      "o RabbitMQ em {onde} recusou o usuário ou a senha: confira RABBITMQ_URL"),
     (r"vhost .* not found",
-     "o RabbitMQ em {onde} não tem esse vhost: confira RABBITMQ_URL, ou crie-o (rabbitmqctl "
+     "o RabbitMQ em {onde} não tem esse vhost: confira RABBITMQ_URL, ou crie-o ({rabbitmqctl} "
      "add_vhost)"),
     (r"NOT_ALLOWED.*access to vhost",
      "o usuário de RABBITMQ_URL não tem permissão no vhost de {onde}: «{disse}»; dê-lhe uma "
-     "(rabbitmqctl set_permissions)"),
-    (r"inequivalent arg .* for queue 'loja\.dona'.*current is \D*'(?P<dona>[0-9a-f]+)'",
-     "o vhost de {onde} é da loja {dona}, e esta pasta de dados é de outra: use outro vhost em "
-     "RABBITMQ_URL, ou a pasta daquela em --dados; se ela já não existe: python orquestracao.py "
-     "--limpar --tomar-vhost"),
+     "({rabbitmqctl} set_permissions)"),
+    (r"inequivalent arg .* exchange 'loja\.identidade'.*current is .*'loja\.(?P<loja>[0-9a-f]+)'",
+     "o vhost de {onde} é da loja {loja}, e esta pasta de dados é de outra: use {outro}, ou a "
+     "pasta daquela em --dados; se ela já não existe: python orquestracao.py --limpar "
+     "--tomar-vhost"),
+    (r"inequivalent arg 'x-overflow'.*current is none",
+     "as filas em {onde} são de uma versão anterior deste projeto: termine com ela o que há "
+     "nelas, ou apague-as (python orquestracao.py --limpar --tomar-vhost), ou use {outro}"),
     (r"inequivalent arg",
-     "em {onde} há filas com os mesmos nomes e outros argumentos, de outro programa: use outro "
-     "vhost em RABBITMQ_URL («{disse}»)"),
+     "em {onde} há filas com os mesmos nomes e outros argumentos, de outro programa: use {outro} "
+     "(«{disse}»)"),
     (r"ACCESS_REFUSED",
      "falta uma permissão ao usuário de RABBITMQ_URL em {onde}: «{disse}»; o README diz quais "
-     "são (rabbitmqctl set_permissions)"),
+     "são ({rabbitmqctl} set_permissions)"),
 )
-# (nome da exceção do pika, adianta tentar de novo?, o que se diz)
-OUTROS = (
-    ("IncompatibleProtocolError|ProtocolVersionMismatch", False,
-     "o que responde em {onde} não é um RabbitMQ (ou a porta é de TLS: use amqps://)"),
-    ("ConnectionBlockedTimeout", True,
-     "o RabbitMQ em {onde} não aceita publicações agora (memória ou disco no limite): alivie-o "
-     "(rabbitmqctl status diz o que falta); nada se perde"),
-    ("ConnectionClosedByBroker", True, "o RabbitMQ em {onde} encerrou a conexão{entre}"),
-    ("ChannelClosedByBroker", True, "o RabbitMQ em {onde} encerrou o canal{entre}"),
-)
+INICIANDO = (r"IncompatibleProtocol|ProtocolVersionMismatch|ProtocolSyntax|InvalidFrame|"
+             r"StackTimeout|SSL\w*Error")
 
 
-def explicar(erros: list[BaseException], onde: str) -> Falha:
+def explicar(erros: list[BaseException], lugar: Lugar) -> Falha:
     """O que houve e o que fazer.
 
-    erros: o que o pika, o socket ou o TLS levantou. onde: o endereço, sem senha.
-    Devolve BrokerFora se tentar de novo adianta; senão, Falha de código 2.
+    erros: o que o pika, o socket ou o TLS levantou.
+    Devolve BrokerFora se tentar de novo adianta; senão, BrokerRecusa (código 2).
     """
-    causas = _causas(erros)
-    disse = _palavras_do_broker(causas)
+    texto = " ".join(map(repr, erros)).replace("\\", "")
+    dito = re.search(r"""ClosedByBroker: \(\d+\) (['"])(.*?)\1(?=[,)\s'"]|$)""", texto)
+    disse = visivel(dito[2][:300]) if dito else ""
     for padrao, frase in DEFINITIVOS:
         if achado := re.search(padrao, disse):
-            return Falha(frase.format(onde=onde, disse=disse, **achado.groupdict()), 2)
-    # Um broker que cai no meio de uma conexão segura não é um certificado errado.
-    cai = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
-    if any(isinstance(causa, ssl.SSLError) and not isinstance(causa, cai) for causa in causas):
-        return Falha(f"a conexão segura com {onde} falhou: confira o certificado (SSL_CERT_FILE) e "
-                     "o nome do servidor", 2)
-    nomes = " ".join(type(causa).__name__ for causa in causas)
-    for padrao, de_novo, frase in OUTROS:
-        if re.search(rf"\b({padrao})\b", nomes):
-            texto = frase.format(onde=onde, entre=f": «{disse}»" if disse else "")
-            return BrokerFora(texto) if de_novo else Falha(texto, 2)
-    if any(isinstance(causa, socket.gaierror) for causa in causas):
+            return BrokerRecusa(frase.format(
+                disse=disse, onde=lugar.onde, rabbitmqctl=lugar.rabbitmqctl, outro=lugar.outro,
+                **achado.groupdict()), 2)
+    onde = lugar.onde
+    if "CertVerificationError" in texto:
+        return BrokerRecusa(f"a conexão segura com {onde} falhou: confira o certificado "
+                            "(SSL_CERT_FILE) e o nome do servidor", 2)
+    if disse:
+        de_que = "o canal" if "ChannelClosed" in texto else "a conexão"
+        return BrokerFora(f"o RabbitMQ em {onde} encerrou {de_que}: «{disse}»")
+    if re.search(INICIANDO, texto):
+        return BrokerIniciando(f"a porta de {onde} aceita conexões e não fala AMQP: pode ser um "
+                               "RabbitMQ que ainda está iniciando")
+    if "gaierror" in texto:
         return BrokerFora(f"não conheço o servidor de {onde}: confira RABBITMQ_URL")
     return BrokerFora(f"o RabbitMQ em {onde} não responde")
 
 
-def explicar_bloqueio(onde: str) -> str:
-    """O broker lê e entrega, mas não aceita publicações. (Manual: "Memory and Disk Alarms".)"""
-    return next(frase for nome, _, frase in OUTROS if "Blocked" in nome).format(onde=onde)
-
-
-def _palavras_do_broker(causas: list[BaseException]) -> str:
-    """O texto com que o broker encerrou o canal ou a conexão; vazio se ele não disse nada.
-
-    No aperto de mão, o pika o põe, já escrito, dentro de um palpite ("Probable...Error").
-    """
-    for causa in causas:
-        achado = re.search(r"""ClosedByBroker: \(\d+\) (['"])(.*)\1""", repr(causa))
-        if achado:
-            return visivel(achado[2][:300])
-    return ""
-
-
-def _causas(erros: list[BaseException]) -> list[BaseException]:
-    """O pika embrulha o erro original, às vezes vários, dentro de outros."""
-    vistas: list[BaseException] = []
-    fila: list = list(erros)
-    while fila:
-        atual = fila.pop(0)
-        if isinstance(atual, BaseException) and atual not in vistas:
-            vistas.append(atual)
-            fila += [atual.__cause__, atual.__context__, *atual.args,
-                     getattr(atual, "exception", None), *getattr(atual, "exceptions", ())]
-    return vistas
+def talvez_outro_programa(onde: str) -> str:
+    """O que se diz quando uma porta aberta demora demais a falar AMQP."""
+    return (f"o que responde em {onde} talvez não seja um RabbitMQ, ou a porta é a errada (a de "
+            "TLS é com amqps://): confira RABBITMQ_URL")

@@ -1,24 +1,39 @@
-"""As filas e o exchange: criar, contar, esvaziar. O desenho delas é o de coreografia.py.
+"""As filas e o exchange: criar, contar, esvaziar; e de que loja é o vhost.
 
-Cada serviço tem uma fila quorum com o seu nome, ligada ao exchange pelos eventos que ouve, e
-NOME.mortas, para as mensagens que não entendeu.
-(Manual do RabbitMQ: "Quorum Queues", "Dead Letter Exchanges", "Topic Exchange".)
+O desenho delas é o de coreografia.py: cada serviço tem uma fila quorum com o seu nome, ligada ao
+exchange pelos eventos que ouve, e NOME.mortas, para as mensagens que não entendeu. Todas recusam
+publicações quando estão cheias (reject-publish): sem isso, um max-length posto por uma política do
+administrador faria o broker jogar fora o que já confirmou. O que uma política pode fazer assim
+mesmo está no README.
+
+Uma loja, um vhost: duas lojas num vhost comeriam os eventos uma da outra. A identidade da loja
+(comum/identidade.py) é um argumento de um exchange que nada recebe: o próprio broker o compara a
+cada declaração, e recusa outro (406). Uma fila serviria, mas uma política com `expires` a apagaria.
+(Manual do RabbitMQ: "Quorum Queues", "Dead Letter Exchanges", "Topic Exchange", "Queues", seção
+"Declaration and Property Equivalence".)
 """
 
 from __future__ import annotations
 
+import time
 import uuid
 from contextlib import contextmanager
 
+from comum.falha import Falha
 from coreografia import SERVICOS, o_que_ouve
-from rabbitmq.conexao import Conexao, traduzindo
-from rabbitmq.dona import FILA, declarar_dona
+from rabbitmq.conexao import Conexao, onde, traduzindo
+from rabbitmq.erros import BrokerFora
 
 EXCHANGE = "loja"
-# Barreira distante, para uma mensagem que mate o processo antes de ele poder contar as
-# tentativas. Pequena demais, condenaria mensagens sãs de um serviço morto muitas vezes:
-# cada conexão que cai conta uma entrega para tudo o que estava em mãos.
-LIMITE_DE_ENTREGAS = 100_000
+IDENTIDADE = "loja.identidade"  # o exchange que diz de que loja é o vhost
+FILAS = [fila for servico in SERVICOS for fila in (f"{servico}.mortas", servico)]
+ESPERA_POR_QUEM_SAI = 2.0  # segundos até o broker notar que um serviço acabou de sair
+COMO_LIGAR = "(para subir um: python orquestracao.py --so-broker)"
+# Quorum, e para sempre: declarar uma fila com outros argumentos é um erro (406). O limite de
+# entregas é uma barreira distante, para uma mensagem que mate o processo antes de ele poder contar
+# as tentativas. Pequeno demais, condenaria mensagens sãs de um serviço morto muitas vezes: cada
+# conexão que cai conta uma entrega para tudo o que estava em mãos.
+ARGUMENTOS = {"x-queue-type": "quorum", "x-delivery-limit": 100_000, "x-overflow": "reject-publish"}
 
 
 def declarar(conexao: Conexao, loja: str | None) -> None:
@@ -31,18 +46,16 @@ def declarar(conexao: Conexao, loja: str | None) -> None:
     canal no que recusar.
     """
     canal = conexao.canal
-    if loja:
-        conexao.pedir(declarar_dona, canal, loja)
+    conferir_identidade(conexao, loja)
     novas = not _ha_exchange(conexao)
     with traduzindo():
         for servico in SERVICOS:
             mortas = f"{servico}.mortas"
-            limite = {"x-queue-type": "quorum", "x-delivery-limit": LIMITE_DE_ENTREGAS}
-            canal.queue_declare(mortas, durable=True, arguments=limite)
+            canal.queue_declare(mortas, durable=True, arguments=ARGUMENTOS)
             canal.queue_declare(servico, durable=True, arguments={
-                **limite, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": mortas})
+                **ARGUMENTOS, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": mortas})
         if novas:
-            _assentar(canal)
+            gravar_ultima_fila(canal)
         canal.exchange_declare(EXCHANGE, "topic", durable=True)
         for servico in SERVICOS:
             for tipo in o_que_ouve(servico):
@@ -50,7 +63,14 @@ def declarar(conexao: Conexao, loja: str | None) -> None:
     conexao.pedir(canal.exchange_declare, EXCHANGE, passive=True)
 
 
-def _assentar(canal) -> None:
+def conferir_identidade(conexao: Conexao, loja: str | None) -> None:
+    """Toma o vhost para a loja, se é de ninguém; Falha (código 2) se é de outra."""
+    if loja:
+        conexao.pedir(conexao.canal.exchange_declare, IDENTIDADE, "fanout", durable=True,
+                      arguments={"alternate-exchange": f"{EXCHANGE}.{loja}"})
+
+
+def gravar_ultima_fila(canal) -> None:
     """Faz o RabbitMQ escrever o nome da última fila quorum criada.
 
     Ele o guarda na memória até criar a seguinte, ou por cerca de um segundo (ra_directory.erl).
@@ -63,20 +83,7 @@ def _assentar(canal) -> None:
 
 
 def _ha_exchange(conexao: Conexao) -> bool:
-    """Num canal à parte, que o broker encerra se não há (404)."""
-    resposta: list = []
-    ouvir = lambda valor: (resposta.append(valor), conexao.acordar())  # noqa: E731
-    with traduzindo():
-        canal = conexao.abrir_canal(ao_encerrar=lambda _, motivo: ouvir(motivo))
-        canal.exchange_declare(EXCHANGE, passive=True, callback=ouvir)
-    conexao.esperar(lambda: resposta, "saber se o exchange existe")
-    if not isinstance(resposta[0], BaseException):
-        canal.close()
-        return True
-    if getattr(resposta[0], "reply_code", None) != 404:
-        with traduzindo():
-            raise resposta[0]
-    return False
+    return bool(conexao.perguntar(404, "exchange_declare", EXCHANGE, passive=True))
 
 
 def profundidades(loja: str | None = None) -> dict[str, int]:
@@ -87,10 +94,14 @@ def profundidades(loja: str | None = None) -> dict[str, int]:
     with Conexao("tarefa avulsa") as conexao:
         if not _ha_exchange(conexao):
             return {}
-        if loja:  # quem criou o exchange deixou antes a marca de quem era: aqui ela só é comparada
-            conexao.pedir(declarar_dona, conexao.canal, loja)
-        return {fila: conexao.pedir(conexao.canal.queue_declare, fila, passive=True).message_count
-                for servico in SERVICOS for fila in (servico, f"{servico}.mortas")}
+        conferir_identidade(conexao, loja)  # quem criou o exchange deixou antes a marca de quem era
+        filas = {fila: _fila(conexao, fila) for fila in FILAS}
+        return {fila: achada.message_count for fila, achada in filas.items() if achada}
+
+
+def _fila(conexao: Conexao, nome: str):
+    """O que o broker diz de uma fila (message_count, consumer_count), ou None se ela não existe."""
+    return conexao.perguntar(404, "queue_declare", nome, passive=True)
 
 
 def preparar(loja: str | None) -> None:
@@ -98,30 +109,60 @@ def preparar(loja: str | None) -> None:
 
     Levanta o mesmo que Conexao(), e Falha (código 2) se o vhost é de outra loja.
     """
-    with avulso(loja):
-        pass
+    with Conexao("tarefa avulsa") as conexao:
+        declarar(conexao, loja)
 
 
-def esvaziar_filas(loja: str | None, tomar: bool = False) -> None:
-    """Apaga e cria de novo as filas do projeto, com o que esperava nelas.
+def conferir_limpeza(loja: str | None, tomar: bool = False) -> None:
+    """Antes de --limpar: Falha (código 2) se não se pode esvaziar as filas, e nada muda.
 
-    tomar: se o vhost é de outra loja, passa a ser desta. Levanta o mesmo que preparar().
+    loja: a identidade da pasta, antes da limpeza. tomar: o vhost pode ser de outra loja. Nem assim
+    se apagam as filas de que alguém recebe: os pedidos dele ficariam pendentes para sempre.
     """
     with Conexao("limpeza") as conexao:
-        if loja and not tomar:
-            conexao.pedir(declarar_dona, conexao.canal, loja)
+        if not tomar:
+            conferir_identidade(conexao, loja)
+        prazo = time.monotonic() + ESPERA_POR_QUEM_SAI
+        while ouvidas := [fila for fila in FILAS if getattr(_fila(conexao, fila),
+                                                            "consumer_count", 0)]:
+            if time.monotonic() > prazo:
+                raise Falha(f"há programas recebendo de {' e '.join(ouvidas)} em {onde()}: "
+                            "encerre-os antes de --limpar", 2)
+            conexao.andar(0.1)
+
+
+def esvaziar_filas(loja: str | None) -> None:
+    """Apaga as filas do projeto, com o que esperava nelas, e as cria de novo, desta loja.
+
+    Quem chama já passou por conferir_limpeza(). Morrer no meio deixa o vhost de outra loja, e a
+    recusa diz como terminar. Levanta o mesmo que Conexao().
+    """
+    with Conexao("limpeza") as conexao:
         with traduzindo():
-            conexao.canal.queue_delete(FILA)
             conexao.canal.exchange_delete(EXCHANGE)
-            for servico in SERVICOS:
-                conexao.canal.queue_delete(servico)
-                conexao.canal.queue_delete(f"{servico}.mortas")
+            for fila in [*FILAS, "loja.dona"]:  # esta é de uma versão anterior
+                conexao.canal.queue_delete(fila)
+            conexao.canal.exchange_delete(IDENTIDADE)  # só agora o vhost é de ninguém
         declarar(conexao, loja)
 
 
 @contextmanager
 def avulso(loja: str | None = None, tipo=Conexao):
-    """Uma conexão para uma tarefa curta, com tudo já declarado, fechada ao fim dela."""
-    with tipo("tarefa avulsa") as conexao:
+    """Uma conexão para uma tarefa curta, com tudo já declarado, fechada ao fim dela.
+
+    Levanta o mesmo que Conexao(); se não há broker, a linha diz também como ligar um.
+    """
+    with com_dica():
+        conexao = tipo("tarefa avulsa")
+    with conexao:
         declarar(conexao, loja)
         yield conexao
+
+
+@contextmanager
+def com_dica():
+    """Dentro deste bloco, a falta de um broker diz também como ligar um."""
+    try:
+        yield
+    except BrokerFora as fora:
+        raise BrokerFora(f"{fora} {COMO_LIGAR}") from None

@@ -1,8 +1,8 @@
 """Ler uma mensagem que pode ter sido escrita por qualquer um, e republicá-la sem perigo.
 
-Na leitura, as propriedades AMQP viram o que cabe no banco e volta igual, e a mensagem só vira um
-Evento se for exatamente o que o contrato diz. Na ida para NOME.mortas, só vai o que é seguro
-republicar. Aqui não se sabe o que é pika.
+Na leitura, as propriedades AMQP viram o que cabe no banco, e a mensagem só vira um Evento se for
+exatamente o que o contrato diz. Na ida para NOME.mortas, só vai o que é seguro republicar.
+Aqui não se sabe o que é pika.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ MAIOR_CENTAVOS = 10 ** 15  # cabe com folga num inteiro do SQLite
 TEXTOS = ("content_type", "content_encoding", "correlation_id", "message_id", "type", "app_id")
 MAIOR_TEXTO = 255  # bytes de um texto curto do AMQP (especificação do AMQP 0-9-1, 4.2.5.3)
 MAIOR_CABECALHO = 1000  # caracteres; o maior que a loja usa tem cento e poucos
-ANDARES = 8  # de listas e tabelas dentro dos cabeçalhos; o resto vira reticências
 # O broker entrega uma cópia da mensagem em cada fila que CC e BCC citam: repeti-los ao republicar
 # faria uma mensagem morta ressuscitar na fila de onde saiu, para sempre. (Manual do RabbitMQ,
 # "Sender-Selected Distribution".) A conta de entregas é de cada fila.
@@ -25,7 +24,7 @@ QUE_NAO_VAO = ("CC", "BCC", "x-delivery-count")
 class MensagemInvalida(Exception):
     """Uma mensagem que este serviço não entende; o texto é o motivo."""
 
-    sem_conserto = True  # para tentativas.py: tentar de novo não adianta
+    sem_conserto = True  # tentar de novo não adianta
 
 
 def entender(servico: str, corpo: bytes, propriedades: dict) -> Evento:
@@ -109,10 +108,16 @@ CORPOS = {"pedido": _pedido_com_total, "motivo": _pedido_e_motivo}  # as formas 
 def simplificar(propriedades: dict) -> dict:
     """As propriedades que foram mandadas, só com o que o JSON guarda e devolve igual.
 
-    propriedades: como o pika as entrega, com bytes onde não havia UTF-8, e com datas, decimais,
-    listas e tabelas nos cabeçalhos.
+    propriedades: como o pika as entrega, com bytes onde não havia UTF-8. Dos cabeçalhos ficam os
+    textos, inteiros e booleanos, e entre eles o porquê de o broker ter desistido de uma mensagem
+    (x-first-death-reason); o que é lista, tabela, data ou número com vírgula vira um texto.
     """
-    return {nome: _simples(valor) for nome, valor in propriedades.items() if valor is not None}
+    simples = {nome: _simples(valor) for nome, valor in propriedades.items()
+               if valor is not None and nome != "headers"}
+    if isinstance(cabecalhos := propriedades.get("headers"), dict):
+        simples["headers"] = {_curto(_simples(nome)): _simples(valor)
+                              for nome, valor in cabecalhos.items()}
+    return simples
 
 
 def a_republicar(propriedades: dict, motivo: str | None) -> dict:
@@ -131,22 +136,19 @@ def a_republicar(propriedades: dict, motivo: str | None) -> dict:
     return {**seguras, "headers": cabecalhos}
 
 
-def _simples(valor, andares: int = ANDARES):
+def _simples(valor):
     if type(valor) is str:  # quase todas, em toda mensagem
         return valor[:MAIOR_CABECALHO]
     if valor is None or type(valor) in (int, bool):
         return valor
-    if isinstance(valor, (list, dict)) and not andares:
-        return "…"
-    if isinstance(valor, list):
-        return [_simples(item, andares - 1) for item in valor]
-    if isinstance(valor, dict):
-        return {_curto(_simples(nome)): _simples(item, andares - 1) for nome, item in valor.items()}
     if isinstance(valor, bytes):
         valor = valor.decode("utf-8", "backslashreplace")
     if isinstance(valor, int):  # do pika: um inteiro de 64 bits, ou um real que ele já truncou:
         valor = int(valor)      # vira texto, para que 1.5 não passe por 1
-    return str(valor)[:MAIOR_CABECALHO]
+    try:
+        return str(valor)[:MAIOR_CABECALHO]
+    except RecursionError:  # listas dentro de listas, às centenas
+        return "…"
 
 
 def _curto(texto: str) -> str:

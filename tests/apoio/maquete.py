@@ -39,7 +39,7 @@ class Correio(M.canal.Canal):
     """O Canal de verdade, sobre filas que são listas; só o pika é de mentira."""
 
     def __init__(self, maquete: Maquete, nome: str):
-        self.servico, self.plantao = nome, M.plantao.Plantao(nome, None)
+        self.servico, self.reconexao = nome, M.reconexao.Reconexao(nome, None)
         self._ultima, self._saindo, self._maquete = 0, [], maquete
 
     def enfileirar(self, exchange, chave, corpo, propriedades, mandatory):

@@ -34,7 +34,7 @@ def publicar(url, fila, **argumentos):
     with conectar(url) as conexao:
         canal = conexao.channel()
         canal.queue_declare(fila, durable=True, arguments=argumentos)
-        carregar("microsservicos", "filas")._assentar(canal)  # sem isso, um kill -9 no broker levaria a fila
+        carregar("microsservicos", "filas").gravar_ultima_fila(canal)  # sem isso, um kill -9 no broker levaria a fila
         canal.confirm_delivery()
         canal.basic_publish("", fila, b"guarde", pika.BasicProperties(delivery_mode=2), mandatory=True)
 

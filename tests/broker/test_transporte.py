@@ -1,4 +1,4 @@
-"""O transporte que junta: um lote sai de uma vez, chega inteiro, e nada fica esquecido na mesa."""
+"""O transporte que junta: um lote sai de uma vez, chega inteiro, e nada fica por mandar."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from verbos import M
 class Espia:
     """O transporte do pika, e o tamanho de cada coisa que lhe mandaram escrever."""
 
+    escritas: list[int] = []
+
     def __init__(self, do_pika):
-        self.do_pika, self.escritas = do_pika, []
+        self.do_pika = do_pika
 
     def write(self, dados: bytes) -> None:
         self.escritas.append(len(dados))
@@ -23,7 +25,9 @@ class Espia:
 
 
 @pytest.fixture
-def publicador(url):
+def publicador(url, monkeypatch):
+    transporte = M.transporte.Transporte
+    monkeypatch.setattr(M.transporte, "Transporte", lambda do_pika, laco: transporte(Espia(do_pika), laco))
     with no_endereco(url), M.canal.Publicador("teste") as publicador:
         publicador.abrir_saida()
         publicador.pedir(publicador.canal.queue_declare, "fila")
@@ -41,10 +45,9 @@ def mandar(publicador, quantas: int, tamanho: int) -> None:
 
 
 def test_um_lote_inteiro_e_uma_escrita_so(publicador):
-    transporte = publicador.transporte
-    espia = transporte.do_pika = Espia(transporte.do_pika)
+    Espia.escritas.clear()
     mandar(publicador, 200, 300)
-    assert len(espia.escritas) == 1 and espia.escritas[0] > 200 * 300
+    assert len(Espia.escritas) == 1 and Espia.escritas[0] > 200 * 300
     assert esperando(publicador) == 200
 
 
@@ -54,7 +57,7 @@ def test_um_lote_que_nao_cabe_na_rede_chega_inteiro(publicador):
     assert esperando(publicador) == 200
 
 
-def test_o_que_esta_na_mesa_sai_antes_do_adeus(url):
+def test_o_que_falta_mandar_sai_antes_do_adeus(url):
     """Um ack dado no último instante: a fila não entrega de novo o que já foi tratado."""
     with no_endereco(url):
         with M.canal.Publicador("um") as um:

@@ -201,7 +201,8 @@ def salto_encadeado(url, fila, publica, sementes, total, sinais, extra):
     """
     canal_py = carregar("microsservicos", "canal")
     if extra == "como-vem":
-        carregar("microsservicos", "transporte").Transporte.juntar = lambda transporte: None
+        carregar("microsservicos", "transporte").Transporte.write = \
+            lambda transporte, dados: transporte.do_pika.write(dados)
 
     class Rele(canal_py.Publicador):
         def ao_receber(self, canal, metodo, p, corpo):

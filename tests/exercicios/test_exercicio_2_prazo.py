@@ -192,7 +192,7 @@ class SemFila:
 
 def servir(monkeypatch, dados, canal: SemFila, *opcoes) -> list[tuple]:
     """Roda servico_pedidos.py de verdade, sem fila; devolve (pedido, hora) de cada cancelamento que publicou."""
-    monkeypatch.setattr(M.plantao, "Canal", canal)
+    monkeypatch.setattr(M.reconexao, "Canal", canal)
     monkeypatch.setattr(sys, "argv", ["servico_pedidos.py", "--dados", str(dados), "--sem-pedido", *opcoes])
     PEDIDOS.main()
     return canal.solicitados

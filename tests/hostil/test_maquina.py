@@ -362,7 +362,7 @@ def test_broker_no_limite_bloqueia_e_tudo_anda_quando_ele_se_alivia(broker, loja
         loja.iniciar("pagamentos", "envio")
         loja.enviar(*mistura(400, "b"))
         for nome in ("pedidos", "pagamentos"):
-            loja.programas[nome][0].esperar_dizer("não aceita publicações agora (memória ou disco no limite)", 10)
+            loja.programas[nome][0].esperar_dizer("não aceita publicações agora («low on", 10)
         assert loja.pendentes() >= 700 and all(loja.programas[nome][0].vivo() for nome in SERVICOS)
         if qual == "disco":  # o bastante para a conexão bloqueada ser desfeita e refeita, sem outra palavra
             esperar(lambda: conexoes_novas(broker, loja) > 0, 40, "uma conexão desfeita")

@@ -160,7 +160,7 @@ def test_permissao_que_falta_nao_e_culpa_da_senha(broker, loja, usuario):
                    "microsservicos/mortas.py"):
         programa = rodar(script, "--dados", loja.dados, url=loja.url)
         [linha] = [linha for linha in programa.linhas if "permiss" in linha]
-        assert programa.fim() == 2 and "senha" not in linha and "loja.dona" in linha, programa.texto
+        assert programa.fim() == 2 and "senha" not in linha and "loja.identidade" in linha, programa.texto
 
 
 @pytest.mark.longo
@@ -212,7 +212,7 @@ def test_filas_de_outro_programa_ninguem_manda_apagar(loja):
         conexao.channel().queue_declare("envio", durable=True)
     programa = rodar("microsservicos/servico_envio.py", "--dados", loja.dados, url=loja.url)
     assert programa.fim() == 2 and len(programa.linhas) == 1, programa.texto
-    assert "use outro vhost" in programa.texto and "apag" not in programa.texto
+    assert "outra porta em RABBITMQ_URL" in programa.texto and "apag" not in programa.texto
 
 
 # --- a conexão ---
@@ -223,7 +223,7 @@ def test_ctrl_c_no_meio_de_um_passo_ainda_deixa_fechar(loja, monkeypatch):
     loja.enviar(*mistura(300))
     esperar(lambda: loja.profundidade("estoque") == 300, que="os eventos na fila")
     with no_endereco(loja.url):
-        canal = M.canal.Canal("estoque", M.plantao.Plantao("estoque", None))
+        canal = M.canal.Canal("estoque", M.reconexao.Reconexao("estoque", None))
         original, vezes = M.canal.em_dicionario, iter(range(1000))
 
         def interromper(propriedades):

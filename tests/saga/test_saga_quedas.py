@@ -227,7 +227,7 @@ def test_ligacao_desfeita_nao_vira_silencio(loja_aberta):
 
 @pytest.mark.longo
 def test_fila_que_acaba_de_nascer_ja_guarda_o_que_o_broker_confirmou(broker_proprio):
-    """Sem _assentar, a última fila declarada volta do kill -9 sem o que confirmou, em qualquer RabbitMQ de 3.10 a 4.3."""
+    """Sem gravar_ultima_fila, a última fila declarada volta do kill -9 sem o que confirmou, em qualquer RabbitMQ de 3.10 a 4.3."""
     declarar(broker_proprio.url, "00000001")
     canal = conectar(broker_proprio.url).channel()
     canal.confirm_delivery()

@@ -27,7 +27,7 @@ def recusado(programa: Programa) -> str:
     assert programa.fim() == 2, programa.texto
     programa.limpo()
     [linha] = [linha for linha in programa.linhas if "é da loja" in linha]
-    assert "outro vhost em RABBITMQ_URL" in linha
+    assert "outra porta em RABBITMQ_URL" in linha
     assert "--dados" in linha and "--tomar-vhost" in linha
     return linha
 
@@ -43,8 +43,8 @@ def test_outra_pasta_no_mesmo_vhost_e_recusada_por_todos(loja, tmp_path, no_ar):
         programas = list(juntos.map(lambda s: rodar(s, "--dados", tmp_path / "outra", url=loja.url),
                                     PROGRAMAS))
     for programa in programas:
-        assert M.dona.identidade(loja.pasta) in recusado(programa)
-    assert M.dona.identidade(tmp_path / "outra" / "microsservicos") != M.dona.identidade(loja.pasta)
+        assert M.identidade.identidade(loja.pasta) in recusado(programa)
+    assert M.identidade.identidade(tmp_path / "outra" / "microsservicos") != M.dona.identidade(loja.pasta)
     loja.iniciar(*(nome for nome in SERVICOS if not no_ar))
     loja.enviar(cenario("envio-recusado", "p-2"))
     loja.conferir_repouso()
@@ -131,28 +131,28 @@ def test_limpar_recusado_antes_de_apagar_nao_deixa_marca(tmp_path):
     with pytest.raises(M.falha.Falha):
         with M.presenca.limpando(tmp_path):
             raise M.falha.Falha("há programas usando a pasta", 2)
-    assert M.dona.identidade(tmp_path)
+    assert M.identidade.identidade(tmp_path)
     with pytest.raises(M.falha.Falha):
         with M.presenca.limpando(tmp_path):
             (tmp_path / "estoque.db").unlink()
             raise M.falha.Falha("o broker caiu")
     with pytest.raises(M.falha.Falha, match="--limpar foi interrompido"):
-        M.dona.identidade(tmp_path)
+        M.identidade.identidade(tmp_path)
 
 
 def test_limpar_na_mesma_pasta_continua_sendo_a_mesma_loja(loja):
     loja.iniciar()
     loja.encerrar()
-    antes = M.dona.identidade(loja.pasta)
+    antes = M.identidade.identidade(loja.pasta)
     assert rodar("orquestracao.py", "--dados", loja.dados, "--limpar", "--sim", "--estado",
                  url=loja.url).fim() == 0
-    assert M.dona.identidade(loja.pasta) == antes
+    assert M.identidade.identidade(loja.pasta) == antes
     loja.iniciar()
 
 
 def test_identidade_apagada_volta_dos_bancos(loja):
     loja.iniciar()
-    antes = M.dona.identidade(loja.pasta)
+    antes = M.identidade.identidade(loja.pasta)
     assert {numero(loja.pasta, nome) for nome in SERVICOS} == {int(antes, 16)}
     loja.encerrar()
     (loja.pasta / ".loja").unlink()
@@ -208,7 +208,7 @@ def test_identidade_ilegivel_e_uma_linha(tmp_path, conteudo):
 def test_mortas_de_outra_loja_nao_se_leem_nem_se_reenviam(loja, tmp_path, broker):
     loja.iniciar("estoque")
     outra = tmp_path / "outra"
-    M.dona.identidade(outra / "microsservicos")
+    M.identidade.identidade(outra / "microsservicos")
     recusado(rodar("microsservicos/mortas.py", "--dados", outra, url=loja.url))
     recusado(rodar("microsservicos/mortas.py", "--dados", outra, "--reenviar", url=loja.url))
     de_longe = rodar("microsservicos/mortas.py", "--dados", tmp_path / "sem loja nenhuma",
@@ -219,7 +219,7 @@ def test_mortas_de_outra_loja_nao_se_leem_nem_se_reenviam(loja, tmp_path, broker
 def test_muitos_que_criam_a_mesma_identidade_concordam(tmp_path):
     codigo = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; "
-        "from rabbitmq.dona import identidade; "
+        "from comum.identidade import identidade; "
               "print(identidade(Path(sys.argv[2])))")
     programas = [Programa("-c", codigo, MICROSSERVICOS, tmp_path / "m", url=SEM_BROKER)
                  for _ in range(8)]

@@ -1,7 +1,8 @@
-"""O plantão de um serviço: ligado ao broker até Ctrl-C, e cada tropeço dito uma vez só.
+"""Manter um serviço ligado ao broker até Ctrl-C, e dizer cada tropeço uma vez só.
 
 Uma conexão que cai é refeita, com pausas que dobram. Uma publicação recusada não é motivo para
-reconectar: a rota dela espera, também com pausas que dobram, e as outras seguem.
+reconectar: a rota dela espera, também com pausas que dobram, e as outras seguem. Uma porta aberta
+que não fala AMQP é um RabbitMQ que está iniciando, até que demore demais.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from comum.tela import alertar, dizer
 from coreografia import EVENTOS, quem_ouve
 from rabbitmq.canal import Canal
 from rabbitmq.conexao import onde
-from rabbitmq.erros import Passageira
+from rabbitmq.erros import BrokerIniciando, BrokerRecusa, Passageira, talvez_outro_programa
+from rabbitmq.filas import COMO_LIGAR
 
 PRIMEIRA_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de insistir; dobra a cada vez
+PRAZO_DE_INICIO = 60.0  # segundos; um RabbitMQ num contêiner leva uns quinze para falar AMQP
 CONEXAO, BLOQUEIO = "conexão", "bloqueio"  # assuntos; os outros são de quem chama, e as rotas
 
 
-class Plantao:
+class Reconexao:
     """Mantém um serviço ligado.
 
-    nome: o do serviço e da fila. loja: de quem o vhost tem de ser (rabbitmq/dona.py).
+    nome: o do serviço e da fila. loja: de quem o vhost tem de ser (filas.py).
     vigiar: chamada a cada meio segundo de pausa.
     """
 
@@ -33,12 +36,14 @@ class Plantao:
         self.ditos: dict[str, str] = {}  # assunto -> o que já se disse dele, enquanto dura
         self.pausas: dict[str, tuple[float, float]] = {}  # rota recusada -> (pausa, até quando)
         self.ja_esteve = False
+        self.porta_aberta_desde: float | None = None  # e ainda sem AMQP
 
     def manter(self, volta: Callable, ao_ligar: Callable = lambda: None, abrir=Canal) -> None:
-        """Repete `volta(canal)` para sempre, reconectando quando ela levanta uma Falha.
+        """Repete `volta(canal)` para sempre, reconectando quando a ligação cai.
 
-        ao_ligar: chamada quando o serviço está ouvindo. abrir(nome, plantao): a ligação.
-        Levanta a Falha que impede a primeira conexão, se não adianta tentar de novo.
+        ao_ligar: chamada quando o serviço está ouvindo. abrir(nome, reconexao): a ligação.
+        Uma recusa do broker passa adiante se é a primeira conexão; depois, espera-se que alguém a
+        desfaça. Outra Falha passa sempre.
         """
         pausa = PRIMEIRA_PAUSA
         while True:
@@ -54,15 +59,23 @@ class Plantao:
                             self.pronto()
                         if not self.ditos:
                             pausa = PRIMEIRA_PAUSA
-            except Falha as falha:
-                if not self.ja_esteve and not isinstance(falha, Passageira):
+            except (Passageira, BrokerRecusa) as falha:
+                if not self.ja_esteve and isinstance(falha, BrokerRecusa):
                     raise
-                dica = "" if self.ja_esteve else (" (para subir um: "
-                                                  "python orquestracao.py --so-broker)")
                 self.tropecou(getattr(falha, "assunto", CONEXAO),
-                              f"{falha}{dica}; continuo tentando (Ctrl-C encerra)")
+                              f"{self.explicar(falha)}; continuo tentando (Ctrl-C encerra)")
             self.dormir(pausa * random.uniform(0.5, 1))  # o acaso evita que todos voltem juntos
             pausa = min(pausa * 2, MAIOR_PAUSA)
+
+    def explicar(self, falha: Falha) -> str:
+        """O que se diz de uma falha: antes da primeira conexão, também o que fazer."""
+        agora = time.monotonic()
+        if not isinstance(falha, BrokerIniciando):
+            self.porta_aberta_desde = None
+            return f"{falha}{'' if self.ja_esteve else ' ' + COMO_LIGAR}"
+        self.porta_aberta_desde = self.porta_aberta_desde or agora
+        demorou = agora - self.porta_aberta_desde > PRAZO_DE_INICIO
+        return talvez_outro_programa(onde()) if demorou else str(falha)
 
     def pronto(self) -> None:
         self.ditos.pop(CONEXAO, None)
@@ -99,11 +112,11 @@ class Plantao:
             pausa = min(2 * self.pausas[rota][0], MAIOR_PAUSA) if rota in self.pausas else \
                 PRIMEIRA_PAUSA
             self.pausas[rota] = pausa, time.monotonic() + pausa
-            fila = " e ".join(f"«{nome}»" for nome in
-                              (quem_ouve(rota) if rota in EVENTOS else [rota]))
-            self.tropecou(rota, f"o RabbitMQ em {onde()} recusou guardar {rota} na fila {fila}: "
-                          "ela está cheia (max-length) ou trocando de líder; guardo aqui e insisto "
-                          "aos poucos (Ctrl-C encerra)")
+            filas = quem_ouve(rota) if rota in EVENTOS else [rota]
+            self.tropecou(rota, f"o RabbitMQ em {onde()} recusou guardar {rota} na fila "
+                          f"{' e '.join(f'«{fila}»' for fila in filas)}: ela está cheia "
+                          "(max-length) ou trocando de líder; guardo aqui e insisto aos poucos "
+                          "(Ctrl-C encerra)")
         for rota in self.pausas.keys() & set(rotas) - ruins:
             del self.pausas[rota]
             self.passou(rota, f"o RabbitMQ voltou a aceitar {rota}")

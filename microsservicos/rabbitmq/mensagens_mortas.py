@@ -15,14 +15,21 @@ from contextlib import closing, contextmanager
 from typing import Iterator
 
 from comum.falha import Falha
-from rabbitmq.canal import Ouvinte, Publicador, refazer
+from rabbitmq.canal import Ouvinte, Publicador, Recebida, refazer
 from rabbitmq.conexao import onde, traduzindo
 from rabbitmq.erros import BrokerFora
+from rabbitmq.filas import com_dica
 
 CHAVE = "loja.leitura"  # uma fila exclusiva: só um leitor de cada vez a tem
 MAIOR_PREFETCH = 65_535  # mensagens em mãos por consumidor; é um inteiro de 16 bits
 PACIENCIA = 10.0  # segundos sem chegar nada, antes de concluir que outro programa segura o resto
 ESPERA_PELA_VEZ = 0.2  # segundos entre dois pedidos da chave
+PORQUES = {  # x-first-death-reason
+    "expired": "venceu o prazo de uma política (message-ttl)",
+    "maxlen": "não cabia na fila (max-length com overflow drop-head, de uma política)",
+    "delivery_limit": "foi entregue vezes demais sem ack (delivery-limit)",
+    "rejected": "um consumidor a rejeitou",
+}
 
 
 class Leitor(Ouvinte, Publicador):
@@ -34,26 +41,14 @@ class Leitor(Ouvinte, Publicador):
     def _preparar(self, quem: str) -> None:
         self.primeira, self.ultima = 1, 0  # as entregas em mãos
         self.abrir_saida()
-        while not self._pegar_a_chave():
+        while not self.perguntar(405, "queue_declare", CHAVE, exclusive=True):
             self.andar(ESPERA_PELA_VEZ)
-
-    def _pegar_a_chave(self) -> bool:
-        resposta: list = []
-        ouvir = lambda valor: (resposta.append(valor), self.acordar())  # noqa: E731
-        with traduzindo():
-            canal = self.abrir_canal(ao_encerrar=lambda _, motivo: ouvir(motivo))
-            canal.queue_declare(CHAVE, exclusive=True, callback=ouvir)
-        self.esperar(lambda: resposta, "a vez de ler as mensagens mortas")
-        if getattr(resposta[0], "reply_code", None) not in (None, 405):  # 405: outro a tem
-            with traduzindo():
-                raise resposta[0]
-        return not isinstance(resposta[0], BaseException)
 
     def quantas(self, fila: str) -> int:
         return self.pedir(self.canal.queue_declare, fila, passive=True).message_count
 
-    def ler(self, fila: str) -> Iterator[tuple[int, bytes, dict]]:
-        """As mensagens que já estavam na fila: (entrega, corpo, propriedades). Ficam em mãos.
+    def ler(self, fila: str) -> Iterator[Recebida]:
+        """As mensagens que já estavam na fila. Ficam em mãos.
 
         Uma que morra de novo enquanto isso fica para a próxima vez. Levanta Falha (código 1) se
         outro programa segura parte delas.
@@ -103,6 +98,23 @@ class Leitor(Ouvinte, Publicador):
             self.andar(0.02)
 
 
+def abrir_leitor(loja: str | None) -> Leitor:
+    with com_dica():
+        return Leitor(loja)
+
+
+def motivo_da_morte(propriedades: dict) -> str:
+    """Por que a mensagem está nas mortas: nas palavras do serviço, ou do broker.
+
+    propriedades: as que ler() entrega. O broker escreve o porquê na primeira vez que desiste de
+    uma mensagem. (Manual do RabbitMQ, "Dead Letter Exchanges", seção "Dead-Lettered Messages".)
+    """
+    cabecalhos = propriedades.get("headers") or {}
+    palavra = str(cabecalhos.get("x-first-death-reason", "não se sabe por quê"))
+    return str(cabecalhos.get("motivo", "o broker desistiu de entregá-la: "
+                              + PORQUES.get(palavra, palavra)))
+
+
 @contextmanager
 def ler(servicos: tuple[str, ...], loja: str | None) -> Iterator[Iterator[tuple[str, bytes, dict]]]:
     """As mensagens mortas destes serviços, (servico, corpo, propriedades), já fora da rede.
@@ -111,10 +123,10 @@ def ler(servicos: tuple[str, ...], loja: str | None) -> Iterator[Iterator[tuple[
     """
     with closing(sqlite3.connect("", isolation_level=None)) as guardadas:  # "": arquivo temporário
         guardadas.execute("CREATE TABLE mortas (servico TEXT, corpo BLOB, propriedades TEXT)")
-        with Leitor(loja) as leitor:
+        with abrir_leitor(loja) as leitor:
             for servico in servicos:
                 guardadas.execute("BEGIN")
-                for _, corpo, propriedades in leitor.ler(f"{servico}.mortas"):
+                for _, corpo, propriedades, _ in leitor.ler(f"{servico}.mortas"):
                     guardadas.execute("INSERT INTO mortas VALUES (?, ?, ?)",
                                       (servico, corpo, json.dumps(propriedades)))
                 guardadas.execute("COMMIT")
@@ -130,9 +142,9 @@ def reenviar(servico: str, ids: list[str], loja: str | None) -> int:
     repete, e a caixa de entrada do serviço reconhece a repetição. Devolve quantas foram. Levanta
     o mesmo que Conexao() e Leitor.ler(), e Falha se o broker recusou alguma.
     """
-    with Leitor(loja) as leitor:
+    with abrir_leitor(loja) as leitor:
         publicadas: dict[int, int] = {}  # entrega -> número da publicação
-        for entrega, corpo, propriedades in leitor.ler(f"{servico}.mortas"):
+        for entrega, corpo, propriedades, _ in leitor.ler(f"{servico}.mortas"):
             if ids and propriedades.get("message_id") not in ids:
                 continue
             cabecalhos = propriedades.get("headers") or {}

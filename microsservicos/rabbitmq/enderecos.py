@@ -1,0 +1,75 @@
+"""Onde está o broker: RABBITMQ_URL, e os conselhos que servem a quem está do outro lado.
+
+Vários endereços, separados por vírgula, são os nós de um cluster, tentados em ordem.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from urllib.parse import urlsplit
+
+from comum.falha import Falha
+from rabbitmq.erros import Lugar
+
+try:
+    import pika
+except ImportError:
+    print("falta o pacote pika: instale com  python -m pip install -r requirements.txt  "
+          "(ou use o Python da pasta .venv, como no README)", file=sys.stderr)
+    sys.exit(2)
+
+URL_PADRAO = "amqp://guest:guest@localhost:5672/"
+
+
+def enderecos() -> list[pika.URLParameters]:
+    """Os endereços de RABBITMQ_URL, na ordem das tentativas; Falha (código 2) se ilegíveis."""
+    urls = [u.strip() for u in os.environ.get("RABBITMQ_URL", URL_PADRAO).split(",")]
+    try:
+        lista = [_endereco(url) for url in urls if url]
+        if not lista:
+            raise ValueError
+    except Exception:  # o pika levanta de tudo aqui, e o texto do erro poderia mostrar a senha
+        raise Falha("RABBITMQ_URL não está na forma amqp://usuario:senha@servidor:5672/vhost (na "
+                    "senha, escreva / @ : ? # , como %2F %40 %3A %3F %23 %2C; entre endereços, "
+                    "vírgula)", 2) from None
+    return lista
+
+
+def _endereco(url: str) -> pika.URLParameters:
+    partes = urlsplit(url.encode().decode())  # de um terminal em Latin-1, nem UTF-8 seria
+    if partes.scheme not in ("amqp", "amqps") or not partes.hostname or partes.port == 0:
+        raise ValueError
+    # Uma senha com / ? ou # sem código passaria por porta, vhost ou opção, e iria para a tela.
+    if "@" in partes.path + partes.query + partes.fragment:
+        raise ValueError
+    endereco = pika.URLParameters(url)
+    if partes.path == "//":  # como o Celery escreve o vhost /
+        endereco.virtual_host = "/"
+    endereco.heartbeat = 10  # segundos; uma rede que engole pacotes é percebida entre 15 e 30
+    endereco.blocked_connection_timeout = 15
+    endereco.socket_timeout = endereco.stack_timeout = 5
+    endereco.connection_attempts = 1
+    return endereco
+
+
+def onde() -> str:
+    """Os endereços para mostrar na tela: sem usuário nem senha."""
+    return ", ".join(f"{e.host}:{e.port}{'' if e.virtual_host == '/' else '/' + e.virtual_host}"
+                     for e in enderecos())
+
+
+def lugar(conexao: pika.SelectConnection | None) -> Lugar:
+    """O broker desta conexão, e os conselhos que servem nele.
+
+    Um nó privado (no_privado/) diz quem é no nome do cluster; a ele o rabbitmqctl do sistema não
+    chega, e outra loja na mesma máquina usa outro nó, em outra porta.
+    """
+    cluster = str((getattr(conexao, "server_properties", None) or {}).get("cluster_name"))
+    privado = re.match(r"loja-\d+(?=@)", cluster)
+    if not privado:
+        return Lugar(onde())
+    outra = enderecos()[0].port + 1
+    return Lugar(onde(), f"sh dados/rabbitmq/{privado[0]}/rabbitmqctl",
+                 f"outra porta em RABBITMQ_URL (amqp://guest:guest@localhost:{outra}/)")
