@@ -10,11 +10,9 @@ import gzip
 import os
 import re
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -80,22 +78,6 @@ def no_broker(usuario="guest:guest", vhost=None, **_):
         cena.url = cena.url.replace("guest:guest", usuario)
         cena.url = cena.url if vhost is None else cena.url.rsplit("/", 1)[0] + f"/{vhost}"
     return preparar
-
-
-def porta_de_outro(cena):
-    servidor = socket.create_server(("127.0.0.1", 0))
-    cena.request.addfinalizer(servidor.close)
-
-    def responder():
-        try:
-            while True:
-                with servidor.accept()[0] as cliente:
-                    cliente.recv(100)
-                    cliente.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        except OSError:
-            pass
-    threading.Thread(target=responder, daemon=True).start()
-    cena.url = f"amqp://guest:segredo@127.0.0.1:{servidor.getsockname()[1]}/"
 
 
 def dados_num_arquivo(cena):
@@ -195,6 +177,14 @@ def fila_de_outro_programa(cena):
         conexao.channel().queue_declare("estoque", durable=True)
 
 
+def filas_de_uma_versao_anterior(cena):
+    from bloqueante import conectar
+    cena.broker()
+    with conectar(cena.url) as conexao:
+        conexao.channel().queue_declare("pedidos.mortas", durable=True,
+                                        arguments={"x-queue-type": "quorum", "x-delivery-limit": 100_000})
+
+
 def identidade_ilegivel(cena):
     (cena.dados / cena.ala).mkdir(parents=True)
     (cena.dados / cena.ala / ".loja").write_text("xis")
@@ -232,10 +222,10 @@ SITUACOES = {  # situação: (preparação, programas, a frase)
     "senha errada": (no_broker("guest:segredo"), COM_BROKER, "recusou o usuário ou a senha"),
     "vhost que não existe": (no_broker(vhost="nao-existe"), COM_BROKER, "não tem esse vhost"),
     "sem permissão no vhost": (sem_permissao_no_vhost, COM_BROKER, "não tem permissão no vhost"),
-    "porta de outro programa": (porta_de_outro, COM_BROKER, "não é um RabbitMQ"),
     "outro nome desta máquina, sem broker": (endereco("amqp://guest:guest@127.0.0.2:1/"), (LANCADOR,), "127.0.0.2"),
     "outra máquina, que não responde": (endereco("amqp://guest:guest@192.0.2.1:5672/"), (LANCADOR,), "192.0.2.1"),
-    "fila com o nome da nossa, de outro programa": (fila_de_outro_programa, (ESTOQUE,), "use outro vhost"),
+    "fila com o nome da nossa, de outro programa": (fila_de_outro_programa, (ESTOQUE,), "de outro programa: use outra porta"),
+    "filas de uma versão anterior": (filas_de_uma_versao_anterior, (LANCADOR, ESTOQUE), "termine com ela o que há nelas"),
 }
 CASOS = [pytest.param(nome, programa, id=f"{nome}-{Path(programa).stem}")
          for nome, (_, programas, _) in SITUACOES.items() for programa in programas]
