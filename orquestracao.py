@@ -119,7 +119,7 @@ def garantir_broker(dados: Path, recomecar: bool):
         sem_uso(pasta)  # antes de ligar um broker à toa
     try:
         # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
-        entrar = broker.bater_a_porta if recomecar else lambda: filas.preparar(identidade(pasta))
+        entrar = broker.entrar_e_sair if recomecar else lambda: filas.preparar(identidade(pasta))
         return broker.garantir(dados / "rabbitmq", recomecar, entrar)
     except broker.OutraVersao as outra:
         raise Falha(f"{outra}. {espera.o_que_fazer_do_broker(pasta, outra.pasta)}", 2) from None

@@ -1,240 +1,231 @@
-"""Um nó de RabbitMQ só desta pasta: liga, desliga, sobrevive a quem o ligou.
+"""Um nó de RabbitMQ só desta pasta, que os lançadores dividem; o último que sai o desliga.
 
-Roda o `rabbitmq-server` instalado, como o usuário atual, sem tocar no RabbitMQ do
-sistema: pasta, nome, cookie, epmd e configuração são próprios, e nada escuta além
-do loopback. O que fica na pasta dele: ver pasta.py.
+Roda o `rabbitmq-server` instalado, como o usuário atual, sem tocar no RabbitMQ do sistema: pasta,
+nome, cookie, epmd e configuração são próprios, e nada escuta além do loopback. Na pasta dele:
+
+    guardiao      travado enquanto o nó está ligado, por guardiao.py, que é o pai dele
+    uso           travado por todo lançador que usa o nó (ver guardiao.py)
+    rabbitmq.conf, plugins, definicoes.json   a configuração, refeita a cada início
+    rabbitmqctl   um script que fala com este nó:   sh rabbitmqctl status
+    dados         filas e mensagens;   versao   a do RabbitMQ que as escreveu
+    no.log        tudo o que o nó disse
+
+Uma trava é do arquivo, e não do que está escrito nele: numa cópia da pasta, com o nó da original
+ligado, não há trava nenhuma. E nenhuma fica para trás: o sistema a solta com o processo.
 """
 
 from __future__ import annotations
 
 import os
-import signal
+import re
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Callable
 
 from comum.falha import Falha, em_portugues
-from no_privado.configuracao import ambiente, gravar
-from no_privado.instalacao import (COMO_INSTALAR, WINDOWS_USA_SERVICO, comando_do_processo,
-                                   ligar_epmd, localizar_rabbitmq, numeros, porta_livre,
-                                   responde, tem_pagina, versao_instalada)
-from no_privado.pasta import PastaDoNo
+from comum.prazo import Prazo
+from no_privado import guardiao
+from no_privado.configuracao import ambiente, configuracao, definicoes, rabbitmqctl
+from no_privado.guardiao import soltar, travar
+from no_privado.instalacao import (COMO_INSTALAR, localizar_rabbitmq, numeros, plugins,
+                                   porta_livre, versao_instalada)
+from rabbitmq.erros import BrokerFora
 
-PRAZO_PARTIDA = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
-PRAZO_PARADA = 30.0   # segundos até trocar o pedido gentil por SIGKILL; medido: 1, e 6 com a página
-PASSO = 0.05          # segundos entre duas perguntas "já?"
+PRAZO_INICIO = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
+PASSO = 0.05         # segundos entre duas perguntas "já?"
+INICIOS = 3          # as portas que ninguém escolheu podem ser tomadas por outro programa
 
-
-class NaoFicouDePe(Falha):
-    """O nó partiu, e acabou antes de responder ou não respondeu a tempo."""
+DE_OUTRO = ("há arquivos de outro usuário em {dados} (de um sudo?): devolva-os com  sudo chown -R "
+            "$(id -un) {dados}  ou use --dados OUTRA_PASTA")
+# (o que o nó escreveu no registro, o que isso quer dizer)
+MOTIVOS = (
+    (rb"accessible by owner only", "o disco de {pasta} não guarda permissões, e o Erlang precisa "
+                                   "delas: use --dados com uma pasta num disco do Linux"),
+    (rb"eacces|cannot_read_file|[Pp]ermission denied", DE_OUTRO),
+    (rb"enospc|No space left", "disco cheio em {pasta}: libere espaço"),
+    (rb"directory: 'epmd'|erl: not found", "o Erlang não foi encontrado: ponha no PATH a pasta dos "
+                                           "programas erl e epmd"),
+)
 
 
 class OutraVersao(Falha):
     """Os dados do nó são de outra versão do RabbitMQ, e a instalada não os lê. pasta: a do nó."""
 
-    def __init__(self, no: NoPrivado, escreveu: str, instalada: str, por_que: str):
-        super().__init__(f"os dados do nó privado são do RabbitMQ {escreveu}, e o {instalada}, "
-                         f"agora instalado, {por_que}", 2)
+    def __init__(self, no: NoPrivado, instalada: str, por_que: str):
+        super().__init__(f"os dados do nó privado são do RabbitMQ {no.versao_dos_dados()}, e o "
+                         f"{instalada}, agora instalado, {por_que}", 2)
         self.pasta = no.pasta
 
 
-class NoPrivado(PastaDoNo):
-    """Liga e desliga o nó que mora numa PastaDoNo, e aceita os argumentos dela.
+class NoPrivado:
+    """O nó, ligado ou não, em `pasta/loja-PORTA/`.
 
-    recomecar: se os dados são de outra versão do RabbitMQ, apagá-los em vez de desistir.
+    pasta: onde guardar tudo (é criada). porta: a do AMQP, em 127.0.0.1 e em ::1.
+    usuario, senha, vhost: criados ou atualizados a cada início, com todas as permissões.
+    entrar(): a primeira conexão; levanta BrokerFora se ninguém responde ainda.
     """
 
-    def __init__(self, *args, recomecar: bool = False, **opcoes):
-        super().__init__(*args, **opcoes)
-        self._recomecar = recomecar
-        self._processos: list[subprocess.Popen] = []  # os filhos que este objeto precisa colher
-        self._partida = 0  # onde, no registro, começa o que esta partida diz
+    familia, pagina = "loja", True  # o nome Erlang; se liga a página de administração
 
-    # --- quem é o nó ---
+    def __init__(self, pasta, porta: int, usuario: str = "guest", senha: str = "guest",
+                 vhost: str = "/", entrar: Callable = lambda: None):
+        self.porta, self.entrar = porta, entrar
+        self.usuario, self.senha, self.vhost = usuario, senha, vhost
+        self.nome = f"{self.familia}-{porta}@localhost"
+        self.pasta = Path(pasta).absolute() / self.nome.split("@")[0]
+        self.registro = self.pasta / "no.log"
+        self._uso = self._guardiao = None  # o arquivo travado; o processo, se o ligamos nós
 
-    @property
-    def pid(self) -> int | None:
-        """O processo da máquina virtual Erlang, ou None se o nó não está vivo."""
-        return self.anotado()["pid"] if self.vivo() else None
+    def vivo(self) -> bool:
+        """Se o nó está ligado, seja por quem for: se alguém tem a trava do guardião."""
+        if self._guardiao:
+            self._guardiao.poll()  # um filho que morreu existe até que alguém pergunte por ele
+        try:
+            with open(self.pasta / "guardiao", "rb+") as trava:
+                return not travar(trava, so_eu=True)
+        except FileNotFoundError:
+            return False
+        except PermissionError as erro:
+            raise self._falha(DE_OUTRO) from erro
+
+    def responde(self) -> bool:
+        """Se já se entra no broker da porta dele, seja de quem for."""
+        with suppress(BrokerFora):
+            self.entrar()
+            return True
+        return False
 
     @property
     def pagina_url(self) -> str | None:
         """O endereço da página de administração, ou None se não há."""
-        porta = self.anotado().get("pagina_porta")
-        return f"http://127.0.0.1:{porta}/" if porta and self.vivo() else None
+        porta = re.search(r"management\.tcp\.port = (\d+)", self._ler("rabbitmq.conf"))
+        return f"http://127.0.0.1:{porta[1]}/" if porta and self.vivo() else None
 
-    def vivo(self) -> bool:
-        """Se o processo do nó existe, ligado por quem for. A ficha afasta um pid reaproveitado."""
-        anotado = self.anotado()
-        for processo in self._processos:
-            if processo.pid == anotado.get("pid"):
-                return processo.poll() is None
-        return bool(anotado) and anotado["ficha"] in comando_do_processo(anotado["pid"])
+    # --- usar, e deixar de usar ---
 
-    def responde(self) -> bool:
-        """Se alguém responde AMQP na porta dele (até 2 s). Um nó suspenso vive e não responde."""
-        return responde(self.maquina, self.porta)
+    def usar(self) -> bool:
+        """Passa a usar o nó, ligando-o se preciso; volta quando ele responde. Pode repetir.
+
+        False se quem responde na porta não é o desta pasta: não há o que ligar.
+        Levanta Falha (código 2): não instalado, porta ocupada, pasta sem permissão, prazo.
+        """
+        self.largar()
+        e_nosso = False
+        try:
+            self.pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._uso = open(self.pasta / "uso", "ab")
+            e_nosso = self._ligar_se_preciso()
+        except PermissionError as erro:
+            raise self._falha(DE_OUTRO) from erro
+        except OSError as erro:
+            raise em_portugues(erro, str(self.pasta)) from erro
+        finally:  # um Ctrl-C no meio também não pode deixar um nó solto
+            if not e_nosso:
+                self.largar()
+        return e_nosso
+
+    def largar(self) -> None:
+        """Deixa de usar o nó; se era o último, espera que o guardião o desligue. Pode repetir."""
+        if self._uso is None:
+            return
+        prazo, (uso, self._uso) = Prazo(guardiao.PRAZO_PARADA + 5), (self._uso, None)
+        with uso:
+            # Trocar uma trava por outra solta a primeira: aqui já não usamos o nó. Sem a exclusiva,
+            # e com a compartilhada, há quem continue; sem nenhuma, o guardião está acabando.
+            while not (not travar(uso, so_eu=True) and travar(uso, so_eu=False)):
+                soltar(uso)
+                if not self.vivo() or prazo.acabou():
+                    return
+                time.sleep(PASSO)
 
     # --- ligar ---
 
-    def iniciar(self, prazo: float = PRAZO_PARTIDA) -> NoPrivado:
-        """Liga o nó e volta quando ele responde AMQP; se já está vivo, só espera a resposta.
-
-        prazo: segundos. Levanta Falha (uma linha) se não der, e não deixa nada ligado.
-        """
-        if not self._ja_ligado(prazo):
-            self._ligar(self._servidor(), prazo)
-        return self
-
-    def aguardar(self, prazo: float = PRAZO_PARTIDA) -> NoPrivado:
-        """Espera até `prazo` segundos que o nó vivo responda.
-
-        Levanta NaoFicouDePe se ele não responde, ou morre antes.
-        """
-        limite = time.monotonic() + prazo
-        while not self.responde():
-            if not self.vivo():
-                raise NaoFicouDePe("o RabbitMQ não ficou de pé; o motivo está em "
-                                   f"{self.registro}", 2)
-            if time.monotonic() > limite:
-                raise NaoFicouDePe(f"o RabbitMQ (processo {self.pid}) não respondeu em "
-                                   f"{prazo:.0f} s; ver {self.registro}", 2)
+    def _ligar_se_preciso(self) -> bool:
+        """A partir da trava de `uso`, enquanto este processo viver, o guardião não acaba."""
+        prazo, inicios = Prazo(PRAZO_INICIO), 0
+        while not (travar(self._uso, so_eu=False) and self.vivo() and self.responde()):
+            ocupada = porta_livre(self.porta) is None
+            with open(self.pasta / "guardiao", "ab") as trava:
+                if travar(trava, so_eu=True):  # senão, alguém o está ligando ou desligando
+                    if self.responde():
+                        return False
+                    if inicios:
+                        self._depois_de_falhar(inicios)
+                    if not ocupada:
+                        inicios += 1
+                        self._ligar(trava)
+            if prazo.acabou():
+                raise self._falha("a porta {porta} está ocupada por outro programa (ou é proibida): "
+                                  "libere-a, ou escolha outra em RABBITMQ_URL" if ocupada else
+                                  "o RabbitMQ não respondeu a tempo; ver {registro}")
             time.sleep(PASSO)
-        return self
-
-    def _ja_ligado(self, prazo: float) -> bool:
-        """Se ele já estava vivo, e agora responde. Levanta Falha se está vivo e mudo."""
-        if not self.vivo():
-            return False
-        try:
-            self.aguardar(prazo)
-        except Falha:
-            if self.vivo():
-                raise  # mudo, mas vivo: não é nosso direito matá-lo
-            return False  # estava morrendo
+        self._gravar("versao", versao_instalada(localizar_rabbitmq()))
         return True
 
-    def _servidor(self) -> Path:
-        """O programa que se vai ligar; Falha se não há como."""
-        if os.name == "nt":
-            raise Falha(WINDOWS_USA_SERVICO, 2)
+    def _ligar(self, trava) -> None:
+        """trava: o arquivo `guardiao`, já travado; o guardião a herda."""
         servidor = localizar_rabbitmq()
         if servidor is None:
             raise Falha(COMO_INSTALAR, 2)
-        if porta_livre(self.porta, self.maquina) is None:
-            raise Falha(f"a porta {self.porta} de {self.maquina} está ocupada por outro programa "
-                        "(ou é proibida): libere-a, ou escolha outra em RABBITMQ_URL", 2)
-        return servidor
-
-    def _ligar(self, servidor: Path, prazo: float) -> None:
-        try:
-            self._partir(servidor, prazo)
-        except OutraVersao:
-            if not self._recomecar:
-                raise
-            self.apagar_dados()
-            self._partir(servidor, prazo)
-        except NaoFicouDePe:
-            if not self._tomaram_uma_porta():
-                raise
-            self._partir(self._servidor(), prazo)  # com outras; se foi a dele, Falha diz qual
-
-    def _tomaram_uma_porta(self) -> bool:
-        """Se ele morreu porque uma porta, livre ao ser escolhida, já não estava ao ser usada."""
-        disse = self.registro.read_bytes()[self._partida:]
-        return b"eaddrinuse" in disse or b"dist_port_already_used" in disse
-
-    def _partir(self, servidor: Path, prazo: float) -> None:
-        escreveu, instalada = self.versao_dos_dados(), versao_instalada(servidor)
-        if escreveu and instalada and numeros(instalada) < numeros(escreveu):
-            # Nem tentar: o 3.10 parte com os dados do 4.3, e não vê nenhuma das filas que há neles.
-            raise OutraVersao(self, escreveu, instalada, "é mais antigo, e não sabe lê-los")
-        try:
-            self._encerrar_epmd()  # o que um nó morto com SIGKILL tenha deixado
-            self.lancar(servidor)
-            self.aguardar(prazo)
-            gravar(self.pasta, "versao", instalada or "")
-        except BaseException as erro:  # um Ctrl-C no meio também não pode deixar um nó solto
-            self.matar()
-            if isinstance(erro, NaoFicouDePe) and escreveu and instalada != escreveu:
-                raise OutraVersao(self, escreveu, instalada or "", "não parte com eles "
-                                  f"(o motivo está em {self.registro})") from None
-            if isinstance(erro, OSError):
-                raise em_portugues(erro, str(self.pasta)) from erro
-            raise
-
-    def lancar(self, servidor: Path) -> None:
-        self.criar()
-        pagina_porta = None
-        if self._quer_pagina and tem_pagina(servidor):
-            pagina_porta = porta_livre(self.porta + 10000) or porta_livre()
-        self.configurar(pagina_porta)
-        anotado = {"ficha": os.urandom(8).hex(), "pagina_porta": pagina_porta,
-                   **self._ligar_epmd()}
+        instalada = versao_instalada(servidor)
+        if numeros(instalada) < numeros(self.versao_dos_dados()):
+            # Nem tentar: o 3.10 inicia com os dados do 4.3, e não vê nenhuma das filas deles.
+            raise OutraVersao(self, instalada, "é mais antigo, e não sabe lê-los")
+        epmd_porta = self.configurar(servidor)
+        variaveis = ambiente(servidor, self.pasta, self.nome, epmd_porta)
+        self._gravar("rabbitmqctl", rabbitmqctl(servidor, variaveis))
         with open(self.registro, "ab") as registro:
-            self._partida = registro.tell()
-            # start_new_session: o Ctrl-C do terminal não chega ao nó; quem o desliga é `parar`.
-            # A ficha viaja como uma opção que o Erlang ignora: é lá que `vivo` a procura.
-            no = subprocess.Popen([servidor, "-loja_ficha", anotado["ficha"]], cwd=self.pasta,
-                                  umask=0o077,
-                                  env=ambiente(servidor, self.pasta, self.nome,
-                                               anotado["epmd_porta"]),
-                                  stdin=subprocess.DEVNULL, stdout=registro, stderr=registro,
-                                  start_new_session=True)
-        self._processos.append(no)
-        self.anotar({"pid": no.pid, **anotado})
+            self._inicio = registro.tell()
+            # start_new_session: o Ctrl-C do terminal não chega ao nó.
+            self._guardiao = subprocess.Popen(
+                [sys.executable, "-I", guardiao.__file__, servidor, str(epmd_porta),
+                 str(trava.fileno())], pass_fds=[trava.fileno()], cwd=self.pasta, env=variaveis,
+                umask=0o077, start_new_session=True, stdin=subprocess.DEVNULL, stdout=registro,
+                stderr=registro)
 
-    # --- desligar ---
+    def configurar(self, servidor: Path) -> int:
+        """Escreve o que o nó vai ler ao iniciar; devolve a porta para o epmd."""
+        pagina = None
+        if self.pagina and plugins(servidor, "rabbitmq_management"):
+            pagina = porta_livre(self.porta + 10000) or porta_livre()
+        self._gravar("rabbitmq.conf", configuracao(self.porta, pagina))
+        self._gravar("plugins", "[rabbitmq_management].\n" if pagina else "[].\n")
+        self._gravar("definicoes.json", definicoes(self.usuario, self.senha, [self.vhost]))
+        self._gravar(".erlang.cookie", self._ler(".erlang.cookie") or os.urandom(16).hex())
+        return porta_livre()
 
-    def parar(self, prazo: float = PRAZO_PARADA) -> None:
-        """Desliga com calma (SIGTERM); depois de `prazo` segundos, à força. Pode repetir."""
-        self.continuar()  # um processo suspenso não ouve o pedido
-        self._sinalizar(signal.SIGTERM)
-        self._esperar_o_fim(prazo)
-        self.matar()
+    def _depois_de_falhar(self, inicios: int) -> None:
+        """O nó acabou antes de responder: levanta Falha, se não adianta tentar outra vez."""
+        disse = self.registro.read_bytes()[self._inicio:]
+        if re.search(rb"eaddrinuse|dist_port_already_used", disse) and inicios < INICIOS:
+            return  # da próxima vez, com outras portas
+        for trecho, frase in MOTIVOS:
+            if re.search(trecho, disse):
+                raise self._falha(frase)
+        if self.versao_dos_dados() not in ("", instalada := versao_instalada(localizar_rabbitmq())):
+            raise OutraVersao(self, instalada,
+                              f"não inicia com eles (o motivo está em {self.registro})")
+        raise self._falha("o RabbitMQ não ficou de pé; o motivo está em {registro}")
 
-    def matar(self) -> None:
-        """SIGKILL: o que acontece numa queda. Os dados duráveis ficam; `iniciar` os encontra."""
-        self._sinalizar(signal.SIGKILL)
-        self._esperar_o_fim(PRAZO_PARADA)
-        self._encerrar_epmd()
-        for processo in self._processos:
-            if processo.poll() is None:
-                os.killpg(processo.pid, signal.SIGKILL)
-            processo.wait()
-        self._processos.clear()
+    def _falha(self, frase: str) -> Falha:
+        return Falha(frase.format(pasta=self.pasta, dados=self.pasta.parents[1], porta=self.porta,
+                                  registro=self.registro), 2)
 
-    def suspender(self) -> None:
-        """SIGSTOP: o nó some sem fechar nada, como numa rede que engole pacotes."""
-        self._sinalizar(signal.SIGSTOP)
+    # --- os arquivos dele ---
 
-    def continuar(self) -> None:
-        """SIGCONT: desfaz `suspender`."""
-        self._sinalizar(signal.SIGCONT)
+    def versao_dos_dados(self) -> str:
+        """A do RabbitMQ que os escreveu, como "3.10.8"; vazia se não há dados, ou não se sabe."""
+        return self._ler("versao").strip()
 
-    def _sinalizar(self, sinal: int) -> None:
-        if pid := self.pid:
-            with suppress(ProcessLookupError):
-                os.killpg(pid, sinal)  # o grupo: o script, se ainda não virou a máquina virtual
+    def _ler(self, nome: str) -> str:
+        with suppress(FileNotFoundError):
+            return (self.pasta / nome).read_text(errors="replace")
+        return ""
 
-    def _esperar_o_fim(self, prazo: float) -> None:
-        limite = time.monotonic() + prazo
-        while self.vivo() and time.monotonic() < limite:
-            time.sleep(PASSO)
-
-    # --- o epmd, que o Erlang ligaria sozinho em todas as interfaces e deixaria para sempre ---
-
-    def _ligar_epmd(self) -> dict[str, int]:
-        if self._epmd_comum:
-            return {"epmd_porta": self._epmd_comum}
-        epmd, porta = ligar_epmd(self.pasta)
-        self._processos.append(epmd)
-        return {"epmd_porta": porta, "epmd_pid": epmd.pid}
-
-    def _encerrar_epmd(self) -> None:
-        anotado = self.anotado()
-        pid = anotado.get("epmd_pid")
-        if pid and f"epmd -port {anotado['epmd_porta']} " in comando_do_processo(pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+    def _gravar(self, nome: str, texto: str) -> None:
+        """Legível só pelo dono: o Erlang recusa um cookie que outros possam ler."""
+        with open(self.pasta / nome, "w", opener=lambda *onde: os.open(*onde, 0o600)) as arquivo:
+            arquivo.write(texto)

@@ -84,7 +84,7 @@ class Lancador:
     def reviver_no(self) -> None:
         alertar("o nó privado do RabbitMQ morreu: inicio de novo")
         try:
-            if not self.no.reviver():
+            if not self.no.usar():
                 self.no = None  # nessa porta já responde um broker que não é nosso
         except Falha as falha:
             alertar(f"{falha}; tento de novo")

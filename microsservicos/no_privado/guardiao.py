@@ -1,0 +1,72 @@
+"""O pai de um nó privado e do epmd dele: acaba com os dois quando ninguém mais usa o nó.
+
+    python guardiao.py SERVIDOR PORTA_DO_EPMD TRAVA    (na pasta do nó, com o ambiente dele)
+
+Cada lançador que usa o nó tem a trava compartilhada do arquivo `uso`, e o sistema operacional a
+solta quando ele morre, seja como for. Quem consegue a exclusiva sabe que não há mais ninguém: de
+vez em quando este processo a pede. TRAVA é o descritor, herdado, da trava exclusiva do arquivo
+`guardiao`; os filhos a herdam também, e por isso ela só se solta quando o último deles morre.
+
+E se é este processo que morre? Um shell do mesmo grupo lê um pipe que só este processo tem para
+escrever: quando o pipe se fecha, ele mata o grupo inteiro. É também assim que tudo acaba bem.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+try:
+    import fcntl
+except ImportError:  # Windows, onde não há nó privado
+    fcntl = None
+
+PASSO = 0.1          # segundos entre duas perguntas "ainda há alguém?"
+PRAZO_PARADA = 30.0  # segundos até trocar o pedido gentil pelo SIGKILL; medido: 1 a 6
+
+
+def travar(arquivo, so_eu: bool) -> bool:
+    """Pede a trava do arquivo aberto (so_eu: a exclusiva; senão, a compartilhada), sem esperar.
+
+    Quem troca uma pela outra solta a primeira, consiga ou não. (Manual do sistema: flock(2).)
+    Levanta OSError num disco que não tem travas.
+    """
+    try:
+        fcntl.flock(arquivo, fcntl.LOCK_NB | (fcntl.LOCK_EX if so_eu else fcntl.LOCK_SH))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def soltar(arquivo) -> None:
+    fcntl.flock(arquivo, fcntl.LOCK_UN)
+
+
+def main() -> None:
+    servidor, epmd_porta, trava = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    herdam = {"stdin": subprocess.PIPE, "pass_fds": [trava]}
+    subprocess.Popen(["sh", "-c", "read fim; kill -9 0"], **herdam)
+    with open("uso", "rb+") as uso:
+        epmd = subprocess.Popen(["epmd", "-port", epmd_porta, "-address", "127.0.0.1"], **herdam)
+        while not responde(int(epmd_porta)):
+            if epmd.poll() is not None or travar(uso, so_eu=True):
+                sys.exit("epmd: eaddrinuse")
+            time.sleep(0.02)
+        no = subprocess.Popen([servidor], **herdam)
+        while no.poll() is None and not travar(uso, so_eu=True):
+            time.sleep(PASSO)
+        no.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            no.wait(PRAZO_PARADA)
+
+
+def responde(porta: int) -> bool:
+    with socket.socket() as tentativa:
+        return tentativa.connect_ex(("127.0.0.1", porta)) == 0
+
+
+if __name__ == "__main__":
+    main()
