@@ -120,13 +120,11 @@ def conferir_que_acabou(no) -> None:
 @pytest.fixture
 def no_novo(tmp_path):
     """Fábrica de nós ainda desligados, numa pasta e porta só deste teste; no fim, sempre desligados."""
+    from cluster import No
     criados = []
 
-    def novo(pasta=tmp_path / "rabbitmq", porta=None, *args, classe="NoPrivado", **opcoes):
-        modulo = carregar("microsservicos", "compartilhado")
-        porta = porta or carregar("microsservicos", "instalacao").porta_livre()
-        opcoes.setdefault("pagina", False)
-        criados.append(getattr(modulo, classe)(pasta, porta, *args, **opcoes))
+    def novo(pasta=tmp_path / "rabbitmq", *args, **opcoes) -> No:
+        criados.append(No(pasta, *args, **opcoes))
         return criados[-1]
 
     yield novo
@@ -143,12 +141,9 @@ def broker_proprio(no_novo):
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory):
     """O nó que os testes dividem. Quem precisa derrubá-lo usa `broker_proprio`."""
-    porta = carregar("microsservicos", "instalacao").porta_livre()
-    vhosts = [f"teste-{i}" for i in range(VHOSTS_POR_VEZ)]
-    pasta = tmp_path_factory.mktemp("broker")
-    no = carregar("microsservicos", "no").NoPrivado(pasta, porta, pagina=False, vhosts=vhosts)
-    no.iniciar()
-    no.vhosts_livres, no.vhosts_feitos = vhosts, 0
+    from cluster import No
+    no = No(tmp_path_factory.mktemp("broker"), vhosts=[f"teste-{n}" for n in range(VHOSTS_POR_VEZ)]).iniciar()
+    no.vhosts_livres, no.vhosts_feitos = no.vhosts, 0
     yield no
     no.parar()
     conferir_que_acabou(no)

@@ -87,9 +87,9 @@ def recusar_o_de_outra_pasta(no: NoPrivado) -> None:
     Entrar nele misturaria duas lojas, e ninguém cria nele outro vhost. Levanta Falha.
     """
     with Conexao("orquestracao") as conexao:
-        if conexao.nome_do_broker != no.nome:
+        if conexao.nome_do_broker.split("@")[0] != no.pasta.name:
             return
     outra = next((p for p in range(no.porta + 1, no.porta + 100) if porta_livre(p)), "PORTA")
-    raise Falha(f"quem responde em {onde()} é o nó privado de outra pasta, de outra pessoa ou da que "
-                "deu origem a esta: use outra porta, com  "
+    raise Falha(f"quem responde em {onde()} é o nó privado de outra pasta (de outra pessoa, ou da "
+                "original de que esta é cópia): use outra porta, com  "
                 f"RABBITMQ_URL=amqp://guest:guest@localhost:{outra}/", 2)

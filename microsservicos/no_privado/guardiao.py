@@ -1,6 +1,6 @@
 """O pai de um nó privado e do epmd dele: acaba com os dois quando ninguém mais usa o nó.
 
-    python guardiao.py SERVIDOR PORTA_DO_EPMD TRAVA    (na pasta do nó, com o ambiente dele)
+    python guardiao.py SERVIDOR PORTA PORTA_DO_EPMD TRAVA   (na pasta do nó, com o ambiente dele)
 
 Cada lançador que usa o nó tem a trava compartilhada do arquivo `uso`, e o sistema operacional a
 solta quando ele morre, seja como for. Quem consegue a exclusiva sabe que não há mais ninguém: de
@@ -46,21 +46,23 @@ def soltar(arquivo) -> None:
 
 
 def main() -> None:
-    servidor, epmd_porta, trava = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    servidor, porta, epmd_porta, trava = sys.argv[1], *map(int, sys.argv[2:])
     herdam = {"stdin": subprocess.PIPE, "pass_fds": [trava]}
     subprocess.Popen(["sh", "-c", "read fim; kill -9 0"], **herdam)
     with open("uso", "rb+") as uso:
-        epmd = subprocess.Popen(["epmd", "-port", epmd_porta, "-address", "127.0.0.1"], **herdam)
-        while not responde(int(epmd_porta)):
+        epmd = subprocess.Popen(["epmd", "-port", str(epmd_porta), "-address", "127.0.0.1"],
+                                **herdam)
+        while not responde(epmd_porta):
             if epmd.poll() is not None or travar(uso, so_eu=True):
                 sys.exit("epmd: eaddrinuse")
             time.sleep(0.02)
         no = subprocess.Popen([servidor], **herdam)
         while no.poll() is None and not travar(uso, so_eu=True):
             time.sleep(PASSO)
-        no.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            no.wait(PRAZO_PARADA)
+        if responde(porta):  # a meio caminho, ele não atende o pedido, e nada há a perder
+            no.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                no.wait(PRAZO_PARADA)
 
 
 def responde(porta: int) -> bool:

@@ -86,7 +86,7 @@ class NoPrivado:
         try:
             with open(self.pasta / "guardiao", "rb+") as trava:
                 return not travar(trava, so_eu=True)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except PermissionError as erro:
             raise self._falha(DE_OUTRO) from erro
@@ -158,9 +158,9 @@ class NoPrivado:
                         inicios += 1
                         self._ligar(trava)
             if prazo.acabou():
-                raise self._falha("a porta {porta} está ocupada por outro programa (ou é proibida): "
-                                  "libere-a, ou escolha outra em RABBITMQ_URL" if ocupada else
-                                  "o RabbitMQ não respondeu a tempo; ver {registro}")
+                raise self._falha("a porta {porta} está ocupada por outro programa (ou é "
+                                  "proibida): libere-a, ou escolha outra em RABBITMQ_URL" if ocupada
+                                  else "o RabbitMQ não respondeu a tempo; ver {registro}")
             time.sleep(PASSO)
         self._gravar("versao", versao_instalada(localizar_rabbitmq()))
         return True
@@ -181,10 +181,10 @@ class NoPrivado:
             self._inicio = registro.tell()
             # start_new_session: o Ctrl-C do terminal não chega ao nó.
             self._guardiao = subprocess.Popen(
-                [sys.executable, "-I", guardiao.__file__, servidor, str(epmd_porta),
-                 str(trava.fileno())], pass_fds=[trava.fileno()], cwd=self.pasta, env=variaveis,
-                umask=0o077, start_new_session=True, stdin=subprocess.DEVNULL, stdout=registro,
-                stderr=registro)
+                [sys.executable, "-I", guardiao.__file__, servidor, str(self.porta),
+                 str(epmd_porta), str(trava.fileno())], pass_fds=[trava.fileno()], cwd=self.pasta,
+                env=variaveis, umask=0o077, start_new_session=True, stdin=subprocess.DEVNULL,
+                stdout=registro, stderr=registro)
 
     def configurar(self, servidor: Path) -> int:
         """Escreve o que o nó vai ler ao iniciar; devolve a porta para o epmd."""

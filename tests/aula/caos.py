@@ -33,8 +33,8 @@ import pika
 TESTES = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTES), str(TESTES / "apoio")]
 
-from cluster import rabbitmqctl
-from conftest import carregar, esperar
+from cluster import No, rabbitmqctl
+from conftest import esperar
 from verbos import SERVICOS, Loja, mistura
 
 FALHAS = {"matar": 8, "suspender": 4, "copiar": 2, "desconectar": 2, "derrubar": 1, "reiniciar": 1,
@@ -67,7 +67,7 @@ def impressao(plano: list) -> str:
 class Caos:
     """A loja sob um plano de falhas.
 
-    loja: já com os serviços de pé. no: o NoPrivado dela. sorte: de onde saem as escolhas miúdas.
+    loja: já com os serviços de pé. no: o No dela. sorte: de onde saem as escolhas miúdas.
     """
 
     def __init__(self, loja: Loja, no, semente: int):
@@ -173,9 +173,7 @@ def executar(pasta: Path, segundos: float, semente: int, pedidos: int) -> Caos:
     plano = planejar(semente, segundos)
     print(f"semente {semente}: {len(plano)} ações em {plano[-1][0]:.0f} s, "
           f"plano {impressao(plano)}")
-    porta = carregar("microsservicos", "instalacao").porta_livre()
-    no = carregar("microsservicos", "no").NoPrivado(pasta / "rabbitmq", porta, pagina=False)
-    no.iniciar()
+    no = No(pasta / "rabbitmq").iniciar()
     loja = Loja(pasta / "dados", no.url, fartura=True)
     try:
         caos = Caos(loja, no, semente)

@@ -83,8 +83,8 @@ def redes():
 @pytest.fixture
 def loja_em_rede(redes, no_novo, tmp_path):
     """Os quatro serviços, cada um no seu espaço; o RabbitMQ ouve também na ponte (guest, de fora, não entraria)."""
-    no = no_novo(usuario="loja", senha="segredo")
-    no._configuracao_extra["listeners.tcp.rede"] = f"{redes.endereco}:{no.porta}"
+    no = no_novo(tmp_path / "rabbitmq", None, "loja", "segredo")
+    no.conf["listeners.tcp.rede"] = f"{redes.endereco}:{no.porta}"
     no.iniciar()
     loja = Loja(tmp_path / "dados", no.url.replace("127.0.0.1", redes.endereco), fartura=True)
     try:

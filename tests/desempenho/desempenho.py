@@ -26,7 +26,8 @@ sys.path[:0] = [str(TESTES), str(TESTES / "apoio")]
 
 import medidas_2pc as duas_fases
 import medidas_saga as saga
-from conftest import carregar
+
+from cluster import No
 from medidas import RAIZ, alternar, grafico, linha, maquina, mediana, percentil, razoes, rodar_python
 
 
@@ -192,9 +193,7 @@ def main() -> int:
     print(maquina())
     with tempfile.TemporaryDirectory(prefix="desempenho-") as temporaria:
         pasta = Path(temporaria)
-        porta = carregar("microsservicos", "instalacao").porta_livre()
-        no = carregar("microsservicos", "no").NoPrivado(pasta / "rabbitmq", porta, pagina=False)
-        no.iniciar()
+        no = No(pasta / "rabbitmq").iniciar()
         try:
             for nome in escolha.secao or SECOES:
                 SECOES[nome](no.url, pasta, escolha.rapido)

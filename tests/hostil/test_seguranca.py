@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster import No
 from conftest import RAIZ, carregar, conferir_que_acabou, esperar, processos_do_no
 from test_no_privado import LOCAL, escutas, precisa_de_proc
 from venenos import Veneno, escrever, ler_mortas, perfeita, publicar, venenos
@@ -81,8 +82,8 @@ def no_tls(tmp_path_factory):
     certificar(pasta)
     livre = carregar("microsservicos", "instalacao").porta_livre
     porta_tls = livre()
-    no = carregar("microsservicos", "no").NoPrivado(
-        pasta / "dados" / "rabbitmq", livre(), "professora", SENHA, vhosts=["grandes"], pagina=False, configuracao_extra={
+    no = No(
+        pasta / "dados" / "rabbitmq", livre(), "professora", SENHA, vhosts=["grandes"], conf={
             "listeners.ssl.loja": f"127.0.0.1:{porta_tls}", "ssl_options.cacertfile": pasta / "ca.pem",
             "ssl_options.certfile": pasta / "servidor.pem", "ssl_options.keyfile": pasta / "servidor.key",
             "ssl_options.verify": "verify_none", "ssl_options.fail_if_no_peer_cert": "false", "max_message_size": 16 * 1024 * 1024})
@@ -314,8 +315,8 @@ def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
 PERMITIDOS = {
     "executa": {
         "processo.py": "o lançador inicia os quatro serviços: o comando é o Python e um arquivo do projeto",
-        "instalacao.py": "pergunta ao Erlang e ao ps; nada vem de fora", "guardiao.py": "liga o nó e o epmd",
-        "no.py": "liga o rabbitmq-server instalado", "compartilhado.py": "o vigia, com a pasta e a porta do nó",
+        "no.py": "o guardião: um script daqui, com a pasta e a porta do nó",
+        "guardiao.py": "o rabbitmq-server e o epmd instalados, e um shell que só lê e mata",
         "tela.py": "um comando vazio, só no Windows, que liga as cores do terminal",
     },
     "sql": {  # um PRAGMA e um nome de tabela não aceitam parâmetros; o que se põe neles é daqui

@@ -84,7 +84,8 @@ def test_o_broker_do_professor_tem_um_vhost_para_cada_aluno(broker, falsos, tmp_
     """Os comandos impressos, num nó de verdade: cada aluno atende os seus pedidos, e não entra no do outro."""
     servidor = carregar("microsservicos", "instalacao").localizar_rabbitmq()
     deste_no = carregar("microsservicos", "configuracao").ambiente(
-        servidor, broker.pasta, broker.nome, broker.anotado()["epmd_porta"])
+        servidor, broker.pasta, broker.nome,
+        re.search(r"ERL_EPMD_PORT=(\d+)", (broker.pasta / "rabbitmqctl").read_text())[1])
     falsos |= {nome: valor for nome, valor in deste_no.items() if nome != "PATH"}
     criar, apagar = blocos(secao(AULA, "O broker do professor", "###"), "sh")
     linhas = digitar(criar.replace("seq 1 30", "seq 1 2"), broker.pasta, falsos).splitlines()

@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 
 import pytest
 
+from cluster import No, responde
 from conftest import RAIZ, carregar, esperar
 from terminal import Terminal
 from verbos import (CENARIOS, INICIAL, M, MICROSSERVICOS, SEM_BROKER, SERVICOS, Loja, Programa, cenario, existe, filhos,  # noqa: F401
@@ -327,7 +328,7 @@ def test_sem_broker_liga_um_no_privado_conclui_e_o_desliga(dados):
     url = f"amqp://guest:guest@127.0.0.1:{porta}/"
     programa = concluir(url, dados, "--id", "p-1")
     assert programa.disse("inicio um nó privado") and programa.disse("página de administração: http://127.0.0.1:")
-    assert not carregar("microsservicos", "instalacao").responde("127.0.0.1", porta)
+    assert not responde(porta)
     assert estado(dados) == esperado(cenario("sucesso"))
 
 
@@ -344,7 +345,7 @@ def test_so_broker_deixa_os_servicos_para_os_outros_terminais(dados):
     finally:
         loja.fechar()
         programa.interromper()
-    assert programa.fim(40) == 0 and not carregar("microsservicos", "instalacao").responde("127.0.0.1", porta), programa.texto
+    assert programa.fim(40) == 0 and not responde(porta), programa.texto
     recusa = orquestrar(url, dados, "--so-broker", "--id", "p-1")
     assert recusa.fim() == 2 and recusa.disse("--id não combina com --so-broker")
 
@@ -354,7 +355,7 @@ def test_no_privado_morto_enquanto_se_ouve_volta_e_os_pedidos_continuam(dados):
     porta = carregar("microsservicos", "instalacao").porta_livre()
     url = f"amqp://guest:guest@127.0.0.1:{porta}/"
     programa = ouvindo(url, dados, "--id", "p-1")
-    no = carregar("microsservicos", "no").NoPrivado(dados / "rabbitmq", porta)
+    no = No(dados / "rabbitmq", porta, familia="loja")
     assert no.vivo()
     try:
         no.matar()

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cluster import No
 from conftest import RAIZ, carregar, esperar, processos_do_no
 from test_orquestracao import (ORQUESTRACAO, concluir, dados, estado, orquestrar,  # noqa: F401
                                ouvindo)
@@ -31,25 +32,17 @@ def na_janela(url, *comando) -> Programa:
 
 @pytest.fixture
 def privado(dados):  # noqa: F811
-    """O nó que o lançador vai ligar: (o endereço, o NoPrivado que o vê de fora)."""
+    """O nó que o lançador vai ligar: (o endereço, o No que o vê de fora)."""
     porta = carregar("microsservicos", "instalacao").porta_livre()
-    no = carregar("microsservicos", "no").NoPrivado(dados / "rabbitmq", porta)
+    no = No(dados / "rabbitmq", porta, familia="loja")
     yield f"amqp://guest:guest@localhost:{porta}/", no
     no.matar()
-    for pid in vigias(dados):  # o que um teste que falhou tenha deixado suspenso
-        os.kill(pid, signal.SIGKILL)
 
 
 def nada_fica(dados, no=None, prazo: float = 40) -> None:  # noqa: F811
     esperar(lambda: not processos_dos_dados(dados), prazo, "o fim dos serviços")
     if no:
         esperar(lambda: not processos_do_no(no), prazo, "o fim do nó privado e do epmd")
-        esperar(lambda: not any(map(existe, vigias(dados))), 5, "o fim do vigia")
-
-
-def vigias(dados) -> list[int]:  # noqa: F811
-    return [pid for pid, comando in processos_de(b"vigia.py")
-            if str(dados / "rabbitmq").encode() in comando]
 
 
 def processos_de(script: bytes) -> list[tuple[int, list[bytes]]]:
@@ -68,8 +61,6 @@ def test_janela_do_terminal_fechada_para_tudo(privado, dados):
     url, no = privado
     programa = na_janela(url, sys.executable, ORQUESTRACAO, "--dados", dados, "--id", "p-1")
     programa.esperar_dizer("Ouvindo; Ctrl-C encerra.", 60)
-    [vigia] = vigias(dados)
-    os.kill(vigia, signal.SIGSTOP)  # quem tem de desligar o nó é o lançador
     programa.matar()
     nada_fica(dados, no)
     assert estado(dados)["pedidos"]["p-1"]["estado"] == "concluido"
@@ -236,8 +227,7 @@ def test_o_lancador_nao_abre_banco_nenhum_para_escrever(url, dados):
 @pytest.fixture
 def de_versao_futura(privado):
     url, no = privado
-    no.criar()
-    (no.pasta / "dados").mkdir()
+    (no.pasta / "dados").mkdir(parents=True)
     (no.pasta / "versao").write_text("99.1.0\n")
     return url, no
 
