@@ -12,25 +12,21 @@ import os
 import sqlite3
 import sys
 import time
+import uuid
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from comum import carimbo
 from comum.falha import Falha, em_portugues
 
-VERSAO = 3
 PAGINA = 2048  # bytes; metade do padrão: cada COMMIT leva ao WAL as páginas que mudaram, inteiras
 ESPERA = 10.0  # segundos que uma escrita espera por outro processo antes de desistir
 PRAZO = 1.0  # segundos para um programa que se inicia ao mesmo tempo criar o seu WAL
 MEMORIA = Path(":memory:")  # um banco que não tem arquivo nenhum
-LOJA = ".loja"  # o arquivo com a identidade da pasta (comum/identidade.py)
-
-
-class ArquivoSumiu(Falha):
-    """Um dos arquivos do banco foi trocado ou apagado: só resta encerrar o programa (código 2)."""
 
 
 class EmUso(Falha):
-    """Outro programa tem só para si o banco que este queria só para si."""
+    """Outro programa tem aberto o banco que este queria só para si."""
 
 
 class Banco(sqlite3.Connection):
@@ -43,46 +39,47 @@ class Banco(sqlite3.Connection):
     caminho: o que foi pedido. forcadas: quantas gravações forçadas escreveram algo.
     """
 
-    caminho = ":memory:"
-    forcadas = 0
-    _arquivos: dict[str, tuple] = {}
+    caminho, forcadas = str(MEMORIA), 0
+    _arquivos: dict[str, tuple | None] = {}
     _forca = True
 
-    def lembrar_arquivos(self, caminho: Path, fins: tuple[str, ...]) -> None:
-        """fins: os arquivos que o SQLite mantém ao lado do banco, onde ele está de verdade."""
-        if caminho == MEMORIA:
-            return
-        self.caminho, real = str(caminho), os.path.realpath(caminho)
-        nomes = (self.caminho, *(f"{real}{fim}" for fim in fins))
-        self._arquivos = {nome: _qual(nome) for nome in nomes}
+    def lembrar_arquivos(self, caminho: Path, ao_lado: tuple[str, ...]) -> None:
+        """ao_lado: o fim dos nomes que o SQLite mantém junto do banco, onde ele está de verdade."""
+        nomes = [str(caminho), *(f"{os.path.realpath(caminho)}{fim}" for fim in ao_lado)]
+        self.caminho, self._arquivos = nomes[0], {nome: _qual(nome) for nome in nomes}
 
     def conferir_arquivos(self) -> None:
-        """Antes de cada COMMIT, e depois dele, antes de contar a alguém; levanta ArquivoSumiu.
+        """Antes de cada COMMIT, e depois dele, antes de contar a alguém: três perguntas ao sistema.
 
-        Se só o -shm sumiu, encerra o processo aqui mesmo: tudo está no -wal, e até fechar o banco
-        escreveria por cima do que outro programa tenha gravado nele desde então.
+        Se um arquivo sumiu, o processo acaba aqui, sem fechar o banco, e o próximo início é a
+        recuperação: fechar já escreveria por cima do que outro programa tenha gravado desde então.
         """
-        for nome, era in self._arquivos.items():
-            if _qual(nome) != era:
-                self._parar(nome)
-
-    def _parar(self, nome: str) -> None:
-        sumiu = f"{nome} foi trocado ou apagado com o programa no ar"
-        if nome.endswith("-shm"):
+        sumidos = [nome for nome, era in self._arquivos.items() if _qual(nome) != era]
+        if sumidos:
+            com_o_que_fica = self._salvar([*self._arquivos], sumidos)
             with suppress(OSError, ValueError):  # haja ou não a quem dizer
-                print(f"{sumiu}: encerro agora, sem tocar em mais nada; o que foi gravado está no "
-                      "-wal, e o próximo início o lê", file=sys.stderr, flush=True)
+                print(f"{sumidos[0]} foi trocado ou apagado com o programa no ar: encerro; "
+                      f"{com_o_que_fica}", file=sys.stderr, flush=True)
             os._exit(2)
-        if nome.endswith("-wal"):
+
+    def _salvar(self, arquivos: list[str], sumidos: list[str]) -> str:
+        """Leva ao banco o que só esta conexão ainda vê; devolve o que foi feito dele."""
+        banco, wal = arquivos[:2]
+        if wal not in sumidos and banco not in sumidos:
+            return "o que foi gravado está no -wal, e o próximo início o lê"
+        de_outro = f"{wal}.{uuid.uuid4().hex[:8]}"
+        with suppress(OSError):
+            if os.path.getsize(wal):  # páginas de outro: sobre as nossas, estragariam o banco
+                os.replace(wal, de_outro)
+        guardei = f"; o -wal que estava no lugar ficou em {de_outro}" * os.path.exists(de_outro)
+        if banco in sumidos:
+            return f"o que este programa gravou estava no arquivo que sumiu{guardei}"
+        with suppress(sqlite3.Error):
             if self.in_transaction:
                 self.execute("ROLLBACK")
-            with suppress(sqlite3.Error):
-                if not self.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0]:
-                    raise ArquivoSumiu(f"{sumiu}: passei ao banco o que só este programa ainda via, "
-                                       "e encerro", 2)
-            sumiu += ", e o que ele tinha não pôde ser passado ao banco"
-        raise ArquivoSumiu(f"{sumiu}: encerro; o que foi gravado antes está no arquivo que estava "
-                           "ali", 2)
+            if self.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0] == 0:
+                return f"o que só ele ainda via já passei ao banco{guardei}"
+        return f"o que só ele ainda via não pôde ser passado ao banco{guardei}"
 
     def forcar(self, forcada: bool) -> None:
         """Se as próximas transações esperam pelo disco; só fora de uma transação."""
@@ -105,9 +102,8 @@ def transacao(banco: Banco, forcada: bool = True):
 
     IMMEDIATE pega o direito de escrever logo no início: duas cópias do mesmo programa se esperam
     (ESPERA segundos) em vez de descobrirem o conflito só no fim.
-    forcada: se, ao voltar, o disco já tem o que se escreveu.
-    Levanta ArquivoSumiu se não há certeza de que a transação ficou num arquivo que tem nome, e
-    sqlite3.Error se o SQLite recusou alguma coisa.
+    forcada: se, ao voltar, o disco já tem o que se escreveu. Levanta sqlite3.Error se o SQLite
+    recusou alguma coisa.
     """
     banco.forcar(forcada)
     antes = banco.total_changes
@@ -128,10 +124,6 @@ def transacao(banco: Banco, forcada: bool = True):
 def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool = False) -> Banco:
     """Abre o banco em `caminho`; se ele não existe, cria as tabelas e as linhas iniciais.
 
-    A criação inteira é uma transação: um processo morto no meio dela deixa um arquivo vazio, que a
-    próxima abertura completa. As linhas iniciais nunca são escritas de novo sobre dados que já
-    existem.
-
     caminho: o arquivo. tabelas: comandos SQL separados por `;`. loja: a identidade da pasta.
     exclusivo: nenhum outro processo o abre enquanto este viver (e neste, só o SQLite pode tocar no
     arquivo: um open() e close() dele soltaria a trava). Levanta EmUso se outro o tem, sem esperar:
@@ -140,17 +132,20 @@ def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool 
     """
     banco = None
     try:
-        # Pedidos de clientes: só para o dono.
-        caminho.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if caminho != MEMORIA:
+            _criar_se_falta(Path(os.path.realpath(caminho)), tabelas, loja)
         if not exclusivo:
             _recusar_diario_apagado(caminho)
         era = _qual(caminho)
         banco = sqlite3.connect(caminho, timeout=0 if exclusivo else ESPERA,
                                 isolation_level=None, check_same_thread=False, factory=Banco)
+        if caminho == MEMORIA:
+            banco.executescript(tabelas)
+            return banco
         _preparar(banco, caminho, tabelas, loja, exclusivo)
-        if era not in (None, _qual(caminho)):
-            raise ArquivoSumiu(f"{caminho} foi trocado enquanto era aberto: rode de novo", 2)
-        _recusar_outra_loja(banco, caminho, loja)
+        if _qual(caminho) != era:
+            raise Falha(f"{caminho} foi trocado enquanto era aberto: rode de novo", 2)
+        carimbo.recusar_outra_loja(caminho, carimbo.do_banco(banco).loja, loja)
     except BaseException as erro:
         if isinstance(erro, (sqlite3.Error, OSError)):
             travado = exclusivo and "locked" in str(erro)
@@ -162,20 +157,42 @@ def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool 
     return banco
 
 
+def _criar_se_falta(arquivo: Path, tabelas: str, loja: str | None) -> None:
+    """O banco aparece na pasta já inteiro: um processo morto no meio disto não deixa banco nenhum.
+
+    As linhas iniciais nunca são escritas de novo sobre dados que já existem.
+    """
+    if arquivo.exists():
+        return
+    arquivo.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # pedidos de clientes: só do dono
+    with por_no_lugar(arquivo) as novo, closing(sqlite3.connect(novo, isolation_level=None)) as um:
+        um.execute(f"PRAGMA page_size={PAGINA}")
+        um.executescript(f"""BEGIN; {tabelas}; {carimbo.escrever(loja)}; COMMIT; PRAGMA journal_mode=WAL""")
+
+
+@contextmanager
+def por_no_lugar(arquivo: Path):
+    """Dá o nome de um arquivo a escrever, que no fim do bloco fica sendo `arquivo`, se não há."""
+    novo = arquivo.with_name(f"{arquivo.name}.{uuid.uuid4().hex}")
+    try:
+        yield novo
+        os.link(novo, arquivo)
+    except FileExistsError:  # outro programa o criou ao mesmo tempo
+        pass
+    except PermissionError:  # um disco sem links
+        os.replace(novo, arquivo)
+    finally:
+        novo.unlink(missing_ok=True)
+
+
 def _preparar(banco: Banco, caminho: Path, tabelas: str, loja: str | None,
               exclusivo: bool) -> None:
     if exclusivo:  # antes da primeira leitura: assim o SQLite nem cria o -shm
         banco.execute("PRAGMA locking_mode=EXCLUSIVE")
     banco.execute("PRAGMA temp_store=MEMORY")
-    versao = banco.execute("PRAGMA user_version").fetchone()[0]
-    recusar_outra_versao(versao, caminho)
-    if versao == 0:
-        _recusar_alheio(banco, caminho, tabelas, loja)
-        banco.execute(f"PRAGMA page_size={PAGINA}")
-        # Fora do WAL: o carimbo fica no arquivo principal, à vista de quem não abre mais nada.
-        _criar(banco, tabelas, caminho, loja)
-    # Também num banco que já existe: uma cópia (VACUUM INTO, .backup) volta sem o WAL.
-    if usar_wal(banco, 0 if exclusivo else ESPERA) not in ("wal", "memory"):
+    carimbo.recusar_outra_versao(carimbo.do_banco(banco), caminho, tabelas, loja)
+    # De novo: uma cópia (VACUUM INTO, .backup) volta sem o WAL, e há discos que não o aceitam.
+    if banco.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
         raise Falha(f"{caminho}: este disco não aceita o modo WAL do SQLite: "
                     "use --dados OUTRA_PASTA", 2)
     banco.execute("PRAGMA synchronous=FULL")
@@ -184,97 +201,19 @@ def _preparar(banco: Banco, caminho: Path, tabelas: str, loja: str | None,
     banco.lembrar_arquivos(caminho, ("-wal",) if exclusivo else ("-wal", "-shm"))
 
 
-def recusar_outra_versao(versao: int, caminho: Path) -> None:
-    """Falha (código 2) se o banco é de outra versão do projeto (0: ainda não foi criado)."""
-    if versao not in (0, VERSAO):
-        raise Falha(f"{caminho} é da versão {versao} do projeto, e este programa é da versão "
-                    f"{VERSAO}: use o programa daquela versão, ou recomece com --limpar", 2)
-
-
-def _recusar_alheio(banco: sqlite3.Connection, caminho: Path, tabelas: str,
-                    loja: str | None) -> None:
-    """Antes de trocar o diário, que já seria mexer no arquivo de outro programa."""
-    # Uma consulta só: entre duas, outro processo desta loja poderia criar as tabelas.
-    ha = {nome for nome, in banco.execute(
-        "SELECT name FROM sqlite_master, pragma_user_version WHERE user_version = 0")}
-    if not ha:
-        return
-    with closing(sqlite3.connect(":memory:")) as modelo:
-        modelo.executescript(tabelas)
-        nossas = {nome for nome, in modelo.execute("SELECT name FROM sqlite_master")}
-    if not nossas <= ha:
-        raise Falha(f"{caminho} é um banco SQLite de outro programa: use --dados OUTRA_PASTA", 2)
-    raise Falha(f"{caminho} foi refeito de um .dump, que não traz a versão nem a loja; se é desta "
-                f"pasta, diga-o com  sqlite3 {caminho} 'PRAGMA user_version={VERSAO}; "
-                f"PRAGMA application_id={int(loja or '0', 16)}'", 2)
-
-
-def _recusar_outra_loja(banco: Banco, caminho: Path, loja: str | None) -> None:
-    """O carimbo do banco, e o .loja lido outra vez, agora que um --limpar já nos vê.
-
-    Quem limpa muda o .loja e só depois procura quem usa os bancos: ou ele nos acha, ou nós
-    achamos aqui a identidade nova.
-    """
-    carimbo = f"{banco.execute('PRAGMA application_id').fetchone()[0]:08x}"
-    if loja and carimbo != loja:
-        raise outra_loja(caminho, carimbo, loja)
-    with suppress(FileNotFoundError):
-        if loja and (agora := caminho.with_name(LOJA).read_text().strip()) != loja:
-            raise outra_loja(caminho, loja, agora)
-
-
-def outra_loja(caminho: Path, dele: str, da_pasta: str) -> Falha:
-    return Falha(f"{caminho} é da loja {dele}, e a pasta dele é da {da_pasta}: se um --limpar foi "
-                 "interrompido, rode-o de novo; se não, ponha cada banco na pasta da sua loja", 2)
-
-
-def usar_wal(banco: sqlite3.Connection, espera: float = ESPERA) -> str:
-    """Põe o banco em WAL; devolve o modo em que ele ficou (num disco que não o aceita, outro).
-
-    espera: segundos que se insiste, se outro processo o está abrindo.
-    """
-    prazo = time.monotonic() + espera
-    while True:
-        try:
-            return banco.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-        except sqlite3.OperationalError as erro:
-            # Trocar o diário não espera pelo timeout: dois processos que criam o
-            # mesmo banco ao mesmo tempo se esbarram aqui.
-            if "locked" not in str(erro) or time.monotonic() > prazo:
-                raise
-            time.sleep(0.01)
-
-
-def _criar(banco: Banco, tabelas: str, caminho: Path, loja: str | None) -> None:
-    with transacao(banco):
-        if banco.execute("PRAGMA user_version").fetchone()[0]:
-            return  # outro processo criou enquanto esperávamos a vez
-        _recusar_alheio(banco, caminho, tabelas, loja)
-        for comando in tabelas.split(";"):
-            if comando.strip():
-                banco.execute(comando)
-        banco.execute(f"PRAGMA application_id={int(loja or '0', 16)}")
-        banco.execute(f"PRAGMA user_version={VERSAO}")
-
-
 def _recusar_diario_apagado(caminho: Path) -> None:
     """Recusa o banco cujo WAL, ou o índice dele (-shm), foi apagado debaixo de um programa no ar.
 
     Este processo criaria outros, sem ver o que está nos que já não têm nome, e cada um apagaria
     o que o outro gravou. Levanta Falha (código 2).
     """
-    real = os.path.realpath(caminho)
-    prazo = time.monotonic() + PRAZO
+    real, prazo = os.path.realpath(caminho), time.monotonic() + PRAZO
     with suppress(sqlite3.DatabaseError):  # o que houver com o arquivo, quem o abrir o dirá
-        while os.path.exists(real) and not _inteiro(real) and em_uso(real):
+        while not all(os.path.exists(real + fim) for fim in ("-wal", "-shm")) and em_uso(real):
             if time.monotonic() > prazo:
                 raise Falha(f"{caminho}: o -wal ou o -shm foi apagado com outro programa no ar: "
-                            "encerre-o (Ctrl-C), que ele ainda salva o que gravou, e repita", 2)
+                            "encerre-o, que ele ainda salva o que gravou, e repita", 2)
             time.sleep(0.01)
-
-
-def _inteiro(real: str) -> bool:
-    return os.path.exists(f"{real}-wal") and os.path.exists(f"{real}-shm")
 
 
 def em_uso(caminho: Path | str) -> bool:
@@ -290,7 +229,6 @@ def em_uso(caminho: Path | str) -> bool:
         try:
             banco.execute("PRAGMA locking_mode=EXCLUSIVE")
             banco.execute("BEGIN EXCLUSIVE")  # fora do WAL, uma leitura não pediria a trava
-            banco.execute("ROLLBACK")
             return False
         except sqlite3.OperationalError as erro:
             if "locked" not in str(erro):

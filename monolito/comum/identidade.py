@@ -1,8 +1,7 @@
 """A identidade de uma loja: de quem são os bancos de uma pasta, e como recomeçar com outra.
 
-São oito algarismos hexadecimais, no arquivo `.loja` da pasta e no PRAGMA application_id de cada
-banco, escrito quando ele é criado (manual do SQLite, "PRAGMA application_id"). Uma pasta com
-bancos de mais de uma loja não é aberta. Por isso `--limpar` começa por trocar a identidade, num
+São oito algarismos hexadecimais, no arquivo `.loja` da pasta e no carimbo de cada banco. Uma pasta
+com bancos de mais de uma loja não é aberta. Por isso `--limpar` começa por trocar a identidade, num
 passo só: dali em diante, o que sobrar da loja antiga é de outra, morra quem limpa onde morrer. Em
 várias máquinas, o `.loja` é copiado para a pasta de cada uma.
 """
@@ -13,11 +12,12 @@ import os
 import re
 import sqlite3
 import uuid
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable
 
-from comum.banco import LOJA, VERSAO, em_uso, outra_loja
+from comum.banco import em_uso, por_no_lugar
+from comum.carimbo import LOJA, VERSAO, Carimbo, do_arquivo, recusar_outra_loja
 from comum.falha import Falha, em_portugues
 from comum.loja import DONOS
 
@@ -32,7 +32,9 @@ def identidade(pasta: Path) -> str:
     try:
         pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (pasta / LOJA).exists():
-            _escrever(pasta, next(iter(carimbos(pasta).values()), None) or _sortear())
+            loja = next(iter(carimbos(pasta).values()), None) or _sortear()
+            with por_no_lugar(pasta / LOJA) as novo:
+                novo.write_text(loja + "\n", encoding="ascii")
         lida = (pasta / LOJA).read_text(encoding="ascii", errors="replace").strip()
     except OSError as erro:
         raise em_portugues(erro, str(pasta)) from erro
@@ -40,8 +42,7 @@ def identidade(pasta: Path) -> str:
         raise Falha(f"{pasta / LOJA} não é a identidade de uma loja: apague-o, e ele é refeito "
                     "a partir dos bancos", 2)
     for arquivo, dele in carimbos(pasta).items():
-        if dele != lida:
-            raise outra_loja(arquivo, dele, lida)
+        recusar_outra_loja(arquivo, dele, lida)
     return lida
 
 
@@ -52,9 +53,8 @@ def identidade_se_houver(pasta: Path) -> str | None:
 
 def carimbos(pasta: Path) -> dict[Path, str]:
     """{banco: a identidade que ele guarda}, dos que são desta versão do projeto."""
-    lidos = {arquivo: _ler(arquivo) for arquivo in sorted(pasta.glob("*.db"))}
-    return {arquivo: f"{carimbo:08x}" for arquivo, (versao, carimbo, _) in lidos.items()
-            if versao == VERSAO and carimbo}
+    return {arquivo: dele.loja for arquivo in sorted(pasta.glob("*.db"))
+            if (dele := _carimbo(arquivo)).loja and dele.versao == VERSAO}
 
 
 def limpar(pasta: Path, depois_da_troca: Callable[[str], None] = lambda nova: None) -> str:
@@ -66,9 +66,10 @@ def limpar(pasta: Path, depois_da_troca: Callable[[str], None] = lambda nova: No
     """
     try:
         pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
-        antigas = set(sem_uso(pasta).values())
-        nova = _sortear()
-        _escrever(pasta, nova, por_cima=True)
+        antigas, nova = {*sem_uso(pasta).values()}, _sortear()
+        troca = pasta / f"{LOJA}.{uuid.uuid4().hex}"
+        troca.write_text(nova + "\n", encoding="ascii")
+        os.replace(troca, pasta / LOJA)
         # Quem abriu um deles nesse meio-tempo: ou nós o vemos agora, ou ele vê a identidade nova.
         sem_uso(pasta, antigas)
         depois_da_troca(nova)
@@ -80,14 +81,14 @@ def limpar(pasta: Path, depois_da_troca: Callable[[str], None] = lambda nova: No
     return nova
 
 
-def sem_uso(pasta: Path, de: set[int] | None = None) -> dict[Path, int]:
-    """{banco nosso: carimbo}, só dos carimbos em `de`; Falha (código 2) se alguém usa algum.
+def sem_uso(pasta: Path, de: set[str | None] | None = None) -> dict[Path, str | None]:
+    """{banco nosso: loja}, só os destas lojas ou de nenhuma; Falha (código 2) se alguém usa algum.
 
-    de: None, os de qualquer carimbo; os bancos sem carimbo contam sempre.
+    de: None, os de qualquer loja.
     """
-    nossos = {arquivo: _ler(arquivo)[1] for arquivo in pasta.glob("*.db") if _nosso(arquivo)}
-    nossos = {arquivo: carimbo for arquivo, carimbo in nossos.items()
-              if de is None or carimbo in de or not carimbo}
+    achados = {arquivo: _carimbo(arquivo) for arquivo in pasta.glob("*.db")}
+    nossos = {arquivo: um.loja for arquivo, um in achados.items() if _nosso(arquivo.name, um)
+              and (de is None or um.loja is None or um.loja in de)}
     for arquivo in nossos:
         with suppress(sqlite3.DatabaseError):  # o que não é um banco não está em uso
             if em_uso(arquivo):
@@ -96,46 +97,19 @@ def sem_uso(pasta: Path, de: set[int] | None = None) -> dict[Path, int]:
     return nossos
 
 
-def _nosso(arquivo: Path) -> bool:
-    versao, carimbo, tabelas = _ler(arquivo)
-    if arquivo.name in NOMES:  # mesmo estragado, ou vazio; mas não o que outro programa pôs ali
-        return versao > 0 or not tabelas
-    return versao == VERSAO and carimbo != 0
+def _nosso(nome: str, um: Carimbo) -> bool:
+    if nome in NOMES:  # mesmo estragado, ou vazio; mas não o que outro programa pôs ali
+        return um.versao > 0 or not um.tabelas
+    return um.versao == VERSAO and um.loja is not None
 
 
-def _ler(arquivo: Path) -> tuple[int, int, int]:
-    """(versão, carimbo, quantas tabelas) do arquivo principal; zeros se não dá para ler.
-
-    Com immutable=1 o SQLite não pega trava, não cria arquivo nenhum e não olha o WAL; o que se lê
-    aqui é escrito ao criar o banco, antes de ele ter um.
-    """
+def _carimbo(arquivo: Path) -> Carimbo:
     try:
-        with closing(sqlite3.connect(f"{arquivo.resolve().as_uri()}?mode=ro&immutable=1",
-                                     uri=True)) as banco:
-            return tuple(banco.execute(pragma).fetchone()[0] for pragma in (
-                "PRAGMA user_version", "PRAGMA application_id",
-                "SELECT count(*) FROM sqlite_master"))
+        return do_arquivo(arquivo)
     except sqlite3.Error:
-        return 0, 0, 0
+        return Carimbo(0, None, [])
 
 
 def _sortear() -> str:
     # Zero é o application_id de quem não tem nenhum, e ele é um inteiro com sinal.
     return f"{uuid.uuid4().int >> 97 | 1:08x}"
-
-
-def _escrever(pasta: Path, loja: str, por_cima: bool = False) -> None:
-    """Põe o `.loja` ali já inteiro; sem `por_cima`, só se outro programa não o criou antes."""
-    arquivo = pasta / LOJA
-    novo = arquivo.with_name(f"{LOJA}.{uuid.uuid4().hex}")
-    novo.write_text(loja + "\n", encoding="ascii")
-    try:
-        os.replace(novo, arquivo) if por_cima else os.link(novo, arquivo)
-    except FileExistsError:
-        pass
-    except OSError:
-        if por_cima:
-            raise
-        os.replace(novo, arquivo)  # um disco sem links
-    finally:
-        novo.unlink(missing_ok=True)

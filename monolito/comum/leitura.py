@@ -10,7 +10,7 @@ Databases".)
 
 from __future__ import annotations
 
-import errno
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -18,7 +18,8 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Iterable, Iterator, Mapping
 
-from comum.banco import ESPERA, recusar_outra_versao
+from comum.banco import ESPERA, MEMORIA
+from comum.carimbo import do_arquivo, recusar_outra_loja, recusar_outra_versao
 from comum.falha import Falha, em_portugues
 
 AO_LADO = ("", "-wal", "-journal")  # o que faz parte de um banco; o -shm, o SQLite refaz
@@ -35,60 +36,54 @@ def lendo(pasta: Path, donos: Iterable[str],
     não é um banco desta versão do projeto, ou se são de lojas diferentes.
     """
     with ExitStack() as abertos:
-        banco = sqlite3.connect(":memory:", isolation_level=None, uri=True, timeout=ESPERA)
+        banco = sqlite3.connect(MEMORIA, isolation_level=None, uri=True, timeout=ESPERA)
         abertos.callback(banco.close)
         banco.execute("PRAGMA temp_store=MEMORY")
-        lojas = {_anexar(banco, pasta, dono, faltando or {}, abertos): dono for dono in donos}
-        lojas.pop(0, None)
-        if len(lojas) > 1:
-            quem = ", ".join(f"{dono}.db é da {loja:08x}" for loja, dono in lojas.items())
-            raise Falha(f"em {pasta} há bancos de lojas diferentes ({quem}): se um --limpar foi "
-                        "interrompido, rode-o de novo; se não, deixe na pasta só os de uma", 2)
+        primeira = None
+        for dono in donos:
+            arquivo = pasta / f"{dono}.db"
+            try:
+                loja = _anexar(banco, dono, arquivo, faltando or {}, abertos)
+            except (sqlite3.Error, OSError) as erro:
+                raise em_portugues(erro, str(arquivo)) from erro
+            recusar_outra_loja(arquivo, loja, loja and primeira)
+            primeira = primeira or loja
         yield banco
 
 
-def _anexar(banco: sqlite3.Connection, pasta: Path, dono: str, faltando: Mapping[str, str],
-            abertos: ExitStack) -> int:
-    """Anexa o banco do dono; devolve o carimbo dele (0: nenhum)."""
-    arquivo = pasta / f"{dono}.db"
-    try:
-        if dono in faltando and not criado(arquivo):
-            lido = _temporaria(abertos) / arquivo.name
-            with closing(sqlite3.connect(lido)) as novo:
-                novo.executescript(faltando[dono])
-        elif not arquivo.exists():
-            raise Falha(f"falta {arquivo}: quem grava nele ainda não rodou nesta pasta, ou a cópia "
-                        "está incompleta; outra pasta: --dados DIR", 2)
-        elif not criado(arquivo):
-            raise Falha(f"{arquivo} ainda está vazio: quem grava nele não acabou de criá-lo", 2)
+def _anexar(banco: sqlite3.Connection, dono: str, arquivo: Path, faltando: Mapping[str, str],
+            abertos: ExitStack) -> str | None:
+    """Anexa o banco do dono; devolve a loja dele."""
+    modo, loja = "rw", None  # uma cópia é nossa, e o SQLite tem de criar o -shm dela
+    if criado(arquivo):
+        lido, loja = arquivo.resolve(), do_arquivo(arquivo).loja
+        if all(os.path.exists(f"{lido}{fim}") for fim in ("-wal", "-shm")):
+            modo = "ro"
         else:
-            lido = arquivo.resolve()  # o -wal fica ao lado do arquivo, não de um atalho
-            if not all(Path(f"{lido}{fim}").exists() for fim in ("-wal", "-shm")):
-                lido = _copiar(lido, _temporaria(abertos))
-        # Uma cópia é nossa, e o SQLite tem de criar o -shm dela.
-        modo = "ro" if lido == arquivo.resolve() else "rw"
-        banco.execute(f"ATTACH ? AS {dono}_db", (f"{lido.as_uri()}?mode={modo}",))
-        return banco.execute(f"PRAGMA {dono}_db.application_id").fetchone()[0]
-    except (sqlite3.Error, OSError) as erro:
-        raise em_portugues(erro, str(arquivo)) from erro
+            lido = _copiar(lido, _temporaria(abertos))
+    elif dono in faltando:
+        lido = _temporaria(abertos) / arquivo.name
+        with closing(sqlite3.connect(lido)) as novo:
+            novo.executescript(faltando[dono])
+    else:
+        raise Falha(f"falta {arquivo}: quem grava nele ainda não rodou nesta pasta, ou a cópia "
+                    "está incompleta; outra pasta: --dados DIR", 2)
+    banco.execute(f"ATTACH ? AS {dono}_db", (f"{lido.as_uri()}?mode={modo}",))
+    return loja
 
 
 def criado(arquivo: Path) -> bool:
     """Se o banco já existe, com as suas tabelas; não cria nada.
 
-    Levanta Falha (código 2) se não dá para ler, ou se é de outra versão.
+    Levanta Falha (código 2) se não dá para ler, ou se não é desta versão do projeto.
     """
-    if not arquivo.exists():
-        return False
     try:
-        # Sem o WAL: a versão é escrita ao criar o banco, antes de ele ter um.
-        with closing(sqlite3.connect(f"{arquivo.resolve().as_uri()}?mode=ro&immutable=1",
-                                     uri=True)) as banco:
-            versao = banco.execute("PRAGMA user_version").fetchone()[0]
+        recusar_outra_versao(do_arquivo(arquivo), arquivo)
     except sqlite3.Error as erro:
+        if not arquivo.exists():
+            return False
         raise em_portugues(erro, str(arquivo)) from erro
-    recusar_outra_versao(versao, arquivo)
-    return versao != 0
+    return True
 
 
 def _temporaria(abertos: ExitStack) -> Path:
@@ -100,28 +95,28 @@ def _copiar(arquivo: Path, para: Path) -> Path:
     for _ in range(COPIAS):
         antes = _marcas(arquivo)
         for fim in AO_LADO:
-            (para / f"{arquivo.name}{fim}").unlink(missing_ok=True)
-            if antes[fim]:
-                with suppress(FileNotFoundError):
-                    _copiar_um(f"{arquivo}{fim}", para / f"{arquivo.name}{fim}")
+            copia = para / f"{arquivo.name}{fim}"
+            copia.unlink(missing_ok=True)
+            if fim in antes:
+                with suppress(FileNotFoundError), open(f"{arquivo}{fim}", "rb") as de:
+                    _gravar(copia, de)
         if _marcas(arquivo) == antes:
             return para / arquivo.name
     raise Falha(f"{arquivo} muda sem parar: tente de novo", 1)
 
 
-def _copiar_um(de: str, para: Path) -> None:
+def _gravar(copia: Path, de) -> None:
     try:
-        shutil.copyfile(de, para)
-    except OSError as erro:
-        if erro.errno in (errno.ENOSPC, errno.EDQUOT):  # o disco da cópia, e não o dos dados
-            raise em_portugues(erro, str(para)) from erro
-        raise
+        with open(copia, "wb") as para:
+            shutil.copyfileobj(de, para, 1 << 20)
+    except OSError as erro:  # o disco das cópias, e não o dos dados
+        raise em_portugues(erro, str(copia)) from erro
 
 
-def _marcas(arquivo: Path) -> dict[str, tuple | None]:
-    marcas = dict.fromkeys(AO_LADO)
+def _marcas(arquivo: Path) -> dict[str, tuple]:
+    marcas = {}
     for fim in AO_LADO:
         with suppress(FileNotFoundError):
-            estado = Path(f"{arquivo}{fim}").stat()
+            estado = os.stat(f"{arquivo}{fim}")
             marcas[fim] = estado.st_ino, estado.st_size, estado.st_mtime_ns
     return marcas
