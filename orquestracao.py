@@ -23,7 +23,8 @@ from comum import veredito
 from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
-from comum.identidade import carimbos, identidade, limpar, sem_uso
+from comum.identidade import (apagar_bancos, carimbos, conferir_sem_uso, identidade,
+                               trocar_identidade)
 from comum.tela import alertar, dizer, executar
 from no_privado import compartilhado as broker
 from palco import espera
@@ -116,7 +117,7 @@ def garantir_broker(dados: Path, recomecar: bool):
     """O nó privado, ou None se responde o broker de outro. recomecar: --limpar."""
     pasta = dados / "microsservicos"
     if recomecar:
-        sem_uso(pasta)  # antes de ligar um broker à toa
+        conferir_sem_uso(pasta)  # antes de ligar um broker à toa
     try:
         # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
         entrar = broker.entrar_e_sair if recomecar else lambda: filas.preparar(identidade(pasta))
@@ -130,7 +131,8 @@ def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
     # Os bancos, antes do arquivo: se outra limpeza morreu no meio, são eles a loja antiga.
     antiga = next(iter(carimbos(pasta).values()), None) or identidade(pasta)
     filas.conferir_limpeza(antiga, tomar_vhost)
-    limpar(pasta, filas.esvaziar_filas)
+    filas.esvaziar_filas(trocar_identidade(pasta))
+    apagar_bancos(pasta)  # por último: enquanto sobra um, ele diz de que loja eram as filas
     dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")
 
 

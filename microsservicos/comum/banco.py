@@ -22,7 +22,6 @@ from comum.falha import Falha, em_portugues
 PAGINA = 2048  # bytes; metade do padrão: cada COMMIT leva ao WAL as páginas que mudaram, inteiras
 ESPERA = 10.0  # segundos que uma escrita espera por outro processo antes de desistir
 PRAZO = 1.0  # segundos para um programa que se inicia ao mesmo tempo criar o seu WAL
-MEMORIA = Path(":memory:")  # um banco que não tem arquivo nenhum
 
 
 class EmUso(Falha):
@@ -39,7 +38,7 @@ class Banco(sqlite3.Connection):
     caminho: o que foi pedido. forcadas: quantas gravações forçadas escreveram algo.
     """
 
-    caminho, forcadas = str(MEMORIA), 0
+    caminho, forcadas = ":memory:", 0
     _arquivos: dict[str, tuple | None] = {}
     _forca = True
 
@@ -132,20 +131,12 @@ def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool 
     """
     banco = None
     try:
-        if caminho != MEMORIA:
-            _criar_se_falta(Path(os.path.realpath(caminho)), tabelas, loja)
+        _criar_se_falta(Path(os.path.realpath(caminho)), tabelas, loja)
         if not exclusivo:
             _recusar_diario_apagado(caminho)
-        era = _qual(caminho)
         banco = sqlite3.connect(caminho, timeout=0 if exclusivo else ESPERA,
                                 isolation_level=None, check_same_thread=False, factory=Banco)
-        if caminho == MEMORIA:
-            banco.executescript(tabelas)
-            return banco
-        _preparar(banco, caminho, tabelas, loja, exclusivo)
-        if _qual(caminho) != era:
-            raise Falha(f"{caminho} foi trocado enquanto era aberto: rode de novo", 2)
-        carimbo.recusar_outra_loja(caminho, carimbo.do_banco(banco).loja, loja)
+        _preparar(banco, caminho, loja, exclusivo)
     except BaseException as erro:
         if isinstance(erro, (sqlite3.Error, OSError)):
             travado = exclusivo and "locked" in str(erro)
@@ -167,7 +158,8 @@ def _criar_se_falta(arquivo: Path, tabelas: str, loja: str | None) -> None:
     arquivo.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # pedidos de clientes: só do dono
     with por_no_lugar(arquivo) as novo, closing(sqlite3.connect(novo, isolation_level=None)) as um:
         um.execute(f"PRAGMA page_size={PAGINA}")
-        um.executescript(f"""BEGIN; {tabelas}; {carimbo.escrever(loja)}; COMMIT; PRAGMA journal_mode=WAL""")
+        um.executescript(f"BEGIN; {tabelas}; {carimbo.escrever(loja)}; COMMIT")
+        um.execute("PRAGMA journal_mode=WAL")
 
 
 @contextmanager
@@ -185,12 +177,12 @@ def por_no_lugar(arquivo: Path):
         novo.unlink(missing_ok=True)
 
 
-def _preparar(banco: Banco, caminho: Path, tabelas: str, loja: str | None,
-              exclusivo: bool) -> None:
+def _preparar(banco: Banco, caminho: Path, loja: str | None, exclusivo: bool) -> None:
     if exclusivo:  # antes da primeira leitura: assim o SQLite nem cria o -shm
         banco.execute("PRAGMA locking_mode=EXCLUSIVE")
     banco.execute("PRAGMA temp_store=MEMORY")
-    carimbo.recusar_outra_versao(carimbo.do_banco(banco), caminho, tabelas, loja)
+    versao, dele = carimbo.ler(banco)
+    carimbo.recusar_outra_versao(versao, caminho, loja)
     # De novo: uma cópia (VACUUM INTO, .backup) volta sem o WAL, e há discos que não o aceitam.
     if banco.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
         raise Falha(f"{caminho}: este disco não aceita o modo WAL do SQLite: "
@@ -199,6 +191,7 @@ def _preparar(banco: Banco, caminho: Path, tabelas: str, loja: str | None,
     with transacao(banco):  # só assim o SQLite abre todos os arquivos, e pega a trava exclusiva
         banco.execute("SELECT count(*) FROM sqlite_master").fetchone()
     banco.lembrar_arquivos(caminho, ("-wal",) if exclusivo else ("-wal", "-shm"))
+    carimbo.recusar_outra_loja(caminho, dele, loja)
 
 
 def _recusar_diario_apagado(caminho: Path) -> None:

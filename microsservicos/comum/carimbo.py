@@ -7,11 +7,9 @@ está, que a diz no arquivo `.loja` (comum/identidade.py).
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 from comum.falha import Falha
 
@@ -19,54 +17,40 @@ VERSAO = 3
 LOJA = ".loja"
 
 
-class Carimbo(NamedTuple):
-    """versao: 0, se ninguém a escreveu. loja: oito algarismos hexadecimais, ou None."""
-
-    versao: int
-    loja: str | None
-    tabelas: list[str]
-
-
 def escrever(loja: str | None) -> str:
-    """O SQL que carimba um banco."""
+    """O SQL que carimba um banco. loja: oito algarismos hexadecimais; None, de nenhuma."""
     return f"PRAGMA application_id={int(loja or '0', 16)}; PRAGMA user_version={VERSAO}"
 
 
-def do_banco(banco: sqlite3.Connection) -> Carimbo:
+def ler(banco: sqlite3.Connection) -> tuple[int, str | None]:
+    """(versão, loja); 0 e None se ninguém as escreveu."""
     versao, loja = (banco.execute(f"PRAGMA {qual}").fetchone()[0]
                     for qual in ("user_version", "application_id"))
-    return Carimbo(versao, f"{loja:08x}" if loja else None, [nome for nome, in banco.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table'")])
+    return versao, f"{loja:08x}" if loja else None
 
 
-def do_arquivo(arquivo: Path) -> Carimbo:
-    """O carimbo do arquivo principal. Levanta sqlite3.Error se ele não existe, ou não é um banco.
+def do_arquivo(arquivo: Path) -> tuple[int, str | None]:
+    """O mesmo. Levanta sqlite3.Error se o arquivo não existe, ou não é um banco.
 
     Com immutable=1 o SQLite não pega trava, não cria arquivo nenhum e não olha o WAL.
     """
     with closing(sqlite3.connect(f"{arquivo.resolve().as_uri()}?mode=ro&immutable=1",
                                  uri=True)) as banco:
-        return do_banco(banco)
+        return ler(banco)
 
 
-def recusar_outra_versao(achado: Carimbo, caminho: Path, tabelas: str = "",
-                         loja: str | None = None) -> None:
+def recusar_outra_versao(versao: int, caminho: Path, loja: str | None = None) -> None:
     """Levanta Falha (código 2) se o banco não é da versão deste programa.
 
-    tabelas, loja: o que ele deveria ter; com isso se reconhece o que veio de um .dump.
+    loja: a da pasta, para o conselho.
     """
-    nossas = set(re.findall(r"CREATE TABLE (\w+)", tabelas))
-    if achado.versao == VERSAO:
-        return
-    if achado.versao:
-        raise Falha(f"{caminho} é da versão {achado.versao} do projeto, e este programa é da "
-                    f"versão {VERSAO}: use o programa daquela versão, ou recomece com --limpar", 2)
-    if not achado.tabelas:
-        raise Falha(f"{caminho} está vazio: apague-o, e ele é criado de novo", 2)
-    if not nossas.issubset(achado.tabelas):
-        raise Falha(f"{caminho} é um banco SQLite de outro programa: use --dados OUTRA_PASTA", 2)
-    raise Falha(f"{caminho} foi refeito de um .dump, que não guarda a versão nem a loja; se ele é "
-                f"desta pasta, diga isso com  sqlite3 '{caminho}' '{escrever(loja)}'", 2)
+    if versao == 0:
+        raise Falha(f"{caminho} não diz de que versão é: ou é de outro programa (use --dados "
+                    "OUTRA_PASTA), ou está vazio (apague-o), ou foi refeito de um .dump, que perde "
+                    f"isso (sqlite3 '{caminho}' '{escrever(loja)}')", 2)
+    if versao != VERSAO:
+        raise Falha(f"{caminho} é da versão {versao} do projeto, e este programa é da versão "
+                    f"{VERSAO}: use o programa daquela versão, ou recomece com --limpar", 2)
 
 
 def recusar_outra_loja(caminho: Path, dele: str | None, loja: str | None) -> None:

@@ -14,10 +14,9 @@ import sqlite3
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable
 
 from comum.banco import em_uso, por_no_lugar
-from comum.carimbo import LOJA, VERSAO, Carimbo, do_arquivo, recusar_outra_loja
+from comum.carimbo import LOJA, VERSAO, do_arquivo, recusar_outra_loja
 from comum.falha import Falha, em_portugues
 from comum.loja import DONOS
 
@@ -35,14 +34,23 @@ def identidade(pasta: Path) -> str:
             loja = next(iter(carimbos(pasta).values()), None) or _sortear()
             with por_no_lugar(pasta / LOJA) as novo:
                 novo.write_text(loja + "\n", encoding="ascii")
-        lida = (pasta / LOJA).read_text(encoding="ascii", errors="replace").strip()
     except OSError as erro:
         raise em_portugues(erro, str(pasta)) from erro
+    lida = identidade_no_arquivo(pasta)
+    for arquivo, dele in carimbos(pasta).items():
+        recusar_outra_loja(arquivo, dele, lida)
+    return lida
+
+
+def identidade_no_arquivo(pasta: Path) -> str:
+    """O que o .loja diz. Levanta Falha (código 2) se ele não é isso."""
+    try:
+        lida = (pasta / LOJA).read_text(encoding="ascii", errors="replace").strip()
+    except OSError as erro:
+        raise em_portugues(erro, str(pasta / LOJA)) from erro
     if not re.fullmatch("[0-7][0-9a-f]{7}", lida):
         raise Falha(f"{pasta / LOJA} não é a identidade de uma loja: apague-o, e ele é refeito "
                     "a partir dos bancos", 2)
-    for arquivo, dele in carimbos(pasta).items():
-        recusar_outra_loja(arquivo, dele, lida)
     return lida
 
 
@@ -52,62 +60,71 @@ def identidade_se_houver(pasta: Path) -> str | None:
 
 
 def carimbos(pasta: Path) -> dict[Path, str]:
-    """{banco: a identidade que ele guarda}, dos que são desta versão do projeto."""
-    return {arquivo: dele.loja for arquivo in sorted(pasta.glob("*.db"))
-            if (dele := _carimbo(arquivo)).loja and dele.versao == VERSAO}
+    """{banco: a loja que ele diz}, dos que são desta versão do projeto."""
+    lidos = {arquivo: _carimbo(arquivo) for arquivo in sorted(pasta.glob("*.db"))}
+    return {arquivo: loja for arquivo, (versao, loja) in lidos.items() if versao == VERSAO and loja}
 
 
-def limpar(pasta: Path, depois_da_troca: Callable[[str], None] = lambda nova: None) -> str:
-    """Troca a identidade da pasta e apaga os bancos da loja antiga; devolve a nova.
-
-    depois_da_troca(identidade nova): esvazia o que a loja antiga tem fora da pasta; vem antes dos
-    bancos, que enquanto sobram são a prova de que falta limpar. Não toca no que não é nosso.
-    Levanta Falha (código 2) se alguém usa os bancos, ou se não dá para apagar.
-    """
-    try:
-        pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
-        antigas, nova = {*sem_uso(pasta).values()}, _sortear()
-        troca = pasta / f"{LOJA}.{uuid.uuid4().hex}"
-        troca.write_text(nova + "\n", encoding="ascii")
-        os.replace(troca, pasta / LOJA)
-        # Quem abriu um deles nesse meio-tempo: ou nós o vemos agora, ou ele vê a identidade nova.
-        sem_uso(pasta, antigas)
-        depois_da_troca(nova)
-        for arquivo in sem_uso(pasta, antigas):
-            for fim in ("-wal", "-shm", "-journal", ""):  # por último, o que diz de quem são
-                arquivo.with_name(arquivo.name + fim).unlink(missing_ok=True)
-    except OSError as erro:
-        raise em_portugues(erro, str(pasta)) from erro
-    return nova
-
-
-def sem_uso(pasta: Path, de: set[str | None] | None = None) -> dict[Path, str | None]:
-    """{banco nosso: loja}, só os destas lojas ou de nenhuma; Falha (código 2) se alguém usa algum.
-
-    de: None, os de qualquer loja.
-    """
-    achados = {arquivo: _carimbo(arquivo) for arquivo in pasta.glob("*.db")}
-    nossos = {arquivo: um.loja for arquivo, um in achados.items() if _nosso(arquivo.name, um)
-              and (de is None or um.loja is None or um.loja in de)}
-    for arquivo in nossos:
+def conferir_sem_uso(pasta: Path, menos: str | None = None) -> list[Path]:
+    """Os nossos bancos, menos os da loja `menos`; Falha (código 2) se alguém usa algum deles."""
+    achados = [arquivo for arquivo in pasta.glob("*.db")
+               if _nosso(arquivo) and (menos is None or _carimbo(arquivo)[1] != menos)]
+    for arquivo in achados:
         with suppress(sqlite3.DatabaseError):  # o que não é um banco não está em uso
             if em_uso(arquivo):
                 raise Falha(f"há programas usando {pasta}: encerre-os (Ctrl-C em cada terminal) "
                             "antes de --limpar", 2)
-    return nossos
+    return achados
 
 
-def _nosso(nome: str, um: Carimbo) -> bool:
-    if nome in NOMES:  # mesmo estragado, ou vazio; mas não o que outro programa pôs ali
-        return um.versao > 0 or not um.tabelas
-    return um.versao == VERSAO and um.loja is not None
+def trocar_identidade(pasta: Path) -> str:
+    """O começo de uma limpeza, num passo só: a loja que estava ali já não existe; devolve a nova.
+
+    Levanta Falha (código 2) se alguém usa os bancos. Quem abrir um deles enquanto isso: ou nós o
+    vemos na segunda olhada, ou ele vê a identidade nova (comum/carimbo.py).
+    """
+    conferir_sem_uso(pasta)
+    nova, escrita = _sortear(), pasta / f"{LOJA}.{uuid.uuid4().hex}"
+    try:
+        pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
+        escrita.write_text(nova + "\n", encoding="ascii")
+        os.replace(escrita, pasta / LOJA)
+    except OSError as erro:
+        raise em_portugues(erro, str(pasta)) from erro
+    conferir_sem_uso(pasta, menos=nova)
+    return nova
 
 
-def _carimbo(arquivo: Path) -> Carimbo:
+def apagar_bancos(pasta: Path) -> None:
+    """O fim: os bancos que não são da loja que está no .loja. Não toca no que não é nosso."""
+    for arquivo in conferir_sem_uso(pasta, menos=identidade_no_arquivo(pasta)):
+        try:
+            for fim in ("-wal", "-shm", "-journal", ""):  # por último, o que diz de quem são
+                arquivo.with_name(arquivo.name + fim).unlink(missing_ok=True)
+        except OSError as erro:
+            raise em_portugues(erro, str(arquivo)) from erro
+
+
+def limpar(pasta: Path) -> None:
+    """A limpeza de quem só tem bancos."""
+    trocar_identidade(pasta)
+    apagar_bancos(pasta)
+
+
+def _nosso(arquivo: Path) -> bool:
+    """Pelo carimbo ou pelo nome, mesmo estragado; mas não se é de outro programa (versão 0)."""
+    try:
+        versao, loja = do_arquivo(arquivo)
+    except sqlite3.Error:
+        return arquivo.name in NOMES
+    return versao > 0 and arquivo.name in NOMES or versao == VERSAO and loja is not None
+
+
+def _carimbo(arquivo: Path) -> tuple[int, str | None]:
     try:
         return do_arquivo(arquivo)
     except sqlite3.Error:
-        return Carimbo(0, None, [])
+        return 0, None
 
 
 def _sortear() -> str:

@@ -6,7 +6,6 @@ pedido bem formado que não pode ser atendido é assunto de cada dono dos dados.
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import sys
@@ -40,11 +39,6 @@ MAIS_ALGARISMOS = 30
 MAIS_PEDIDOS = 1_000_000  # cabem na memória de uma máquina comum
 MAIOR_ARQUIVO = 512 * 1024 ** 2  # bytes lidos de --arquivo, que pode ser um pipe sem fim
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-MARCA_UTF8 = b"\xef\xbb\xbf"
-NAO_ABRE = {errno.ENOENT: "não existe", errno.EACCES: "sem permissão de leitura",
-            errno.EISDIR: "é uma pasta", errno.ENAMETOOLONG: "nome longo demais",
-            errno.ENOTDIR: "o caminho passa por algo que não é uma pasta",
-            errno.EMFILE: "este processo chegou ao limite de arquivos abertos (ver ulimit -n)"}
 _CEP = re.compile(r"([0-9]{5})-?([0-9]{3})", re.ASCII)
 
 
@@ -133,7 +127,7 @@ def ler_json(texto: bytes):
     if len(texto) > MAIOR_LINHA:
         raise ValueError(f"maior que {MAIOR_LINHA // 1024} KiB")
     try:
-        return _LEITOR.decode(texto.decode("utf-8"))
+        return _LEITOR.decode(texto.decode("utf-8-sig"))  # a marca é do Bloco de Notas
     except RecursionError as erro:  # cada versão do Python aguenta uma profundidade
         raise ValueError("JSON aninhado demais") from erro
     except UnicodeDecodeError as erro:
@@ -149,10 +143,6 @@ def _sem_repetir(pares: list) -> dict:
     return objeto
 
 
-def _nao_e_numero(nome: str):
-    raise ValueError(f"{nome} não é um número em JSON")
-
-
 def _inteiro(algarismos: str) -> int:
     # Sem este limite, cada versão do Python faz uma coisa: converter por um bom tempo, ou falar
     # inglês.
@@ -161,8 +151,7 @@ def _inteiro(algarismos: str) -> int:
     return int(algarismos)
 
 
-_LEITOR = json.JSONDecoder(object_pairs_hook=_sem_repetir, parse_constant=_nao_e_numero,
-                           parse_int=_inteiro)
+_LEITOR = json.JSONDecoder(object_pairs_hook=_sem_repetir, parse_int=_inteiro)
 
 
 def ler_arquivo(caminho: str) -> list[dict]:
@@ -176,7 +165,8 @@ def ler_arquivo(caminho: str) -> list[dict]:
         with nullcontext(sys.stdin.buffer) if caminho == "-" else open(caminho, "rb") as entrada:
             pedidos = list(_ler_linhas(entrada, nome))
     except OSError as erro:
-        raise Falha(f"{nome}: {NAO_ABRE.get(erro.errno, 'não pôde ser lido')}", 2) from erro
+        raise Falha(f"{nome}: não pôde ser lido; confira se existe, se é um arquivo, e as "
+                    "permissões", 2) from erro
     if not pedidos:
         raise Falha(f"{nome}: não há nenhum pedido", 2)
     return pedidos
@@ -188,11 +178,8 @@ def _ler_linhas(entrada, nome: str):
     # readline com limite: uma linha de gigabytes não enche a memória antes da recusa.
     while linha := entrada.readline(MAIOR_LINHA + 1):
         numero, lidos = numero + 1, lidos + len(linha)
-        if numero > MAIS_PEDIDOS or lidos > MAIOR_ARQUIVO:
-            raise Falha(f"{nome}: no máximo {MAIS_PEDIDOS} linhas e {MAIOR_ARQUIVO >> 20} MiB "
-                        "de cada vez: divida o arquivo", 2)
-        if numero == 1:  # o Bloco de Notas do Windows escreve esta marca; ela não é do pedido
-            linha = linha[len(MARCA_UTF8):] if linha.startswith(MARCA_UTF8) else linha
+        if lidos > MAIOR_ARQUIVO:
+            raise Falha(f"{nome}: mais de {MAIOR_ARQUIVO >> 20} MiB: divida o arquivo", 2)
         if len(linha) <= MAIOR_LINHA and not linha.strip():
             continue
         try:

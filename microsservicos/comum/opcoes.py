@@ -29,19 +29,12 @@ SEM_PEDIDO = ("sem_pedido", "so_broker", "so_assistir", "cancelar", "criar_banco
               "em_duvida", "rastro", "forcar", "reconhecer", "republicar")
 
 
-class Ajuda(argparse.RawDescriptionHelpFormatter):
-    """A ajuda do argparse, com a primeira palavra em português."""
-
-    def add_usage(self, usage, actions, groups, prefix=None):
-        super().add_usage(usage, actions, groups, "uso: ")
-
-
 class Opcoes(argparse.ArgumentParser):
     """Um argparse em português: um erro de uso é uma linha só, e sai com status 2."""
 
     def __init__(self, descricao: str):
         super().__init__(description=descricao, allow_abbrev=False, add_help=False,
-                         formatter_class=Ajuda)
+                         formatter_class=argparse.RawDescriptionHelpFormatter)
         # Grupos nossos, porque os que ele cria sozinho têm o título em inglês.
         self._soltos = self.add_argument_group("argumentos")
         self._gerais = self.add_argument_group("opções")
@@ -66,7 +59,7 @@ class Opcoes(argparse.ArgumentParser):
         raise Falha(f"{self.prog}: {message[:300]}", 2)
 
     def print_help(self, file=None):
-        dizer(self.format_help().rstrip(), inteira=True)
+        dizer(self.format_help().replace("usage: ", "uso: ", 1).rstrip(), inteira=True)
 
     def dos_dados(self, padrao: str) -> None:
         self.add_argument("--dados", metavar="DIR", type=pasta,
@@ -95,21 +88,19 @@ class Opcoes(argparse.ArgumentParser):
               help="o id do pedido (com vários: ID-1, ID-2...); sem ele, um UUID")
 
 
-def inteiro(texto: str) -> int:
-    """Um inteiro positivo em algarismos comuns; o int() do Python aceita bem mais do que isso."""
-    if not (texto.isascii() and texto.isdigit() and len(texto) <= 9 and int(texto) > 0):
-        raise argparse.ArgumentTypeError(
-            f"{texto[:40]!r} não é um número inteiro de 1 a 999999999")
-    return int(texto)
-
-
 def ate(maior: int):
-    """Um conversor de texto em inteiro positivo que não passa de `maior`."""
+    """Um conversor de texto em inteiro positivo que não passa de `maior`.
+
+    Em algarismos comuns: o int() do Python aceita bem mais do que isso.
+    """
     def converter(texto: str) -> int:
-        if inteiro(texto) > maior:
-            raise argparse.ArgumentTypeError(f"no máximo {maior}")
-        return int(texto)
+        if re.fullmatch("[0-9]{1,9}", texto) and 0 < int(texto) <= maior:
+            return int(texto)
+        raise argparse.ArgumentTypeError(f"{texto[:40]!r} não é um número inteiro de 1 a {maior}")
     return converter
+
+
+inteiro = ate(999_999_999)
 
 
 def segundos(texto: str) -> float:
@@ -130,57 +121,33 @@ def pasta(texto: str) -> Path:
 
 def pedidos_escolhidos(opcoes: argparse.Namespace) -> list[dict]:
     """Os pedidos que a linha de comando descreve, já conferidos; levanta Falha (código 2)."""
-    modo = _modo(opcoes)
-    if modo == "nenhum":
+    proprio = {nome: dito for nome in PROPRIO if (dito := getattr(opcoes, nome)) is not None}
+    ditas = [n for n in ("cenario", "pedidos", "arquivo") if getattr(opcoes, n) is not None]
+    ditas += [*proprio][:1]
+    if len(ditas) > 1:
+        raise Falha(f"use só um destes: {', '.join(f'--{nome}' for nome in ditas)}", 2)
+    ditas += ["id"] * (opcoes.id is not None)
+    sem_pedido = [n for n in SEM_PEDIDO if getattr(opcoes, n, None) not in (None, False)]
+    if sem_pedido and ditas:
+        raise Falha(f"--{ditas[0]} não combina com --{sem_pedido[0].replace('_', '-')}", 2)
+    if sem_pedido or getattr(opcoes, "limpar", False) and not ditas:
         return []
-    if modo == "arquivo":
+    if ditas == ["arquivo", "id"]:
+        raise Falha('--id não combina com --arquivo: ponha o campo "pedido" em cada linha', 2)
+    if opcoes.arquivo is not None:
         return ler_arquivo(opcoes.arquivo)
-    modelos = MODELOS[modo](opcoes)
+    modelos = _modelos(opcoes, proprio)
     return [validar({**modelo, "pedido": novo_id(opcoes.id, n, len(modelos))})
             for n, modelo in enumerate(modelos, 1)]
 
 
-def _modo(opcoes: argparse.Namespace) -> str:
-    """Uma das maneiras de dizer que pedidos fazer, ou "nenhum"; Falha se foram ditas duas."""
-    dados = [nome for nome in ("cenario", "pedidos", "arquivo", *PROPRIO)
-             if getattr(opcoes, nome) is not None]
-    modos = list(dict.fromkeys("proprio" if nome in PROPRIO else nome for nome in dados))
-    if len(modos) > 1:
-        usados = [n for n in dados if n not in PROPRIO] + [n for n in dados if n in PROPRIO][:1]
-        raise Falha(f"use só um destes: {', '.join(f'--{nome}' for nome in usados)}", 2)
-    sem_pedido = [n for n in SEM_PEDIDO if getattr(opcoes, n, None) not in (None, False)]
-    if sem_pedido:
-        if dados or opcoes.id is not None:
-            raise Falha(f"--{[*dados, 'id'][0]} não combina com --{_opcao(sem_pedido[0])}", 2)
-        return "nenhum"
-    if not dados and opcoes.id is None and getattr(opcoes, "limpar", False):
-        return "nenhum"  # sozinha, só limpa
-    if modos == ["arquivo"] and opcoes.id is not None:
-        raise Falha('--id não combina com --arquivo: ponha o campo "pedido" em cada linha', 2)
-    return modos[0] if modos else "pedidos"
-
-
-def _opcao(nome: str) -> str:
-    return nome.replace("_", "-")
-
-
-def _do_cenario(opcoes) -> list[dict]:
-    return list(CENARIOS.values()) if opcoes.cenario == "todos" else [CENARIOS[opcoes.cenario]]
-
-
-def _iguais(opcoes) -> list[dict]:
-    return [CENARIOS["sucesso"]] * (opcoes.pedidos or 1)
-
-
-def _proprio(opcoes) -> list[dict]:
-    """Um pedido do cenário sucesso, com o que a linha de comando trocou nele."""
-    dito = {nome: getattr(opcoes, nome) for nome in PROPRIO if getattr(opcoes, nome) is not None}
-    sucesso = CENARIOS["sucesso"]
-    item = {nome: dito.pop(nome, valor) for nome, valor in sucesso["itens"][0].items()}
-    return [{**sucesso, **dito, "itens": [item]}]
-
-
-MODELOS = {"cenario": _do_cenario, "pedidos": _iguais, "proprio": _proprio}
+def _modelos(opcoes: argparse.Namespace, proprio: dict) -> list[dict]:
+    """Os pedidos ainda sem id; o que faltar num pedido próprio vem do cenário sucesso."""
+    if opcoes.cenario == "todos":
+        return list(CENARIOS.values())
+    modelo = CENARIOS[opcoes.cenario or "sucesso"]
+    item = {nome: proprio.pop(nome, valor) for nome, valor in modelo["itens"][0].items()}
+    return [{**modelo, **proprio, "itens": [item]}] * (opcoes.pedidos or 1)
 
 
 def novo_id(escolhido: str | None, n: int, de: int) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -21,9 +22,8 @@ import unicodedata
 from comum.falha import Falha, em_portugues
 
 CORES = {"verde": "32", "vermelho": "31", "roxo": "35", "fraco": "2", "forte": "1"}
-SEM_UNICODE = {"─": "-", "═": "=", "│": "|", "├": "|", "┤": "|", "╞": "|", "╡": "|",
-               "┃": "H", "┊": ":", "▶": ">", "◀": "<", "●": "*", "○": "o", "…": "~", "·": "-", "█": "#", "░": ".",
-               "«": '"', "»": '"', "—": "-", "×": "x"}
+DE_COR = re.compile(r"\x1b\[\d+m")
+SEM_UNICODE = dict(zip("─═│┃┊├┤╞╡▶◀●○…·█░«»—×", "-=|H:||||><*o~-#.\"\"-x"))
 
 
 def executar(principal) -> None:
@@ -68,13 +68,9 @@ def abrir_as_que_faltam() -> None:
 
     Sem isto, o próximo arquivo que se abrisse tomaria o lugar dela.
     """
-    while (numero := os.open(os.devnull, os.O_RDWR)) < 3:
-        os.set_inheritable(numero, True)
-    os.close(numero)
-    for numero, nome in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, nome) is None:
-            modo = "w" if numero else "r"
-            setattr(sys, nome, open(numero, modo, encoding="utf-8", closefd=False))
+    for nome, modo in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, nome) is None:  # o sistema dá o menor número livre, que é o que falta
+            setattr(sys, nome, open(os.devnull, modo, encoding="utf-8"))
 
 
 def calar(saida) -> None:
@@ -105,7 +101,7 @@ def em_linhas(texto: str, recuo: int | None = None) -> list[str]:
     linhas: list[str] = []
     for linha in texto.split("\n"):
         margem = len(linha) - len(linha.lstrip()) if recuo is None else recuo
-        linhas += [linha] if len(linha) <= largura() else textwrap.wrap(
+        linhas += [linha] if len(DE_COR.sub("", linha)) <= largura() else textwrap.wrap(
             linha, largura(), subsequent_indent=" " * min(margem, largura() // 2),
             break_long_words=False, break_on_hyphens=False)
     return linhas

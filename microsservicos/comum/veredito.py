@@ -20,26 +20,22 @@ OLHADAS = 10  # quantas vezes se olha de novo antes de acreditar numa violação
 # Cada consulta devolve as violações de uma promessa: nenhuma linha, promessa cumprida.
 PROMESSAS = {
     "estoque": ("inicial = vendável + concluídos + retido; nada negativo", """
-        WITH usado AS (
-            SELECT produto, sum(i.quantidade) AS quantas FROM itens i JOIN pedidos USING (pedido)
-             WHERE estado = 'concluido' GROUP BY produto),
-        retido AS (
-            SELECT produto, sum(r.quantidade) AS quantas FROM reservas r JOIN pedidos USING (pedido)
-             WHERE estado = 'pendente' GROUP BY produto)
-        SELECT produto, inicial, quantidade, usado.quantas, retido.quantas
-          FROM produtos LEFT JOIN usado USING (produto) LEFT JOIN retido USING (produto)
-         WHERE quantidade < 0 OR
-               inicial <> quantidade + ifnull(usado.quantas, 0) + ifnull(retido.quantas, 0)"""),
+        SELECT produto, inicial, quantidade, fora FROM produtos LEFT JOIN (
+            SELECT produto, sum(quantidade) AS fora FROM (
+                SELECT produto, quantidade FROM itens JOIN pedidos USING (pedido)
+                 WHERE estado = 'concluido'
+                UNION ALL SELECT produto, quantidade FROM reservas JOIN pedidos USING (pedido)
+                 WHERE estado = 'pendente')
+             GROUP BY produto) USING (produto)
+         WHERE quantidade < 0 OR inicial <> quantidade + ifnull(fora, 0)"""),
     "dinheiro": ("inicial = saldo + concluídos + retido; nada negativo", """
-        WITH gasto AS (
-            SELECT cliente, sum(total) AS valor FROM pedidos
-             WHERE estado = 'concluido' GROUP BY cliente),
-        retido AS (
-            SELECT b.cliente, sum(b.total) AS valor FROM cobrancas b JOIN pedidos USING (pedido)
-             WHERE estado = 'pendente' GROUP BY b.cliente)
-        SELECT cliente, inicial, saldo, gasto.valor, retido.valor
-          FROM clientes LEFT JOIN gasto USING (cliente) LEFT JOIN retido USING (cliente)
-         WHERE saldo < 0 OR inicial <> saldo + ifnull(gasto.valor, 0) + ifnull(retido.valor, 0)"""),
+        SELECT cliente, inicial, saldo, fora FROM clientes LEFT JOIN (
+            SELECT cliente, sum(total) AS fora FROM (
+                SELECT cliente, total FROM pedidos WHERE estado = 'concluido'
+                UNION ALL SELECT b.cliente, b.total FROM cobrancas b JOIN pedidos USING (pedido)
+                 WHERE estado = 'pendente')
+             GROUP BY cliente) USING (cliente)
+         WHERE saldo < 0 OR inicial <> saldo + ifnull(fora, 0)"""),
     "envio": ("despachado se, e só se, concluido", """
         SELECT pedido, estado FROM pedidos LEFT JOIN envios USING (pedido)
          WHERE (estado = 'concluido') <> (situacao IS 'despachado') AND estado <> 'pendente'"""),
@@ -141,12 +137,9 @@ def mostrar_finais(pasta: Path, pedidos: list[str]) -> list[tuple]:
     Devolve [(pedido, cliente, total em centavos, estado, motivo)].
     """
     with lendo(pasta, DONOS) as bancos:
-        bancos.execute("CREATE TEMP TABLE desta_execucao (pedido TEXT PRIMARY KEY)")
-        bancos.executemany("INSERT OR IGNORE INTO desta_execucao VALUES (?)",
-                           ((p,) for p in pedidos))
-        finais = bancos.execute("SELECT pedido, cliente, total, estado, motivo FROM pedidos "
-                                "JOIN desta_execucao USING (pedido) "
-                                "ORDER BY pedidos.rowid").fetchall()
+        finais = bancos.execute("SELECT pedido, cliente, total, estado, motivo FROM pedidos WHERE "
+                                "pedido IN (SELECT value FROM json_each(?)) ORDER BY rowid",
+                                (json.dumps(pedidos),)).fetchall()
     if len(finais) > 12:
         for (como, motivo), quantos in sorted(Counter((f[3], f[4] or "") for f in finais).items()):
             dizer(f"  {quantos:6}  {como}{': ' + motivo if motivo else ''}")

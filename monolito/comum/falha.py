@@ -9,11 +9,6 @@ from __future__ import annotations
 import errno
 import os
 
-try:
-    import resource  # já: sem descritores livres, nem um import se faz
-except ImportError:  # Windows
-    resource = None
-
 
 class Falha(Exception):
     """Algo que a pessoa pode entender e resolver; vira uma linha, nunca um traceback.
@@ -31,15 +26,17 @@ CONSELHOS = (  # um trecho do que o SQLite ou o sistema disse, e o que isso quer
     ("not a database", "não é um banco SQLite: tire o arquivo dali ou recomece com --limpar"),
     ("STRICT", "pede o SQLite 3.37, e este Python traz um mais antigo: use outro Python"),
     ("malformed", "está corrompido: restaure uma cópia ou recomece com --limpar"),
-    ("cannot store", "tem um valor que não é do tipo da coluna: corrija-o (sqlite3), e rode de novo"),
+    ("cannot store", "tem um valor que não é do tipo da coluna: corrija-o (sqlite3)"),
     ("constraint failed", "tem dados que alguém mudou, e já não aceita esta gravação: devolva-os "
                           "(sqlite3), e rode de novo"),
     ("disk I/O", "não pôde ser lido ou gravado: confira o disco"),
     ("locked", "está travado por outro programa: feche o sqlite3 (ou o outro processo) "
                "e tente de novo"),
     ("readonly", "está somente para leitura: dê permissão de escrita ou use --dados OUTRA_PASTA"),
-    ("unable to open", "não pôde ser aberto: confira se existe, e as permissões, "
-                       "ou use --dados OUTRA_PASTA"),
+    ("unable to open", "não pôde ser aberto: confira se existe, as permissões dele e da pasta, e o "
+                       "limite de arquivos abertos (ulimit -n 256), ou use --dados OUTRA_PASTA"),
+    ("Too many open", "não pôde ser aberto: chegou-se ao limite de arquivos abertos; aumente-o "
+                      "(ulimit -n 256) e rode de novo"),
     ("no such table", "é de outra versão deste projeto: recomece com --limpar"),
     ("no such column", "é de outra versão deste projeto: recomece com --limpar"),
     ("Operation not permitted", "não dá permissão: use --dados OUTRA_PASTA"),
@@ -48,8 +45,7 @@ CONSELHOS = (  # um trecho do que o SQLite ou o sistema disse, e o que isso quer
     ("Read-only file system", "está num disco somente para leitura: use --dados OUTRA_PASTA"),
     ("Not a directory", "não é uma pasta: use --dados OUTRA_PASTA"),
     ("File exists", "existe e não é uma pasta: use --dados OUTRA_PASTA"),
-    ("No usable temporary", "não pôde ser lido: não há onde criar arquivos temporários (nem /tmp, "
-                            "nem TMPDIR)"),
+    ("No usable temporary", "não foi feito: não há onde pôr arquivos temporários (ver TMPDIR)"),
     ("No such file", "não existe"),
     ("resource busy", "está em uso pelo sistema (uma montagem?): use --dados OUTRA_PASTA"),
     ("File name too long", "tem um nome longo demais: use --dados OUTRA_PASTA"),
@@ -71,31 +67,7 @@ def em_portugues(erro: Exception, onde: str = "") -> Falha:
     if "is full" in texto or numero in (errno.ENOSPC, errno.EDQUOT):
         return Falha(f"disco cheio ao gravar {onde}: libere espaço; "
                      "nada do que já foi dito se perdeu", 1)
-    if numero in (errno.EMFILE, errno.ENFILE) or _sem_descritores(texto):
-        return Falha(f"{onde} não pôde ser aberto: este processo chegou ao limite de arquivos "
-                     f"abertos{_limite()}; aumente-o (ulimit -n 256) e rode de novo", 2)
     for trecho, conselho in CONSELHOS:
         if trecho in texto:
             return Falha(f"{onde} {conselho}", 2)
     return Falha(f"{onde}: {texto}", 1)
-
-
-def _sem_descritores(texto: str) -> bool:
-    """O SQLite não diz por que não abriu um arquivo; se outro também não abre, é o limite."""
-    if "unable to open" not in texto and "disk I/O" not in texto:
-        return False
-    # O SQLite nunca usa os três primeiros, e abre até dois arquivos de cada vez.
-    abertos: list[int] = []
-    try:
-        for _ in range(2):
-            abertos.append(os.open(os.devnull, os.O_RDONLY))
-    except OSError as erro:
-        return erro.errno in (errno.EMFILE, errno.ENFILE)
-    finally:
-        for um in abertos:
-            os.close(um)
-    return False
-
-
-def _limite() -> str:
-    return f" ({resource.getrlimit(resource.RLIMIT_NOFILE)[0]})" if resource else ""

@@ -76,9 +76,16 @@ def total(dados: dict) -> int:
     return sum(PRECOS[item["produto"]] * item["quantidade"] for item in dados["itens"])
 
 
+def na_memoria(tabelas: str) -> sqlite3.Connection:
+    """Um banco que não tem arquivo nenhum."""
+    banco = sqlite3.connect(":memory:", isolation_level=None, factory=M.banco.Banco)
+    banco.executescript(tabelas)
+    return banco
+
+
 def banco_em_memoria(nome: str) -> sqlite3.Connection:
     """O banco de um serviço, com as linhas iniciais, sem arquivo nenhum."""
-    return M.banco.abrir(Path(":memory:"), MODULOS[nome].TABELAS + ";" + M.servico.TABELAS)
+    return na_memoria(MODULOS[nome].TABELAS + ";" + M.servico.TABELAS)
 
 
 # --- processos ---

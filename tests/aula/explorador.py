@@ -159,7 +159,8 @@ class NaMemoria(Servico):
             negocio = MODULOS[nome]
             super().__init__(nome, negocio.TABELAS, negocio.OUVE, Path(pasta), mostrar=False)
             self.banco.close()
-        self.banco = bancos.abrir(Path(":memory:"), MODULOS[nome].TABELAS + ";" + DE_TODOS)
+        self.banco = sqlite3.connect(":memory:", isolation_level=None, factory=bancos.Banco)
+        self.banco.executescript(MODULOS[nome].TABELAS + ";" + DE_TODOS)
         self.narrador = Calado(nome)
         self.tentativas = Tentativas(self.banco, nome, self.narrador.avisar)
         criacao = dict(self.banco.execute(

@@ -24,7 +24,7 @@ import pytest
 from conftest import RAIZ, carregar, esperar
 from venenos import (ESCAPES, INJECOES, MUITAS_DATAS, VALORES, Cruas, Veneno, em_json, escrever, ler_mortas, pedido_bom,
                      pedidos_ruins, perfeita, publicar, valor_qualquer, venenos)
-from verbos import M, SEM_BROKER, SERVICOS, Loja, cenario, mistura, pedido, propriedades, rodar
+from verbos import na_memoria, M, SEM_BROKER, SERVICOS, Loja, cenario, mistura, pedido, propriedades, rodar
 
 SEMENTE = int(os.environ.get("VENENOS_SEMENTE", "2026"))
 DOMINIO = {"pedidos": ("pedidos", "itens"), "estoque": ("produtos", "reservas", "respostas"),
@@ -174,7 +174,7 @@ def test_o_tamanho_e_conferido_antes_da_leitura(monkeypatch):
 
 def test_mortas_gigantes_sao_republicadas_aos_poucos():
     """Duzentas de uma vez, que é o lote comum, seriam centenas de megabytes na memória."""
-    falhas = M.tentativas.Tentativas(M.banco.abrir(Path(":memory:"), M.tentativas.TABELAS), "estoque", print)
+    falhas = M.tentativas.Tentativas(na_memoria(M.tentativas.TABELAS), "estoque", print)
     for _ in range(10):
         falhas.guardar(b"x" * 3_000_000, {}, "grande")
     lotes = []

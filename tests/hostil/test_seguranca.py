@@ -19,7 +19,7 @@ from cluster import No
 from conftest import RAIZ, carregar, conferir_que_acabou, esperar, processos_do_no
 from test_no_privado import LOCAL, escutas, precisa_de_proc
 from venenos import Veneno, escrever, ler_mortas, perfeita, publicar, venenos
-from verbos import M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, rodar
+from verbos import M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, na_memoria, rodar
 
 SENHA = "segredo@da:loja/100%"
 SENHA_NA_URL = "segredo%40da%3Aloja%2F100%25"
@@ -289,7 +289,7 @@ def _vigiar(evento: str, argumentos: tuple) -> None:
 def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
     """Centenas de venenos pelo caminho que percorrem num serviço, sob a vigilância do próprio Python."""
     sys.addaudithook(_vigiar)  # não há como tirá-lo: desliga-se ao fim
-    bancos = {nome: M.tentativas.Tentativas(M.banco.abrir(Path(":memory:"), M.tentativas.TABELAS), nome, print) for nome in SERVICOS}
+    bancos = {nome: M.tentativas.Tentativas(na_memoria(M.tentativas.TABELAS), nome, print) for nome in SERVICOS}
     for ligado, quantos in ((False, 50), (True, 150)):  # na primeira volta, o Python ainda importa o que usa
         doses = {nome: venenos(nome, quantos, 7) for nome in SERVICOS}
         vigia["ligado"] = ligado
