@@ -44,8 +44,7 @@ def test_ajuda_em_portugues_mesmo_com_tudo_fechado_e_longe_da_pasta_do_script(sc
     fim = bash(f"$PY -X dev -W error {script} --help >&- 2>&- <&- && COLUMNS=80 $PY {script} --help",
                PYTHONSAFEPATH="1")
     assert fim.returncode == 0 and fim.stdout.startswith("uso: "), fim.stderr
-    assert "mostra esta ajuda e sai" in fim.stdout
-    assert script == APP or not linhas_largas(fim.stdout)
+    assert "mostra esta ajuda e sai" in fim.stdout and not linhas_largas(fim.stdout)
     for ingles in ("usage", "options", "show this help", "optional", "positional", "exit"):
         assert ingles not in fim.stdout, ingles
 

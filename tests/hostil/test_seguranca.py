@@ -367,9 +367,8 @@ def test_o_programa_nao_executa_nem_monta_sql_com_o_que_vem_de_fora():
 def test_quem_trata_mensagens_nao_abre_arquivos():
     """Nos arquivos por onde uma mensagem passa não há open, Path nem subprocess que ela pudesse dirigir."""
     microsservicos = RAIZ / "microsservicos"
-    # dona.py só lê a identidade da loja, da pasta que a linha de comando diz.
-    caminho = [*(f for f in (microsservicos / "rabbitmq").glob("*.py") if f.name != "dona.py"), *microsservicos.glob("servico_*.py"), microsservicos / "coreografia.py",
-               microsservicos / "caixas.py", microsservicos / "falhas.py"]
+    caminho = [*(microsservicos / "rabbitmq").glob("*.py"), *microsservicos.glob("servico_*.py"),
+               *(microsservicos / f"{nome}.py" for nome in ("coreografia", "caixas", "tentativas"))]
     for nome in caminho:
         arvore = ast.parse(nome.read_text(encoding="utf-8"))
         nomes = {no.id for no in ast.walk(arvore) if isinstance(no, ast.Name)} | {no.attr for no in ast.walk(arvore) if isinstance(no, ast.Attribute)}

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from conftest import RAIZ, vhost_novo
-from verbos import SEM_BROKER, SERVICOS, rodar, sem_poderes
+from verbos import SEM_BROKER, SERVICOS, Programa, rodar, sem_poderes
 
 APP, LANCADOR = "monolito/app.py", "orquestracao.py"
 PEDIDOS, ESTOQUE, PAGAMENTOS, ENVIO = (f"microsservicos/servico_{nome}.py" for nome in SERVICOS)
@@ -158,6 +158,15 @@ def no_shell(comando: str, *opcoes):
     return preparar
 
 
+def outro_conduz(*opcoes):
+    def preparar(cena):
+        outro = Programa(RAIZ / APP, "--dados", cena.dados, "--id", "p-1", "--devagar", "60", url=SEM_BROKER)
+        cena.request.addfinalizer(outro.matar)
+        outro.esperar_dizer("preparar")
+        cena.opcoes = list(opcoes)
+    return preparar
+
+
 def sem_o_pika(cena):
     cena.python = (sys.executable, "-S")
 
@@ -214,6 +223,10 @@ SITUACOES = {  # situação: (preparação, programas, a frase)
     "entrada padrão fechada": (no_shell('exec "$@" <&-', "--arquivo", "-"), DA_PORTA, "não há nenhum pedido"),
     "ulimit -n 7": (no_shell('ulimit -n 7; exec "$@"'), (APP, ESTOQUE), "limite de arquivos abertos (7)"),
     "ulimit -n 20": (no_shell('ulimit -n 20; exec "$@"'), (APP,), "limite de arquivos abertos (20)"),
+    "outro programa conduz pedidos": (outro_conduz(), (APP,), "outro programa conduz pedidos em"),
+    "o mesmo, e uma pessoa decide": (outro_conduz("--forcar", "x=abortar"), (APP,), "outro programa conduz pedidos em"),
+    "duas coisas de uma vez": (com("--estado", "--forcar", "x=confirmar"), (APP,), "use só uma destas"),
+    "rastro de um pedido que não existe": (com("--rastro", "p-9"), (APP,), "não há nenhum pedido"),
     "o pika não está instalado": (sem_o_pika, DA_SAGA[:-1], "pip install -r requirements.txt"),
     "cancelar um pedido que não existe": (com("--cancelar", "p-9"), (PEDIDOS,), "não há nenhum pedido"),
     "mensagens mortas de quem não existe": (com("cozinha"), (MORTAS,), "escolha entre"),
