@@ -66,6 +66,13 @@ def com(*opcoes, **ambiente):
     return preparar
 
 
+def nos_bancos(*opcoes):
+    def preparar(cena):
+        cena.usar()
+        cena.opcoes = list(opcoes)
+    return preparar
+
+
 def endereco(url: str):
     def preparar(cena):
         cena.url = url.replace(":1/", f":{SEM_BROKER.rsplit(':', 1)[1]}")
@@ -222,11 +229,11 @@ SITUACOES = {  # situação: (preparação, programas, a frase)
     "arquivo de pedidos que não se pode ler": (arquivo_secreto, DA_PORTA, "permiss"),
     "entrada padrão fechada": (no_shell('exec "$@" <&-', "--arquivo", "-"), DA_PORTA, "não há nenhum pedido"),
     "ulimit -n 7": (no_shell('ulimit -n 7; exec "$@"'), (APP, ESTOQUE), "limite de arquivos abertos (7)"),
-    "ulimit -n 20": (no_shell('ulimit -n 20; exec "$@"'), (APP,), "limite de arquivos abertos (20)"),
+    "ulimit -n 14": (no_shell('ulimit -n 14; exec "$@"'), (APP,), "limite de arquivos abertos (14)"),
     "outro programa conduz pedidos": (outro_conduz(), (APP,), "outro programa conduz pedidos em"),
     "o mesmo, e uma pessoa decide": (outro_conduz("--forcar", "x=abortar"), (APP,), "outro programa conduz pedidos em"),
     "duas coisas de uma vez": (com("--estado", "--forcar", "x=confirmar"), (APP,), "use só uma destas"),
-    "rastro de um pedido que não existe": (com("--rastro", "p-9"), (APP,), "não há nenhum pedido"),
+    "rastro de um pedido que não existe": (nos_bancos("--rastro", "p-9"), (APP,), "não há nenhum pedido"),
     "o pika não está instalado": (sem_o_pika, DA_SAGA[:-1], "pip install -r requirements.txt"),
     "cancelar um pedido que não existe": (com("--cancelar", "p-9"), (PEDIDOS,), "não há nenhum pedido"),
     "mensagens mortas de quem não existe": (com("cozinha"), (MORTAS,), "escolha entre"),
