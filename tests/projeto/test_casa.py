@@ -78,12 +78,12 @@ def test_a_porta_de_cada_casa_tem_o_que_se_veio_ver():
     visiveis = {aqui.name for aqui in RAIZ.iterdir() if not aqui.name.startswith((".", "__"))}
     assert visiveis - {"dados"} == {"README.md", "orquestracao.py", "requirements.txt", "monolito",
                                     "microsservicos", "tests"}
-    for ala, comodos in (("monolito", {"disco", "palco", "comum"}),
-                         ("microsservicos", {"rabbitmq", "no_privado", "palco", "comum"})):
+    for ala, comodos in (("monolito", {"palco", "comum"}),
+                         ("microsservicos", {"rabbitmq", "no_privado", "terminal", "palco", "comum"})):
         dentro = [a for a in (RAIZ / ala).iterdir() if not a.name.startswith((".", "__"))]
         assert {a.name for a in dentro if a.is_dir()} == comodos
         a_porta = sorted(a.name for a in dentro if a.is_file())
-        assert len(a_porta) <= 11 and "README.md" in a_porta, f"à porta de {ala}: {a_porta}"
+        assert len(a_porta) <= 12 and "README.md" in a_porta, f"à porta de {ala}: {a_porta}"
 
 
 # --- as setas ---
@@ -126,21 +126,28 @@ def setas_a_mais(ala: Path, arquivos: list[Path], tabela: dict[str, str]) -> lis
     return a_mais
 
 
-def test_as_setas_dos_microsservicos_correm_num_sentido_so():
-    ala = RAIZ / "microsservicos"
-    arquivos = [RAIZ / "orquestracao.py", *ala.rglob("*.py")]
-    assert not setas_a_mais(ala, arquivos, SETAS)
+@pytest.mark.parametrize("ala, tabela", [("microsservicos", SETAS), ("monolito", SETAS_DO_MONOLITO)])
+def test_as_setas_correm_num_sentido_so(ala, tabela):
+    de_fora = [RAIZ / "orquestracao.py"] if "orquestracao" in tabela else []
+    assert not setas_a_mais(RAIZ / ala, [*de_fora, *(RAIZ / ala).rglob("*.py")], tabela)
+    sem_voltas = TopologicalSorter({daqui: paras.split() for daqui, paras in tabela.items()})
+    assert next(sem_voltas.static_order()) == "comum"
 
 
-def test_as_setas_do_monolito_correm_num_sentido_so():
-    ala = RAIZ / "monolito"
-    assert not setas_a_mais(ala, [*ala.rglob("*.py")], SETAS_DO_MONOLITO)
+def test_so_o_palco_e_o_lancador_conhecem_o_palco_dos_microsservicos():
+    """O que existe para a turma ver não é preciso para um serviço trabalhar."""
+    assert {daqui for daqui, paras in SETAS.items() if "palco" in paras} == {"orquestracao", "rastro"}
 
 
-@pytest.mark.parametrize("tabela", [SETAS, SETAS_DO_MONOLITO], ids=["microsservicos", "monolito"])
-def test_a_tabela_das_setas_nao_da_voltas(tabela):
-    andares = {daqui: set(paras.split()) for daqui, paras in tabela.items()}
-    assert [*TopologicalSorter(andares).static_order()][0] == "comum"
+@pytest.mark.parametrize("arquivo", [*RAIZ.glob("microsservicos/servico_*.py"),
+                                     *(RAIZ / "monolito" / f"{dono}.py" for dono in DONOS)], ids=de)
+def test_um_arquivo_de_negocio_nao_conhece_nem_o_pika_nem_as_tabelas_do_protocolo(arquivo):
+    """SQL de um negócio fala só do negócio: as caixas, as travas e o log são de quem está por baixo."""
+    textos = [no.value for no in ast.walk(arvore(arquivo))
+              if isinstance(no, ast.Constant) and isinstance(no.value, str)]
+    sql = " ".join(texto for texto in textos if re.search(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE)\b", texto))
+    assert not re.findall(r"\b(caixa_\w+|tentativas|mortas|travas|preparadas|decisoes|execucoes)\b", sql)
+    assert not [m for m in importados(arquivo) if re.match(r"pika|rabbitmq|sqlite3", m)]
 
 
 def test_a_falha_a_loja_e_os_bancos_nao_conhecem_a_tela():
@@ -192,14 +199,13 @@ def test_a_tabela_do_pika_que_se_muda_esta_num_lugar_so():
 
 
 def test_os_servicos_sao_listados_uma_vez_so():
-    """Em coreografia.py; em veredito.py estão os donos dos dados, que as duas alas têm."""
+    """Em coreografia.py; em comum/loja.py estão os donos dos dados, que as duas alas têm."""
     listas = []
-    for arquivo in PRODUTO:
-        if "monolito" in arquivo.relative_to(RAIZ).parts:
-            continue
+    for arquivo in [*(RAIZ / "microsservicos").rglob("*.py"), RAIZ / "orquestracao.py"]:
         for no in ast.walk(arvore(arquivo)):
             partes = no.keys if isinstance(no, ast.Dict) else getattr(no, "elts", [])
-            textos = {parte.value for parte in partes if isinstance(parte, ast.Constant)}
-            if len(textos & DONOS) >= 3:
+            if len({parte.value for parte in partes if isinstance(parte, ast.Constant)} & DONOS) >= 3:
                 listas.append(de(arquivo))
-    assert listas == ["microsservicos/comum/veredito.py", "microsservicos/coreografia.py"]
+    # historia.py diz, de cada um, como se lê no banco dele o que ainda vale.
+    assert sorted(listas) == ["microsservicos/comum/loja.py", "microsservicos/coreografia.py",
+                              "microsservicos/palco/historia.py"]
