@@ -92,8 +92,9 @@ class Lancador:
     def mostrar_linhas(self) -> None:
         while not self.linhas.empty():
             linha = self.linhas.get()
-            cor = "fraco" if ": pronto" in linha else "vermelho" if ": " in linha else None
-            dizer(linha, cor)
+            quem = linha.split(" ", 1)[0]
+            aviso = quem.endswith(":") or "morreu (" in linha  # não é a linha de um evento
+            dizer(linha, "fraco" if ": pronto" in linha else "vermelho" if aviso else None)
 
     def esperar_finais(self, paciencia: float = float("inf")) -> bool:
         """Espera o resultado de todos; False se nada se moveu por `paciencia` segundos."""
