@@ -25,12 +25,15 @@ from comum.falha import Falha
 from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
 from comum.identidade import (apagar_bancos, carimbos, conferir_sem_uso, identidade,
                                trocar_identidade)
+from comum.leitura import criado, lendo
 from comum.tela import alertar, dizer, executar
+from coreografia import SERVICOS
 from no_privado import compartilhado as broker
 from palco import espera
 from palco.desenho import NOMES
-from palco.espectador import Assistencia, Espectador
+from palco.espectador import Espectador
 from palco.lancador import Lancador
+from palco.processo import criar_banco
 from rabbitmq import filas
 from rabbitmq.conexao import onde
 from terminal.encerramento import encerrar_uma_vez_so
@@ -70,16 +73,17 @@ def main() -> int:
     elif escolha.estado:
         return mostrar_estado(escolha.dados)
     diagrama = Diagrama(escolha.diagrama, NOMES, len(pedidos)) if escolha.diagrama else None
-    if escolha.so_assistir:
-        return so_assistir(identidade(pasta), diagrama)
+    sem_servicos = escolha.so_broker or escolha.so_assistir
+    so_limpar = escolha.limpar and not (pedidos or escolha.sem_pedido or sem_servicos)
     # Antes do primeiro serviço: depois, os mais rápidos já teriam terminado.
     ids = [pedido["pedido"] for pedido in pedidos]
-    if not (pedidos or escolha.limpar or escolha.so_broker):
+    if not (pedidos or escolha.limpar or sem_servicos):
         ids = espera.pendentes_ate_aqui(pasta)
-    dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
+    if not (so_limpar or sem_servicos):
+        dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
     with ExitStack() as fim:
         try:
-            no = garantir_broker(escolha.dados, escolha.limpar)
+            no = None if escolha.so_assistir else garantir_broker(escolha.dados, escolha.limpar)
             fim.callback(despedir, "tudo encerrado")
             if no:
                 fim.callback(no.largar)
@@ -87,9 +91,10 @@ def main() -> int:
                 voltar_ao_inicio(pasta, escolha.tomar_vhost)
             if escolha.estado:
                 return mostrar_estado(escolha.dados)
-            if escolha.limpar and not (pedidos or escolha.sem_pedido or escolha.so_broker):
+            if so_limpar:
                 return 0
-            lancador = Lancador(pasta, no, identidade(pasta), ids, diagrama)
+            espectador = Espectador(identidade(pasta), diagrama, sozinho=escolha.so_assistir)
+            lancador = Lancador(pasta, no, ids, espectador)
             fim.callback(lancador.parar)
             if no:
                 fim.callback(despedir, "encerrando os serviços e o nó privado do RabbitMQ "
@@ -99,17 +104,13 @@ def main() -> int:
             return interromper(interrupcao, escolha, pasta, ids)
 
 
-def so_assistir(loja: str, diagrama: Diagrama | None) -> int:
-    """A saga de quem trabalha noutros terminais, venha antes ou depois deste."""
-    dizer("Só assisto: não inicio serviço nenhum, e a saga nem sabe que há plateia.")
-    with suppress(KeyboardInterrupt):
-        Assistencia("plateia", loja).assistir(Espectador(loja, diagrama))
-    return 0
-
-
 def mostrar_estado(dados: Path) -> int:
-    espera.completar_bancos(dados)
-    veredito.imprimir_estado(dados / "microsservicos")
+    """O banco que ainda não existe é criado antes, pelo serviço dele."""
+    pasta = dados / "microsservicos"
+    for nome in SERVICOS:
+        if not criado(pasta / f"{nome}.db"):
+            criar_banco(nome, dados)
+    veredito.imprimir_estado(pasta)
     return 0
 
 
@@ -118,12 +119,9 @@ def garantir_broker(dados: Path, recomecar: bool):
     pasta = dados / "microsservicos"
     if recomecar:
         conferir_sem_uso(pasta)  # antes de ligar um broker à toa
-    try:
-        # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
-        entrar = broker.entrar_e_sair if recomecar else lambda: filas.preparar(identidade(pasta))
-        return broker.garantir(dados / "rabbitmq", recomecar, entrar)
-    except broker.OutraVersao as outra:
-        raise Falha(f"{outra}. {espera.o_que_fazer_do_broker(pasta, outra.pasta)}", 2) from None
+    # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
+    entrar = broker.entrar_e_sair if recomecar else lambda: filas.preparar(identidade(pasta))
+    return broker.garantir(dados / "rabbitmq", recomecar, entrar)
 
 
 def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
@@ -139,52 +137,42 @@ def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
 def trabalhar(lancador: Lancador, pedidos: list[dict], escolha) -> int:
     if escolha.so_broker:
         dizer(f"RabbitMQ em {onde()}. Ligue cada serviço no seu terminal; Ctrl-C encerra.")
+    elif escolha.so_assistir:
+        dizer("Só assisto: não inicio serviço nenhum, e a saga nem sabe que há plateia.")
     else:
-        devagar = ["--devagar", str(escolha.devagar)] if escolha.devagar else []
-        lancador.iniciar(pedidos, ["--dados", str(escolha.dados), "--sem-eventos", *devagar])
+        lancador.iniciar(pedidos, ["--dados", str(escolha.dados), "--sem-eventos",
+                                   "--devagar", str(escolha.devagar)])
         if escolha.ate_concluir:
             return concluir(lancador, escolha.paciencia)
-        ver_terminar(lancador)
+        lancador.esperar_finais()
+        if not lancador.poucos:
+            veredito.mostrar_finais(lancador.pasta, lancador.ids)
+        dizer("Ouvindo; Ctrl-C encerra.")
     while True:  # até Ctrl-C, que chega aqui como KeyboardInterrupt
         lancador.assistir(0.2)
 
 
-def ver_terminar(lancador: Lancador) -> None:
-    lancador.esperar_finais()
-    lancador.ver_o_resto()
-    if not lancador.poucos:
-        veredito.mostrar_finais(lancador.pasta, lancador.ids)
-    dizer("Ouvindo; Ctrl-C encerra.")
-
-
 def concluir(lancador: Lancador, paciencia: int) -> int:
     """Até o último resultado; 0 só se toda promessa foi vista cumprida."""
-    if lancador.esperar_finais(paciencia):
-        lancador.ver_o_resto()
-    else:
-        explicar_espera(lancador.pasta, lancador.ids, paciencia)
-    pendentes = set(veredito.pendentes(lancador.pasta))
-    if alheios := pendentes.difference(lancador.ids):
+    lancador.esperar_finais(paciencia)
+    pasta, ids = lancador.pasta, lancador.ids
+    pendentes = {*espera.pendentes_ate_aqui(pasta)}
+    if nossos := sorted(pendentes.intersection(ids)):
+        alertar(f"nada se moveu por {paciencia} s; {len(nossos)} pedidos pendentes:")
+        explicar_espera(pasta, nossos[:20])
+    if alheios := pendentes.difference(ids):
         dizer(f"de outra execução, ainda a caminho: {len(alheios)} pedidos")
-    em_duvida = len(pendentes.intersection(lancador.ids))
-    return 0 if veredito.veredito(lancador.pasta, lancador.ids, em_duvida) else 1
+    return 0 if veredito.veredito(pasta, ids, len(nossos)) else 1
 
 
-def explicar_espera(pasta: Path, ids: list[str], paciencia: int) -> None:
-    """Diz quais pedidos não terminaram, onde cada um espera, e o que há nas filas."""
-    from rastro import onde_espera  # só aqui: no início, o tempo é dos serviços
-    pendentes = set(ids).intersection(veredito.pendentes(pasta))
-    alertar(f"nada se moveu por {paciencia} s; {len(pendentes)} pedidos pendentes:")
-    try:
-        profundidades = filas.profundidades(identidade(pasta))
-        cheias = ", ".join(f"{nome} {n}" for nome, n in profundidades.items() if n)
-        nas_filas = f"filas: {cheias or 'vazias'}"
-    except Falha as falha:
-        profundidades, nas_filas = None, str(falha)
-    for pedido in sorted(pendentes)[:20]:
-        lugares = onde_espera(pasta, pedido, profundidades)
+def explicar_espera(pasta: Path, pendentes: list[str]) -> None:
+    """Onde cada um está parado."""
+    from rastro import onde_espera, perguntar_ao_broker  # só aqui: no início, o tempo é dos outros
+    with lendo(pasta, SERVICOS) as banco:
+        nas_filas = perguntar_ao_broker(banco)
+    for pedido in pendentes:
+        lugares = onde_espera(pasta, pedido, nas_filas)
         alertar(f"  {pedido}: {'; '.join(lugares) or 'nada à espera'}")
-    alertar(nas_filas)
 
 
 def interromper(interrupcao: BaseException, escolha, pasta: Path, ids: list[str]) -> int:

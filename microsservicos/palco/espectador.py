@@ -15,44 +15,54 @@ from comum.tela import dizer
 from palco.desenho import Desenho
 from rabbitmq.canal import Plateia
 from rabbitmq.conexao import onde
-from rabbitmq.reconexao import CONEXAO, Reconexao
+from rabbitmq.erros import Passageira
 from terminal.narracao import Limitador
 
 
 class Espectador:
     """Mostra os eventos; se a ligação com o broker cai, abre outra.
 
-    loja: a identidade dela. diagrama: onde mais anotar os eventos, ou None.
+    loja: a identidade dela. diagrama: onde mais anotar os eventos, ou None. sozinho: se ninguém
+    mais neste terminal diria que o broker caiu, ou que voltou; aí, se ele o recusa, levanta Falha.
     """
 
-    def __init__(self, loja: str, diagrama: Diagrama | None = None):
+    def __init__(self, loja: str, diagrama: Diagrama | None = None, sozinho: bool = False):
         self.loja, self.desenho, self.limitador = loja, Desenho(diagrama), Limitador()
         self.plateia: Plateia | None = None
+        self.sozinho, self.dito = sozinho, ""
         self.proxima, self.guardadas = 0.0, []
         self.desde_o_cabecalho: int | None = None  # linhas; None: ele ainda não apareceu
 
-    def abrir(self) -> None:
-        """Senta-se: daqui em diante nenhum evento passa sem ser visto. Sem broker, tenta depois."""
-        self.proxima = time.monotonic() + 1
+    def guardar(self, segundos: float = 0) -> None:
+        """Recebe os eventos que chegarem em até tantos segundos, para mostrar depois.
+
+        Sem ligação, abre outra, uma vez por segundo: daí em diante nenhum passa sem ser visto.
+        """
         try:
-            self.plateia = Plateia(self.loja)
-        except Falha:
-            pass  # os serviços já dizem que o broker caiu
-
-    def guardar(self) -> None:
-        """Recebe o que já chegou, para mostrar depois; o broker não espera por quem se cala."""
-        if self.plateia:
-            self.guardadas += self._receber(0)
-
-    def mostrar(self, espera: float) -> None:
-        """Mostra os eventos dos próximos instantes, até `espera` segundos."""
-        if not self.plateia and time.monotonic() >= self.proxima:
-            self.abrir()
+            if not self.plateia and time.monotonic() >= self.proxima:
+                self.proxima = time.monotonic() + 1
+                self.plateia = Plateia(self.loja)
+                self.avisar(f"assistindo em {onde()}; Ctrl-C encerra")
+            if self.plateia:
+                self.guardadas += self.plateia.receber(segundos)
+        except Falha as falha:
+            self.fechar()
+            if self.sozinho and not isinstance(falha, Passageira):
+                raise
+            self.avisar(f"{falha}; continuo tentando (Ctrl-C encerra)")
         if not self.plateia:
-            time.sleep(espera)
-            return
-        recebidas = [*self.guardadas, *self._receber(0 if self.guardadas else espera)]
-        self.guardadas.clear()
+            time.sleep(segundos)
+
+    def avisar(self, texto: str) -> None:
+        """Uma vez cada aviso; e só se não há serviços ao lado que já o digam."""
+        if self.sozinho and texto != self.dito:
+            dizer(texto)
+        self.dito = texto
+
+    def mostrar(self, segundos: float) -> None:
+        """Mostra os eventos dos próximos instantes."""
+        self.guardar(0 if self.guardadas else segundos)
+        recebidas, self.guardadas = self.guardadas, []
         self.desenhar(recebidas)
 
     def desenhar(self, recebidas: list) -> None:
@@ -66,27 +76,7 @@ class Espectador:
             dizer(linha)
             self.desde_o_cabecalho += 1
 
-    def _receber(self, espera: float) -> list:
-        try:
-            return self.plateia.receber(espera)
-        except Falha:
-            self.fechar()
-            return []
-
     def fechar(self) -> None:
         if self.plateia:
             self.plateia.fechar()
             self.plateia = None
-
-
-class Assistencia(Reconexao):
-    """A plateia sozinha num terminal: ninguém mais diria que o broker caiu, ou que voltou."""
-
-    def assistir(self, espectador: Espectador) -> None:
-        """Até Ctrl-C. Levanta a Falha que impede a primeira conexão."""
-        self.manter(lambda plateia: espectador.desenhar(plateia.receber(0.2)),
-                    abrir=lambda nome, reconexao: Plateia(reconexao.loja))
-
-    def pronto(self) -> None:
-        self.ditos.pop(CONEXAO, None)
-        dizer(f"assistindo em {onde()}; Ctrl-C encerra")

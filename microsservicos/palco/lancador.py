@@ -8,40 +8,34 @@ import tempfile
 import time
 from pathlib import Path
 
-from comum.diagrama import Diagrama
-from comum.falha import Falha, em_portugues
+from comum.falha import Falha
 from comum.prazo import Prazo
 from comum.tela import Progresso, alertar, dizer
-from coreografia import SERVICOS, quem_publica
+from coreografia import SERVICOS
 from palco import espera
+from palco.espera import PORTA
 from palco.espectador import Espectador
 from palco.processo import Processo
 
 POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha de progresso
-PORTA = quem_publica("pedido.criado")  # o serviço que recebe os pedidos do cliente
-# Segundos para um serviço dizer que está pronto; para os últimos eventos, já com todos os
-# resultados; e para o fim: o lote em mãos, o adeus ao broker, e uma folga.
-INICIO, RESTO, FIM = 30.0, 10.0, 10.0
+# Segundos para um serviço dizer que está pronto; e para o fim: o lote em mãos, o adeus ao
+# broker, e uma folga.
+INICIO, FIM = 30.0, 10.0
 
 
 class Lancador:
     """Os processos, a plateia e a espera.
 
-    pasta: a dos bancos. no: o nó privado, ou None se o broker é de outro. loja: a identidade dela.
+    pasta: a dos bancos. no: o nó privado, ou None se o broker é de outro.
     ids: os pedidos que se quer ver terminar.
     """
 
-    def __init__(self, pasta: Path, no, loja: str, ids: list[str],
-                 diagrama: Diagrama | None = None):
-        self.pasta, self.no, self.ids = pasta, no, list(dict.fromkeys(ids))
+    def __init__(self, pasta: Path, no, ids: list[str], espectador: Espectador):
+        self.pasta, self.no, self.espectador = pasta, no, espectador
+        self.ids = list(dict.fromkeys(ids))
+        self.poucos = len(self.ids) <= POUCOS
         self.linhas: queue.Queue = queue.Queue()
         self.processos: list[Processo] = []
-        self.desde = 0.0  # quando o primeiro foi iniciado: daí em diante há pedidos a caminho
-        self.poucos = len(self.ids) <= POUCOS
-        # Para a conta da tela: os que já tinham terminado não foram feitos nesta execução.
-        como = {} if self.poucos else espera.estados(pasta, self.ids)
-        self.ja_finais = sum(estado != "pendente" for estado in como.values())
-        self.espectador = Espectador(loja, diagrama)
 
     def iniciar(self, pedidos: list[dict], opcoes: list[str]) -> None:
         """A plateia antes de todos, para ver também os primeiros eventos; depois, um por um.
@@ -49,9 +43,8 @@ class Lancador:
         pedidos: os que a porta de entrada recebe ao ser iniciada. opcoes: as de todo serviço.
         """
         if self.poucos:
-            self.espectador.abrir()
+            self.espectador.guardar()
         entrada = em_arquivo(pedidos, self.pasta) if pedidos else None
-        self.desde = time.monotonic()
         for nome in SERVICOS:
             self.processos.append(Processo(nome, opcoes, self.linhas,
                                            entrada if nome == PORTA else None))
@@ -65,7 +58,8 @@ class Lancador:
                 self.mostrar_linhas()
                 raise Falha(f"{processo.nome} não ficou pronto; veja a mensagem acima", 2)
             self.vigiar()
-            self.espectador.guardar()
+            if self.poucos:
+                self.espectador.guardar()
         self.mostrar_linhas()
 
     def assistir(self, segundos: float) -> None:
@@ -96,49 +90,24 @@ class Lancador:
             aviso = quem.endswith(":") or "morreu (" in linha  # não é a linha de um evento
             dizer(linha, "fraco" if ": pronto" in linha else "vermelho" if aviso else None)
 
-    def esperar_finais(self, paciencia: float = float("inf")) -> bool:
-        """Espera o resultado de todos; False se nada se moveu por `paciencia` segundos."""
-        mostrar = self._com_desenho if self.poucos else self._com_progresso()
+    def esperar_finais(self, paciencia: float = float("inf")) -> None:
+        """Até todos terem resultado, e ele ter sido visto; ou nada se mover por tantos segundos."""
         silencio, antes = Prazo(paciencia), None
+        barra = Progresso(len(self.ids), "pedidos")
         while True:
-            faltam, agora = espera.olhar(self.pasta, self.ids)
-            mostrar(len(faltam))
-            if not faltam:
-                return True
-            if agora != antes:
+            faltam, por_publicar, tratados = espera.olhar(self.pasta, self.ids)
+            if self.poucos:
+                self.assistir(0.1)
+            else:
+                barra.mostrar(len(self.ids) - len(faltam))
+                self.vigiar()
+                # Ler milhares de pendentes rouba CPU dos serviços.
+                time.sleep(0.1 if len(faltam) < 1000 else 0.5)
+            if not (faltam or por_publicar) or silencio.acabou():
+                break
+            if tratados != antes:
                 silencio.recomecar()
-                antes = agora
-            elif silencio.acabou():
-                return False
-
-    def _com_desenho(self, faltam: int) -> None:
-        self.assistir(0.1 if faltam else 0)
-
-    def _com_progresso(self):
-        total = len(self.ids)
-        progresso = Progresso(total, "pedidos")
-
-        def mostrar(faltam: int) -> None:
-            feitos, segundos = total - faltam, time.monotonic() - self.desde
-            progresso.mostrar(feitos, f"{(feitos - self.ja_finais) / segundos:.0f}/s")
-            if not faltam:
-                dizer(f"{total} pedidos terminados")
-                return
-            self.vigiar()
-            # Ler milhares de pendentes rouba CPU dos serviços.
-            time.sleep(0.1 if faltam < 1000 else 0.5)
-        return mostrar
-
-    def ver_o_resto(self) -> None:
-        """Mostra os eventos que ainda vêm: o resultado é gravado antes de ser publicado.
-
-        Não espera para sempre: com o broker bloqueado, nada sai, e o resultado já está no banco.
-        """
-        prazo = Prazo(RESTO)
-        while (self.espectador.plateia and espera.falta_publicar(self.pasta, PORTA)
-               and not prazo.acabou()):
-            self.assistir(0.05)
-        self.assistir(0.1)
+                antes = tratados
 
     def parar(self) -> None:
         """Encerra os serviços, o último primeiro."""
@@ -154,15 +123,8 @@ class Lancador:
 
 
 def em_arquivo(pedidos: list[dict], pasta: Path):
-    """Um arquivo já sem nome, na pasta dos bancos, com um pedido JSON por linha.
-
-    Levanta Falha (código 2) se ali não se pode escrever.
-    """
-    try:
-        arquivo = tempfile.TemporaryFile(dir=pasta)
-        for pedido in pedidos:
-            arquivo.write(json.dumps(pedido, ensure_ascii=False).encode() + b"\n")
-        arquivo.flush()
-        return arquivo
-    except OSError as erro:
-        raise em_portugues(erro, str(pasta)) from erro
+    """Um arquivo já sem nome, na pasta dos bancos, com um pedido JSON por linha."""
+    arquivo = tempfile.TemporaryFile("w+", dir=pasta, encoding="utf-8")
+    arquivo.writelines(json.dumps(pedido, ensure_ascii=False) + "\n" for pedido in pedidos)
+    arquivo.flush()
+    return arquivo

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from comum.falha import Falha
 from terminal.prontidao import PipeDePronto
 
 MICROSSERVICOS = Path(__file__).resolve().parent.parent
@@ -95,13 +94,9 @@ def script(nome: str) -> str:
 def criar_banco(nome: str, dados: Path) -> None:
     """Pede ao serviço que crie o seu banco, com as linhas iniciais, para que se possa lê-lo.
 
-    Levanta Falha (código 2) se ele não consegue, com o que ele disse.
+    Se ele não consegue, já disse por quê: este programa acaba com o mesmo status.
     """
-    feito = subprocess.run(
-        [sys.executable, script(nome), "--dados", str(dados), "--criar-banco"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        encoding="utf-8", errors="replace", env={**os.environ, "PYTHONIOENCODING": "utf-8",
-                                                      "COLUMNS": "10000"})
+    feito = subprocess.run([sys.executable, script(nome), "--dados", str(dados), "--criar-banco"],
+                           stdin=subprocess.DEVNULL)
     if feito.returncode:
-        raise Falha(feito.stdout.strip() or
-                    f"{nome} não criou o seu banco (status {feito.returncode})", 2)
+        sys.exit(feito.returncode)
