@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from terminal.prontidao import PipeDePronto
 
 MICROSSERVICOS = Path(__file__).resolve().parent.parent
 MENOR_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de reiniciar; dobra com quem morre sempre
@@ -32,7 +31,7 @@ class Processo:
     def __init__(self, nome: str, opcoes: list[str], linhas: queue.Queue,
                  pedidos: BinaryIO | None = None):
         self.nome, self.opcoes, self.linhas, self.pedidos = nome, opcoes, linhas, pedidos
-        self.pronto, self.falou = threading.Event(), threading.Event()  # alguma vez
+        self.pronto = threading.Event()  # alguma vez
         self.pausa, self.volta = MENOR_PAUSA, 0.0
         self.iniciar()
 
@@ -41,28 +40,23 @@ class Processo:
         if pedidos:
             pedidos.seek(0)
         de_onde = ["--arquivo", "-"] if pedidos else ["--sem-pedido"] * (self.nome == "pedidos")
-        self.inicio, pipe = time.monotonic(), PipeDePronto()
+        self.inicio = time.monotonic()
         self.processo = subprocess.Popen(
             [sys.executable, script(self.nome), *self.opcoes, *de_onde],
             stdin=pedidos or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             encoding="utf-8", errors="replace",
-            **pipe.opcoes({**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "10000",
-                           "LOJA_LANCADOR": str(os.getpid())}))
-        pipe.iniciado()
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "10000",
+                 "LOJA_LANCADOR": str(os.getpid())})
         self.leitor = threading.Thread(target=self._ler, args=(self.processo.stdout,), daemon=True)
         self.leitor.start()
-        threading.Thread(target=self._avisar, args=(pipe,), daemon=True).start()
 
     def _ler(self, saida) -> None:
+        """Numa thread: o que ele diz, e o «pronto», que ele diz quando ouve a fila."""
         with saida:
             for linha in saida:
                 self.linhas.put(linha.rstrip())
-                self.falou.set()
-
-    def _avisar(self, pipe: PipeDePronto) -> None:
-        if pipe.esperar():
-            self.falou.wait(1)  # o que ele disse antes de avisar pode ainda estar a caminho
-            self.pronto.set()
+                if linha.startswith(f"{self.nome}: pronto"):
+                    self.pronto.set()
 
     def desistiu(self) -> bool:
         """Se acabou por conta própria sem nunca ter ficado pronto; o que ele disse explica."""

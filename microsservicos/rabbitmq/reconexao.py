@@ -38,17 +38,17 @@ class Reconexao:
         self.ja_esteve = False
         self.porta_aberta_desde: float | None = None  # e ainda sem AMQP
 
-    def manter(self, volta: Callable, ao_ligar: Callable = lambda: None, abrir=Canal) -> None:
+    def manter(self, volta: Callable[[Canal], None], ao_ligar: Callable[[], None]) -> None:
         """Repete `volta(canal)` para sempre, reconectando quando a ligação cai.
 
-        ao_ligar: chamada quando o serviço está ouvindo. abrir(nome, reconexao): a ligação.
+        ao_ligar: chamada quando o serviço está ouvindo.
         Uma recusa do broker passa adiante se é a primeira conexão; depois, espera-se que alguém a
         desfaça. Outra Falha passa sempre.
         """
         pausa = PRIMEIRA_PAUSA
         while True:
             try:
-                with abrir(self.nome, self) as canal:
+                with Canal(self.nome, self) as canal:
                     if not self.ja_esteve:
                         self.ja_esteve = True
                         self.pronto()
