@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Iterable, NamedTuple
+from typing import NamedTuple
 
 from coreografia import VERSAO, quem_ouve, quem_publica
-from rabbitmq.conexao import Conexao, onde, pika, traduzindo
+from rabbitmq.conexao import Conexao, onde, pika
 from rabbitmq.erros import BrokerFora
 from rabbitmq.filas import EXCHANGE, declarar
-from rabbitmq.mensagem import a_republicar, simplificar
+from rabbitmq.mensagem import TEXTOS, simplificar
 
 LOTE = 200  # mensagens por lote, no máximo
-MAIORES_PROPRIEDADES = 32 * 1024  # bytes, ao republicar; um quadro do AMQP leva 128 KiB
 
 
 class Recebida(NamedTuple):
@@ -46,18 +45,16 @@ class Ouvinte(Conexao):
     """
 
     def __init__(self, quem: str, loja: str | None):
-        self._chegaram: list[Recebida] = []
+        self.loja, self._chegaram = loja, []
         super().__init__(quem)
-        try:
-            self.canal.add_on_cancel_callback(self._ao_cancelar)
-            declarar(self, loja)
-            self._preparar(quem)
-        except BaseException:
-            self.fechar()
-            raise
 
-    def _preparar(self, quem: str) -> None:
-        """O que cada um faz antes de começar a receber."""
+    def preparar(self, quem: str) -> None:
+        self.canal.add_on_cancel_callback(self._ao_cancelar)
+        declarar(self, self.loja)
+        self.ouvir(quem)
+
+    def ouvir(self, quem: str) -> None:
+        """De que fila se recebe, e como."""
 
     def receber(self, espera: float) -> list[Recebida]:
         """As mensagens que estão esperando, até LOTE; sem nenhuma, aguarda até `espera` segundos.
@@ -95,8 +92,7 @@ class Publicador(Conexao):
 
     def enfileirar(self, exchange: str, rota: str, corpo, propriedades, mandatory: bool) -> int:
         """Deixa uma mensagem pronta para sair no próximo passo; devolve o número dela."""
-        with traduzindo():
-            self.saida.basic_publish(exchange, rota, corpo, propriedades, mandatory)
+        self.saida.basic_publish(exchange, rota, corpo, propriedades, mandatory)
         self._ultima += 1
         self._sem_resposta.add(self._ultima)
         return self._ultima
@@ -145,7 +141,7 @@ class Canal(Ouvinte, Publicador):
         self.servico, self.reconexao = servico, reconexao
         super().__init__(servico, reconexao.loja)
 
-    def _preparar(self, servico: str) -> None:
+    def ouvir(self, servico: str) -> None:
         self.abrir_saida()
         self.pedir(self.canal.basic_qos, prefetch_count=2 * LOTE)
         self.pedir(self.canal.basic_consume, servico, self._ao_receber)
@@ -161,27 +157,21 @@ class Canal(Ouvinte, Publicador):
         eventos primeiro: uma fila cheia, por exemplo. As outras o broker guardou. Levanta
         BrokerFora se ele não respondeu, ou se algum evento não achou fila.
         """
-        agora, primeira = int(time.time()), self._ultima + 1
+        agora, primeira, fila = int(time.time()), self._ultima + 1, f"{self.servico}.mortas"
         for _, tipo, pedido, corpo, causa in eventos:
             self.enfileirar(EXCHANGE, tipo, corpo, envelope(tipo, pedido, causa, agora),
                             mandatory=bool(quem_ouve(tipo)))
         for _, corpo, propriedades, motivo in mortas:
-            self.enfileirar("", self.fila_de_mortas, corpo, refazer(propriedades, motivo),
-                            mandatory=True)
+            self.enfileirar("", fila, corpo, refazer(propriedades, motivo), mandatory=True)
         if ate_entrega:  # o efeito e os eventos já estão no banco: a fila pode esquecer o lote
-            with traduzindo():
-                self.canal.basic_ack(ate_entrega, multiple=True)
+            self.canal.basic_ack(ate_entrega, multiple=True)
         recusadas = {numero - primeira for numero in self.esperar_respostas()}
         if eventos or mortas:
-            rotas = [evento[1] for evento in eventos] + [self.fila_de_mortas] * len(mortas)
+            rotas = [evento[1] for evento in eventos] + [fila] * len(mortas)
             self.reconexao.responderam(rotas, recusadas)
         return recusadas
 
-    @property
-    def fila_de_mortas(self) -> str:
-        return f"{self.servico}.mortas"
-
-    def em_pausa(self) -> Iterable[str]:
+    def em_pausa(self) -> list[str]:
         """As rotas que o broker anda recusando, e em que ainda não é hora de insistir."""
         return self.reconexao.em_pausa()
 
@@ -192,7 +182,7 @@ class Plateia(Ouvinte):
     def __init__(self, loja: str | None):
         super().__init__("plateia", loja)
 
-    def _preparar(self, quem: str) -> None:
+    def ouvir(self, quem: str) -> None:
         fila = f"{EXCHANGE}.plateia.{uuid.uuid4()}"
         self.pedir(self.canal.queue_declare, fila, exclusive=True, auto_delete=True)
         self.pedir(self.canal.queue_bind, fila, EXCHANGE, "#")
@@ -213,16 +203,14 @@ def em_dicionario(propriedades) -> dict:
 
 
 def refazer(propriedades: dict, motivo: str | None):
-    """As propriedades para republicar uma mensagem, com o motivo da morte nos cabeçalhos.
+    """As propriedades para republicar uma mensagem, com o motivo da morte (None: não morreu).
 
-    Se ainda assim não couberem num quadro do AMQP, vai só o motivo: o broker fecharia a
-    conexão, e a mensagem morta nunca chegaria ao seu lugar.
+    propriedades: as que em_dicionario() devolveu.
     """
-    seguras = pika.BasicProperties(**a_republicar(propriedades, motivo), delivery_mode=2)
-    try:
-        if len(b"".join(seguras.encode())) <= MAIORES_PROPRIEDADES:
-            return seguras
-    except Exception:
-        pass  # algo que o pika não sabe escrever
-    return pika.BasicProperties(headers={} if motivo is None else {"motivo": motivo},
-                                delivery_mode=2)
+    textos = {nome: valor for nome, valor in propriedades.items() if nome in TEXTOS}
+    cabecalhos = {nome: valor for nome, valor in (propriedades.get("headers") or {}).items()
+                  if nome in ("causa", "versao")}
+    if motivo is not None:
+        cabecalhos["motivo"] = motivo
+    return pika.BasicProperties(**textos, headers=cabecalhos, delivery_mode=2,
+                                timestamp=propriedades.get("timestamp"))

@@ -19,9 +19,9 @@ from contextlib import suppress
 from typing import Callable
 
 from comum.falha import Falha
-from rabbitmq.enderecos import enderecos, lugar, onde, pika
+from rabbitmq.enderecos import enderecos, lugar, nome_do_broker, onde, pika
 from rabbitmq import ilegiveis  # noqa: F401 (importar já instala)
-from rabbitmq.erros import BrokerFora, Lugar, explicar
+from rabbitmq.erros import BrokerFora, explicar
 from rabbitmq.transporte import IOLoop, Servicos
 
 # O pika avisa cada tropeço por conta própria; aqui, cada falha vira uma linha nossa.
@@ -47,9 +47,13 @@ class Conexao:
         try:
             self._entrar(quem)
             self.canal = self.abrir_canal()
+            self.preparar(quem)
         except BaseException:
             self.fechar()
             raise
+
+    def preparar(self, quem: str) -> None:
+        """O que cada um faz assim que entra."""
 
     def __enter__(self):
         return self
@@ -85,13 +89,13 @@ class Conexao:
                     conexao.close()
                     self._girar(0.2)
                 raise
-            if len(chegou) == 1:  # só a conexão, sem um erro ao lado
+            if conexao.is_open:
                 self._conexao = conexao
                 conexao.add_on_close_callback(self._ao_encerrar)
                 conexao.add_on_connection_blocked_callback(self._ao_bloquear)
                 conexao.add_on_connection_unblocked_callback(lambda *_: self.ao_bloquear(None))
                 return
-            fracassos.append(chegou[1])
+            fracassos += chegou[1:]  # depois da conexão, o erro
         raise explicar(fracassos, lugar(conexao))
 
     def abrir_canal(self, ao_encerrar: Callable | None = None):
@@ -100,9 +104,8 @@ class Conexao:
         ao_encerrar: recebe (canal, motivo) se o broker o encerra; sem ela, isso derruba `andar`.
         """
         aberto: list = []
-        with traduzindo():
-            canal = self._conexao.channel(
-                on_open_callback=lambda canal: (aberto.append(canal), self.acordar()))
+        canal = self._conexao.channel(
+            on_open_callback=lambda canal: (aberto.append(canal), self.acordar()))
         canal.add_on_close_callback(ao_encerrar or self._ao_encerrar)
         self.esperar(lambda: aberto, "a abertura de um canal")
         return canal
@@ -126,6 +129,11 @@ class Conexao:
             # roda: ele não se fecha, e o sistema operacional fecha o socket no fim do processo.
             with suppress(Exception):
                 self._laco.close()
+
+    @property
+    def nome_do_broker(self) -> str:
+        """O nome do cluster; o de um nó privado é loja-PORTA@máquina."""
+        return nome_do_broker(self._conexao)
 
     # --- o que o broker diz sem ser perguntado ---
 
@@ -157,7 +165,8 @@ class Conexao:
     def andar(self, segundos: float) -> None:
         """Um passo: manda o que espera e recebe por até `segundos`, ou até que algo chegue.
 
-        Levanta BrokerFora ou Falha se o broker encerrou o canal, a conexão ou o consumo.
+        Levanta BrokerFora ou Falha se o broker encerrou o canal, a conexão ou o consumo. Nada muda
+        entre dois passos: se este voltou, o canal está aberto, e os métodos dele não falham.
         """
         if not self._erro:
             self._girar(segundos)
@@ -193,9 +202,8 @@ class Conexao:
         metodo: como `conexao.canal.queue_declare`. Levanta o mesmo que `andar`.
         """
         resposta: list = []
-        with traduzindo():
-            metodo(*argumentos, callback=lambda quadro: (resposta.append(quadro), self.acordar()),
-                   **opcoes)
+        metodo(*argumentos, callback=lambda quadro: (resposta.append(quadro), self.acordar()),
+               **opcoes)
         self.esperar(lambda: resposta, f"a resposta a {metodo.__name__}")
         return resposta[0].method
 
@@ -207,22 +215,10 @@ class Conexao:
         resposta: list = []
         ouvir = lambda valor: (resposta.append(valor), self.acordar())  # noqa: E731
         canal = self.abrir_canal(ao_encerrar=lambda _, motivo: ouvir(motivo))
-        with traduzindo():
-            getattr(canal, metodo)(*argumentos, callback=ouvir, **opcoes)
-            self.esperar(lambda: resposta, f"a resposta a {metodo}")
-            if not isinstance(resposta[0], BaseException):
-                canal.close()
-                return resposta[0].method
-            if getattr(resposta[0], "reply_code", None) != nao:
-                raise resposta[0]
-
-
-class traduzindo:
-    """Dentro deste bloco, todo erro do pika sai como BrokerFora ou Falha."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, tipo, erro, rastro):
-        if isinstance(erro, (pika.exceptions.AMQPError, OSError)):
-            raise explicar([erro], Lugar(onde())) from None
+        getattr(canal, metodo)(*argumentos, callback=ouvir, **opcoes)
+        self.esperar(lambda: resposta, f"a resposta a {metodo}")
+        if not isinstance(resposta[0], BaseException):
+            canal.close()
+            return resposta[0].method
+        if getattr(resposta[0], "reply_code", None) != nao:
+            raise explicar(resposta, lugar(self._conexao))

@@ -60,14 +60,18 @@ def onde() -> str:
                      for e in enderecos())
 
 
-def lugar(conexao: pika.SelectConnection | None) -> Lugar:
+def nome_do_broker(conexao: pika.SelectConnection) -> str:
+    """Como ele se apresenta: o nome do cluster; vazio se nem isso chegou a dizer."""
+    return str((conexao.server_properties or {}).get("cluster_name", ""))
+
+
+def lugar(conexao: pika.SelectConnection) -> Lugar:
     """O broker desta conexão, e os conselhos que servem nele.
 
-    Um nó privado (no_privado/) diz quem é no nome do cluster; a ele o rabbitmqctl do sistema não
-    chega, e outra loja na mesma máquina usa outro nó, em outra porta.
+    Ao nó privado (no_privado/) o rabbitmqctl do sistema não chega, e outra loja na mesma máquina
+    usa outro nó, em outra porta.
     """
-    cluster = str((getattr(conexao, "server_properties", None) or {}).get("cluster_name"))
-    privado = re.match(r"loja-\d+(?=@)", cluster)
+    privado = re.match(r"loja-\d+(?=@)", nome_do_broker(conexao))
     if not privado:
         return Lugar(onde())
     outra = enderecos()[0].port + 1

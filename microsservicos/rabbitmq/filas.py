@@ -21,7 +21,7 @@ from contextlib import contextmanager
 
 from comum.falha import Falha
 from coreografia import SERVICOS, o_que_ouve
-from rabbitmq.conexao import Conexao, onde, traduzindo
+from rabbitmq.conexao import Conexao, onde
 from rabbitmq.erros import BrokerFora
 
 EXCHANGE = "loja"
@@ -48,18 +48,17 @@ def declarar(conexao: Conexao, loja: str | None) -> None:
     canal = conexao.canal
     conferir_identidade(conexao, loja)
     novas = not _ha_exchange(conexao)
-    with traduzindo():
-        for servico in SERVICOS:
-            mortas = f"{servico}.mortas"
-            canal.queue_declare(mortas, durable=True, arguments=ARGUMENTOS)
-            canal.queue_declare(servico, durable=True, arguments={
-                **ARGUMENTOS, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": mortas})
-        if novas:
-            gravar_ultima_fila(canal)
-        canal.exchange_declare(EXCHANGE, "topic", durable=True)
-        for servico in SERVICOS:
-            for tipo in o_que_ouve(servico):
-                canal.queue_bind(servico, EXCHANGE, tipo)
+    for servico in SERVICOS:
+        mortas = f"{servico}.mortas"
+        canal.queue_declare(mortas, durable=True, arguments=ARGUMENTOS)
+        canal.queue_declare(servico, durable=True, arguments={
+            **ARGUMENTOS, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": mortas})
+    if novas:
+        gravar_ultima_fila(canal)
+    canal.exchange_declare(EXCHANGE, "topic", durable=True)
+    for servico in SERVICOS:
+        for tipo in o_que_ouve(servico):
+            canal.queue_bind(servico, EXCHANGE, tipo)
     conexao.pedir(canal.exchange_declare, EXCHANGE, passive=True)
 
 
@@ -138,11 +137,10 @@ def esvaziar_filas(loja: str | None) -> None:
     recusa diz como terminar. Levanta o mesmo que Conexao().
     """
     with Conexao("limpeza") as conexao:
-        with traduzindo():
-            conexao.canal.exchange_delete(EXCHANGE)
-            for fila in [*FILAS, "loja.dona"]:  # esta é de uma versão anterior
-                conexao.canal.queue_delete(fila)
-            conexao.canal.exchange_delete(IDENTIDADE)  # só agora o vhost é de ninguém
+        conexao.canal.exchange_delete(EXCHANGE)
+        for fila in [*FILAS, "loja.dona"]:  # esta é de uma versão anterior
+            conexao.canal.queue_delete(fila)
+        conexao.canal.exchange_delete(IDENTIDADE)  # só agora o vhost é de ninguém
         declarar(conexao, loja)
 
 

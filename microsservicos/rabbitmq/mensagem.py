@@ -1,24 +1,22 @@
 """Ler uma mensagem que pode ter sido escrita por qualquer um, e republicá-la sem perigo.
 
-Na leitura, as propriedades AMQP viram o que cabe no banco, e a mensagem só vira um Evento se for
-exatamente o que o contrato diz. Na ida para NOME.mortas, só vai o que é seguro republicar.
-Aqui não se sabe o que é pika.
+Das propriedades AMQP só fica o que o contrato conhece. O resto não se guarda nem se repete: nem
+CC e BCC, com que uma mensagem morta ressuscitaria na fila de onde saiu (manual do RabbitMQ,
+"Sender-Selected Distribution"), nem o que o pika não sabe escrever de volta. O corpo vai inteiro.
+Uma mensagem só vira um Evento se for exatamente o que o contrato diz. Aqui não se sabe o que é pika.
 """
 
 from __future__ import annotations
 
-from comum.falha import Falha
 from comum.loja import id_valido, ler_json, validar
 from coreografia import EVENTOS, VERSAO, Evento, quem_ouve, quem_publica
 
 MAIOR_CENTAVOS = 10 ** 15  # cabe com folga num inteiro do SQLite
 TEXTOS = ("content_type", "content_encoding", "correlation_id", "message_id", "type", "app_id")
 MAIOR_TEXTO = 255  # bytes de um texto curto do AMQP (especificação do AMQP 0-9-1, 4.2.5.3)
-MAIOR_CABECALHO = 1000  # caracteres; o maior que a loja usa tem cento e poucos
-# O broker entrega uma cópia da mensagem em cada fila que CC e BCC citam: repeti-los ao republicar
-# faria uma mensagem morta ressuscitar na fila de onde saiu, para sempre. (Manual do RabbitMQ,
-# "Sender-Selected Distribution".) A conta de entregas é de cada fila.
-QUE_NAO_VAO = ("CC", "BCC", "x-delivery-count")
+# motivo: o de uma mensagem morta, posto por nós. x-first-death-reason: o que o broker põe.
+CABECALHOS = ("causa", "versao", "motivo", "x-first-death-reason")
+MAIOR_CABECALHO = 1000  # caracteres; o maior que a loja usa tem trezentos
 
 
 class MensagemInvalida(Exception):
@@ -33,18 +31,9 @@ def entender(servico: str, corpo: bytes, propriedades: dict) -> Evento:
     servico: quem a recebeu. corpo: o JSON. propriedades: as que simplificar() devolveu.
     Levanta MensagemInvalida se a mensagem não é exatamente o que o contrato diz.
     """
-    try:
-        return _entender(servico, corpo, propriedades)
-    except MensagemInvalida:
-        raise
-    except Exception as erro:  # uma estranheza que ninguém previu
-        raise MensagemInvalida(f"{type(erro).__name__}: {erro}"[:300]) from erro
-
-
-def _entender(servico: str, corpo: bytes, propriedades: dict) -> Evento:
+    tipo, cabecalhos = propriedades.get("type"), propriedades.get("headers") or {}
     if "ilegiveis" in propriedades:
         raise MensagemInvalida("as propriedades não puderam ser lidas")
-    tipo, cabecalhos = propriedades.get("type"), propriedades.get("headers") or {}
     if tipo not in EVENTOS or servico not in quem_ouve(tipo):
         raise MensagemInvalida(f"{servico} não ouve o evento {str(tipo)[:60]!r}")
     versao = cabecalhos.get("versao")
@@ -53,8 +42,8 @@ def _entender(servico: str, corpo: bytes, propriedades: dict) -> Evento:
                                f"conhece a {VERSAO}")
     try:
         dados = CORPOS[EVENTOS[tipo][2]](_objeto(corpo))
-    except (ValueError, Falha) as erro:
-        raise MensagemInvalida(f"corpo: {erro}") from erro
+    except Exception as erro:  # de um corpo qualquer vem qualquer erro
+        raise MensagemInvalida(f"corpo: {erro}"[:300]) from erro
     evento = Evento(tipo, dados["pedido"], dados, cabecalhos.get("causa"))
     _conferir_envelope(evento, propriedades)
     return evento
@@ -69,8 +58,7 @@ def _conferir_envelope(evento: Evento, propriedades: dict) -> None:
             raise MensagemInvalida(f"{nome} é {str(propriedades.get(nome))[:80]!r}, e devia ser "
                                    f"{esperado!r}")
     pedido, _, causa = str(evento.causa).rpartition(":")
-    if evento.causa is not None and (type(evento.causa) is not str or causa not in EVENTOS
-                                     or pedido != evento.pedido):
+    if evento.causa is not None and (causa not in EVENTOS or pedido != evento.pedido):
         raise MensagemInvalida("o cabeçalho causa não é o id de um evento deste pedido")
 
 
@@ -91,12 +79,11 @@ def _pedido_com_total(dados: dict) -> dict:
 
 
 def _pedido_e_motivo(dados: dict) -> dict:
+    motivo = dados.get("motivo")
     if set(dados) != {"pedido", "motivo"}:
         raise ValueError("use exatamente os campos 'pedido' e 'motivo'")
-    if not isinstance(dados["motivo"], str) or not 1 <= len(dados["motivo"]) <= 200:
-        raise ValueError("motivo: não é um texto de 1 a 200 caracteres")
-    if not dados["motivo"].isprintable():  # ele vai para o banco e para a tela
-        raise ValueError("motivo: há caracteres de controle no texto")
+    if not isinstance(motivo, str) or not 1 <= len(motivo) <= 200 or not motivo.isprintable():
+        raise ValueError("motivo: não é um texto de 1 a 200 caracteres, sem os de controle")
     if not id_valido(dados["pedido"]):
         raise ValueError("pedido: não é um id de pedido")
     return dados
@@ -106,34 +93,20 @@ CORPOS = {"pedido": _pedido_com_total, "motivo": _pedido_e_motivo}  # as formas 
 
 
 def simplificar(propriedades: dict) -> dict:
-    """As propriedades que foram mandadas, só com o que o JSON guarda e devolve igual.
+    """Das propriedades, o que o contrato conhece, numa forma que o JSON guarda e devolve igual.
 
-    propriedades: como o pika as entrega, com bytes onde não havia UTF-8. Dos cabeçalhos ficam os
-    textos, inteiros e booleanos, e entre eles o porquê de o broker ter desistido de uma mensagem
-    (x-first-death-reason); o que é lista, tabela, data ou número com vírgula vira um texto.
+    propriedades: como o pika as entrega, com bytes onde não havia UTF-8.
     """
-    simples = {nome: _simples(valor) for nome, valor in propriedades.items()
-               if valor is not None and nome != "headers"}
-    if isinstance(cabecalhos := propriedades.get("headers"), dict):
-        simples["headers"] = {_curto(_simples(nome)): _simples(valor)
-                              for nome, valor in cabecalhos.items()}
-    return simples
-
-
-def a_republicar(propriedades: dict, motivo: str | None) -> dict:
-    """O que vai junto quando a mensagem muda de fila, com o motivo da morte (None: não morreu).
-
-    propriedades: as que simplificar() devolveu.
-    """
-    cabecalhos = propriedades.get("headers")
-    cabecalhos = {nome: valor for nome, valor in cabecalhos.items() if nome not in QUE_NAO_VAO} \
-        if isinstance(cabecalhos, dict) else {}
-    if motivo is not None:
-        cabecalhos["motivo"] = motivo
-    seguras = {nome: _curto(str(propriedades[nome])) for nome in TEXTOS if nome in propriedades}
+    simples = {nome: _curto(_simples(propriedades[nome])) for nome in TEXTOS
+               if propriedades.get(nome) is not None}
     if isinstance(propriedades.get("timestamp"), int):
-        seguras["timestamp"] = propriedades["timestamp"]
-    return {**seguras, "headers": cabecalhos}
+        simples["timestamp"] = propriedades["timestamp"]
+    if propriedades.get("ilegiveis"):
+        simples["ilegiveis"] = True
+    if cabecalhos := propriedades.get("headers"):
+        simples["headers"] = {nome: _simples(cabecalhos[nome]) for nome in CABECALHOS
+                              if nome in cabecalhos}
+    return simples
 
 
 def _simples(valor):
@@ -142,13 +115,8 @@ def _simples(valor):
     if valor is None or type(valor) in (int, bool):
         return valor
     if isinstance(valor, bytes):
-        valor = valor.decode("utf-8", "backslashreplace")
-    if isinstance(valor, int):  # do pika: um inteiro de 64 bits, ou um real que ele já truncou:
-        valor = int(valor)      # vira texto, para que 1.5 não passe por 1
-    try:
-        return str(valor)[:MAIOR_CABECALHO]
-    except RecursionError:  # listas dentro de listas, às centenas
-        return "…"
+        return valor.decode("utf-8", "backslashreplace")[:MAIOR_CABECALHO]
+    return f"({type(valor).__name__})"  # uma lista, uma tabela, uma data, um número com vírgula
 
 
 def _curto(texto: str) -> str:

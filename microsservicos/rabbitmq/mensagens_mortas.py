@@ -3,7 +3,7 @@
 O AMQP não deixa espiar uma fila: ler é receber, e o que um recebe os outros deixam de ver. Por
 isso quem lê pega tudo depressa, guarda num arquivo temporário, devolve tudo à fila e larga a
 conexão; só então se mostra qualquer coisa. Dois leitores se esperam: cada um vê todas.
-(Manual do RabbitMQ: "Queues", seção "Exclusive Queues"; "Consumer Prefetch".)
+(Manual do RabbitMQ: "Queues", seção "Exclusive Queues"; "Dead Letter Exchanges".)
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from contextlib import closing, contextmanager
 from typing import Iterator
 
 from comum.falha import Falha
-from rabbitmq.canal import Ouvinte, Publicador, Recebida, refazer
-from rabbitmq.conexao import onde, traduzindo
+from rabbitmq.canal import Publicador, em_dicionario, refazer
+from rabbitmq.conexao import onde, pika
 from rabbitmq.erros import BrokerFora
-from rabbitmq.filas import com_dica
+from rabbitmq.filas import com_dica, declarar
 
 CHAVE = "loja.leitura"  # uma fila exclusiva: só um leitor de cada vez a tem
-MAIOR_PREFETCH = 65_535  # mensagens em mãos por consumidor; é um inteiro de 16 bits
-PACIENCIA = 10.0  # segundos sem chegar nada, antes de concluir que outro programa segura o resto
 ESPERA_PELA_VEZ = 0.2  # segundos entre dois pedidos da chave
+PRAZO_DA_VOLTA = 10.0  # segundos para o que foi lido voltar à fila
 PORQUES = {  # x-first-death-reason
     "expired": "venceu o prazo de uma política (message-ttl)",
     "maxlen": "não cabia na fila (max-length com overflow drop-head, de uma política)",
@@ -32,82 +31,69 @@ PORQUES = {  # x-first-death-reason
 }
 
 
-class Leitor(Ouvinte, Publicador):
-    """Lê uma fila de mortas inteira, ou espera a sua vez de ler."""
+class Leitor(Publicador):
+    """Lê filas de mortas, uma mensagem por vez; antes, espera a sua vez de ler.
+
+    loja: de quem o vhost tem de ser. Levanta o mesmo que Conexao().
+    """
 
     def __init__(self, loja: str | None):
-        super().__init__("mensagens mortas", loja)
+        self.loja = loja
+        with com_dica():
+            super().__init__("mensagens mortas")
 
-    def _preparar(self, quem: str) -> None:
-        self.primeira, self.ultima = 1, 0  # as entregas em mãos
+    def preparar(self, quem: str) -> None:
+        declarar(self, self.loja)
         self.abrir_saida()
+        self.canal.add_callback(self._ao_chegar, [pika.spec.Basic.GetEmpty], one_shot=False)
         while not self.perguntar(405, "queue_declare", CHAVE, exclusive=True):
             self.andar(ESPERA_PELA_VEZ)
 
     def quantas(self, fila: str) -> int:
         return self.pedir(self.canal.queue_declare, fila, passive=True).message_count
 
-    def ler(self, fila: str) -> Iterator[Recebida]:
-        """As mensagens que já estavam na fila. Ficam em mãos.
+    def ler(self, fila: str) -> Iterator[tuple[int, bytes, dict]]:
+        """As mensagens que já estavam na fila: (entrega, corpo, propriedades). Ficam em mãos.
 
         Uma que morra de novo enquanto isso fica para a próxima vez. Levanta Falha (código 1) se
         outro programa segura parte delas.
         """
-        faltam = total = self.quantas(fila)
-        etiquetas, self.primeira = [], self.ultima + 1
-        for _ in range(0, total, MAIOR_PREFETCH):
-            with traduzindo():
-                self.canal.basic_qos(prefetch_count=min(total, MAIOR_PREFETCH))
-                etiquetas.append(self.canal.basic_consume(fila, self._ao_receber))
-        ultima = time.monotonic()
-        while faltam:
-            chegaram = self.receber(0.5)
-            for recebida in chegaram[:faltam]:
-                self.ultima = recebida.entrega
-                yield recebida
-            faltam -= min(len(chegaram), faltam)
-            if chegaram:
-                ultima = time.monotonic()
-            elif time.monotonic() - ultima > PACIENCIA:
-                raise Falha(f"li {total - faltam} de {total} mensagens de {fila}: outro programa "
-                            "segura as outras; encerre-o e tente de novo", 1)
-        for etiqueta in etiquetas:
-            self.pedir(self.canal.basic_cancel, etiqueta)
+        total = self.quantas(fila)
+        for lidas in range(total):
+            self._chegou: tuple = ()
+            self.canal.basic_get(fila, self._ao_chegar)
+            self.esperar(lambda: self._chegou, "uma mensagem morta")
+            if len(self._chegou) == 1:  # a fila diz que está vazia
+                raise Falha(f"li {lidas} de {total} mensagens de {fila}: outro programa segura as "
+                            "outras; encerre-o e tente de novo", 1)
+            _, metodo, propriedades, corpo = self._chegou
+            yield metodo.delivery_tag, corpo, em_dicionario(propriedades)
 
-    def repartir(self, fila: str, tiradas: set[int]) -> None:
-        """Do que ler() entregou, `tiradas` saem da fila e as outras voltam; espera que voltem.
+    def _ao_chegar(self, *resposta) -> None:
+        self._chegou = resposta
+        self.acordar()
 
-        Um ack para cada trecho seguido, e não para cada mensagem: uma fila quorum guarda na
-        memória da conexão os que passam de algumas dezenas, e os perde quando ela se fecha.
+    def tirar(self, entrega: int, fila: str) -> None:
+        """Esta sai da fila; espera que o broker o tenha visto.
+
+        Uma fila quorum guarda na memória da conexão os acks que passam de algumas dezenas, e os
+        perde quando ela se fecha.
         """
-        antes = self.quantas(fila)
-        for entrega in range(self.primeira, self.ultima + 1):
-            if entrega < self.ultima and (entrega in tiradas) == (entrega + 1 in tiradas):
-                continue  # o trecho ainda não acabou
-            with traduzindo():
-                if entrega in tiradas:
-                    self.canal.basic_ack(entrega, multiple=True)
-                else:
-                    self.canal.basic_nack(entrega, multiple=True, requeue=True)
-            self.quantas(fila)  # espera que o broker tenha visto este
-        with traduzindo():
-            self.canal.basic_nack(0, multiple=True, requeue=True)  # o que chegou depois da conta
-        prazo = time.monotonic() + PACIENCIA
-        voltam = self.ultima + 1 - self.primeira - len(tiradas)
-        while self.quantas(fila) < antes + voltam and time.monotonic() < prazo:
+        self.canal.basic_ack(entrega)
+        self.quantas(fila)
+
+    def devolver(self, fila: str, quantas: int) -> None:
+        """O que continua em mãos, `quantas` mensagens, volta à fila; espera que volte."""
+        prazo, antes = time.monotonic() + PRAZO_DA_VOLTA, self.quantas(fila)
+        self.canal.basic_nack(0, multiple=True, requeue=True)
+        while self.quantas(fila) < antes + quantas and time.monotonic() < prazo:
             self.andar(0.02)
-
-
-def abrir_leitor(loja: str | None) -> Leitor:
-    with com_dica():
-        return Leitor(loja)
 
 
 def motivo_da_morte(propriedades: dict) -> str:
     """Por que a mensagem está nas mortas: nas palavras do serviço, ou do broker.
 
-    propriedades: as que ler() entrega. O broker escreve o porquê na primeira vez que desiste de
-    uma mensagem. (Manual do RabbitMQ, "Dead Letter Exchanges", seção "Dead-Lettered Messages".)
+    propriedades: as que ler() entrega.
     """
     cabecalhos = propriedades.get("headers") or {}
     palavra = str(cabecalhos.get("x-first-death-reason", "não se sabe por quê"))
@@ -119,18 +105,19 @@ def motivo_da_morte(propriedades: dict) -> str:
 def ler(servicos: tuple[str, ...], loja: str | None) -> Iterator[Iterator[tuple[str, bytes, dict]]]:
     """As mensagens mortas destes serviços, (servico, corpo, propriedades), já fora da rede.
 
-    Levanta o mesmo que Conexao() e Leitor.ler().
+    Levanta o mesmo que Leitor() e Leitor.ler().
     """
     with closing(sqlite3.connect("", isolation_level=None)) as guardadas:  # "": arquivo temporário
         guardadas.execute("CREATE TABLE mortas (servico TEXT, corpo BLOB, propriedades TEXT)")
-        with abrir_leitor(loja) as leitor:
+        with Leitor(loja) as leitor:
             for servico in servicos:
                 guardadas.execute("BEGIN")
-                for _, corpo, propriedades, _ in leitor.ler(f"{servico}.mortas"):
-                    guardadas.execute("INSERT INTO mortas VALUES (?, ?, ?)",
-                                      (servico, corpo, json.dumps(propriedades)))
+                lidas = guardadas.executemany(
+                    "INSERT INTO mortas VALUES (?, ?, ?)",
+                    ((servico, corpo, json.dumps(propriedades))
+                     for _, corpo, propriedades in leitor.ler(f"{servico}.mortas")))
                 guardadas.execute("COMMIT")
-                leitor.repartir(f"{servico}.mortas", set())
+                leitor.devolver(f"{servico}.mortas", lidas.rowcount)
         yield ((servico, corpo, json.loads(propriedades)) for servico, corpo, propriedades
                in guardadas.execute("SELECT * FROM mortas"))
 
@@ -140,24 +127,22 @@ def reenviar(servico: str, ids: list[str], loja: str | None) -> int:
 
     Cada uma só sai das mortas depois que o broker respondeu por ela na fila: morrer no meio a
     repete, e a caixa de entrada do serviço reconhece a repetição. Devolve quantas foram. Levanta
-    o mesmo que Conexao() e Leitor.ler(), e Falha se o broker recusou alguma.
+    o mesmo que Leitor() e Leitor.ler(), e Falha se o broker recusou alguma.
     """
-    with abrir_leitor(loja) as leitor:
-        publicadas: dict[int, int] = {}  # entrega -> número da publicação
-        for entrega, corpo, propriedades, _ in leitor.ler(f"{servico}.mortas"):
-            if ids and propriedades.get("message_id") not in ids:
+    mortas, foram, lidas, recusadas = f"{servico}.mortas", 0, 0, set()
+    with Leitor(loja) as leitor:
+        for entrega, corpo, propriedades in leitor.ler(mortas):
+            lidas += 1
+            if recusadas or ids and propriedades.get("message_id") not in ids:
                 continue
-            cabecalhos = propriedades.get("headers") or {}
-            propriedades["headers"] = {nome: valor for nome, valor in cabecalhos.items()
-                                       if nome != "motivo" and not nome.startswith("x-")}
-            publicadas[entrega] = leitor.enfileirar("", servico, corpo,
-                                                    refazer(propriedades, None), True)
-        recusadas = leitor.esperar_respostas()
-        aceitas = {entrega for entrega, numero in publicadas.items() if numero not in recusadas}
-        leitor.repartir(f"{servico}.mortas", aceitas)
-        foram = len(aceitas)
-        if recusadas:
-            raise BrokerFora(f"o RabbitMQ em {onde()} recusou {len(recusadas)} mensagens: a fila "
-                             f"«{servico}» está cheia; {foram} foram devolvidas, e essas seguem em "
-                             f"{servico}.mortas: tente de novo quando houver lugar")
+            leitor.enfileirar("", servico, corpo, refazer(propriedades, None), True)
+            recusadas = leitor.esperar_respostas()
+            if not recusadas:
+                leitor.tirar(entrega, mortas)
+                foram += 1
+        leitor.devolver(mortas, lidas - foram)
+    if recusadas:
+        raise BrokerFora(f"o RabbitMQ em {onde()} recusou uma mensagem: a fila «{servico}» está "
+                         f"cheia; {foram} foram devolvidas, e as outras seguem em {mortas}: tente "
+                         "de novo quando houver lugar")
     return foram

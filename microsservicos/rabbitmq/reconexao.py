@@ -1,7 +1,7 @@
 """Manter um serviço ligado ao broker até Ctrl-C, e dizer cada tropeço uma vez só.
 
 Uma conexão que cai é refeita, com pausas que dobram. Uma publicação recusada não é motivo para
-reconectar: a rota dela espera, também com pausas que dobram, e as outras seguem. Uma porta aberta
+reconectar: a rota dela espera, e as outras seguem. Uma porta aberta
 que não fala AMQP é um RabbitMQ que está iniciando, até que demore demais.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Callable, Iterable
+from typing import Callable
 
 from comum.falha import Falha
 from comum.tela import alertar, dizer
@@ -19,7 +19,8 @@ from rabbitmq.conexao import onde
 from rabbitmq.erros import BrokerIniciando, BrokerRecusa, Passageira, talvez_outro_programa
 from rabbitmq.filas import COMO_LIGAR
 
-PRIMEIRA_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de insistir; dobra a cada vez
+PRIMEIRA_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de reconectar; dobra a cada vez
+PAUSA_DA_ROTA = 1.0  # segundos antes de insistir no que o broker recusou guardar
 PRAZO_DE_INICIO = 60.0  # segundos; um RabbitMQ num contêiner leva uns quinze para falar AMQP
 CONEXAO, BLOQUEIO = "conexão", "bloqueio"  # assuntos; os outros são de quem chama, e as rotas
 
@@ -34,7 +35,7 @@ class Reconexao:
     def __init__(self, nome: str, loja: str | None, vigiar: Callable[[], None] = lambda: None):
         self.nome, self.loja, self.vigiar = nome, loja, vigiar
         self.ditos: dict[str, str] = {}  # assunto -> o que já se disse dele, enquanto dura
-        self.pausas: dict[str, tuple[float, float]] = {}  # rota recusada -> (pausa, até quando)
+        self.insistir: dict[str, float] = {}  # rota recusada -> quando (monotônico)
         self.ja_esteve = False
         self.porta_aberta_desde: float | None = None  # e ainda sem AMQP
 
@@ -109,21 +110,19 @@ class Reconexao:
         self.ao_bloquear(None)  # se já não estava aceitando, agora aceitou
         ruins = {rotas[posicao] for posicao in recusadas}
         for rota in ruins:
-            pausa = min(2 * self.pausas[rota][0], MAIOR_PAUSA) if rota in self.pausas else \
-                PRIMEIRA_PAUSA
-            self.pausas[rota] = pausa, time.monotonic() + pausa
+            self.insistir[rota] = time.monotonic() + PAUSA_DA_ROTA
             filas = quem_ouve(rota) if rota in EVENTOS else [rota]
             self.tropecou(rota, f"o RabbitMQ em {onde()} recusou guardar {rota} na fila "
                           f"{' e '.join(f'«{fila}»' for fila in filas)}: ela está cheia "
                           "(max-length) ou trocando de líder; guardo aqui e insisto aos poucos "
                           "(Ctrl-C encerra)")
-        for rota in self.pausas.keys() & set(rotas) - ruins:
-            del self.pausas[rota]
+        for rota in self.insistir.keys() & set(rotas) - ruins:
+            del self.insistir[rota]
             self.passou(rota, f"o RabbitMQ voltou a aceitar {rota}")
 
-    def em_pausa(self) -> Iterable[str]:
+    def em_pausa(self) -> list[str]:
         """As rotas recusadas em que ainda não é hora de insistir."""
-        return [rota for rota, (_, ate) in self.pausas.items() if time.monotonic() < ate]
+        return [rota for rota, quando in self.insistir.items() if time.monotonic() < quando]
 
     def dormir(self, segundos: float) -> None:
         fim = time.monotonic() + segundos
