@@ -121,7 +121,7 @@ def garantir_broker(dados: Path, recomecar: bool):
         conferir_sem_uso(pasta)  # antes de ligar um broker à toa
     # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
     entrar = broker.entrar_e_sair if recomecar else lambda: filas.preparar(identidade(pasta))
-    return broker.garantir(dados / "rabbitmq", recomecar, entrar)
+    return broker.garantir(dados / "rabbitmq", entrar)
 
 
 def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 COMO_INSTALAR = """o RabbitMQ não está instalado (ou não foi encontrado). Instale e rode de novo:
@@ -31,16 +31,10 @@ def localizar_rabbitmq() -> Path | None:
     return next((Path(achado) for nome in SERVIDORES if (achado := shutil.which(nome))), None)
 
 
-def plugins(servidor: Path, nome: str) -> list[str]:
-    """As versões dos plugins de tal nome que vieram com este RabbitMQ; "rabbit" é ele mesmo."""
-    pasta = servidor.resolve().parent.parent / "plugins"
-    return [achado.name.removeprefix(f"{nome}-").removesuffix(".ez")
-            for achado in pasta.glob(f"{nome}-*")]
-
-
 def versao_instalada(servidor: Path) -> str:
-    """A versão deste RabbitMQ, como "3.10.8"; vazia se não se sabe."""
-    return next(iter(plugins(servidor, "rabbit")), "")
+    """A versão deste RabbitMQ, como "3.10.8", pelo nome do seu programa principal; ou vazia."""
+    programas = (servidor.resolve().parent.parent / "plugins").glob("rabbit-*")
+    return next((um.name.removeprefix("rabbit-").removesuffix(".ez") for um in programas), "")
 
 
 def numeros(versao: str) -> tuple[int, ...]:
@@ -48,22 +42,10 @@ def numeros(versao: str) -> tuple[int, ...]:
     return tuple(int(numero) for numero in re.findall(r"[0-9]+", versao)[:3])
 
 
-def e_desta_maquina(maquina: str) -> bool:
-    """Se `maquina` é um dos endereços em que um nó privado escuta, 127.0.0.1 e ::1."""
-    try:
-        achados = {info[4][0] for info in socket.getaddrinfo(maquina, None)}
-    except (OSError, UnicodeError):
-        return False
-    return achados <= {"127.0.0.1", "::1"}
-
-
 def porta_livre(preferida: int = 0, maquina: str = "127.0.0.1") -> int | None:
     """A porta `preferida` se está livre em `maquina`, ou None; com 0, uma porta livre qualquer."""
-    with socket.socket(socket.AF_INET6 if ":" in maquina else socket.AF_INET) as prova:
-        # A que acabou de fechar também serve.
-        prova.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            prova.bind((maquina, preferida))
-        except (OSError, OverflowError):
-            return None
-        return prova.getsockname()[1]
+    familia = socket.AF_INET6 if ":" in maquina else socket.AF_INET
+    with suppress(OSError, OverflowError):
+        with socket.create_server((maquina, preferida), family=familia) as prova:
+            return prova.getsockname()[1]
+    return None

@@ -30,34 +30,27 @@ from comum.prazo import Prazo
 from no_privado import guardiao
 from no_privado.configuracao import ambiente, configuracao, definicoes, rabbitmqctl
 from no_privado.guardiao import soltar, travar
-from no_privado.instalacao import (COMO_INSTALAR, localizar_rabbitmq, numeros, plugins,
-                                   porta_livre, versao_instalada)
+from no_privado.instalacao import (COMO_INSTALAR, localizar_rabbitmq, numeros, porta_livre,
+                                   versao_instalada)
 from rabbitmq.erros import BrokerFora
 
 PRAZO_INICIO = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
 PASSO = 0.05         # segundos entre duas perguntas "já?"
-INICIOS = 3          # as portas que ninguém escolheu podem ser tomadas por outro programa
 
 DE_OUTRO = ("há arquivos de outro usuário em {dados} (de um sudo?): devolva-os com  sudo chown -R "
             "$(id -un) {dados}  ou use --dados OUTRA_PASTA")
-# (o que o nó escreveu no registro, o que isso quer dizer)
-MOTIVOS = (
+MOTIVOS = (  # (o que o nó escreveu no registro, o que isso quer dizer)
     (rb"accessible by owner only", "o disco de {pasta} não guarda permissões, e o Erlang precisa "
                                    "delas: use --dados com uma pasta num disco do Linux"),
     (rb"eacces|cannot_read_file|[Pp]ermission denied", DE_OUTRO),
     (rb"enospc|No space left", "disco cheio em {pasta}: libere espaço"),
-    (rb"directory: 'epmd'|erl: not found", "o Erlang não foi encontrado: ponha no PATH a pasta dos "
-                                           "programas erl e epmd"),
+    (rb"eaddrinuse|already_used", "outro programa tomou uma porta que estava livre: rode de novo"),
 )
-
-
-class OutraVersao(Falha):
-    """Os dados do nó são de outra versão do RabbitMQ, e a instalada não os lê. pasta: a do nó."""
-
-    def __init__(self, no: NoPrivado, instalada: str, por_que: str):
-        super().__init__(f"os dados do nó privado são do RabbitMQ {no.versao_dos_dados()}, e o "
-                         f"{instalada}, agora instalado, {por_que}", 2)
-        self.pasta = no.pasta
+NAO_SE_SABE = "o RabbitMQ não ficou de pé; o motivo está em {registro}"
+OUTRA_VERSAO = ("os dados do nó privado são do RabbitMQ {escreveu}, e o {instalada}, agora "
+                "instalado, não os lê. Há pedidos pendentes (python microsservicos/rastro.py "
+                "--pendentes)? Volte à versão anterior e termine-os (--sem-pedido --ate-concluir). "
+                "Não há? Apague {pasta} e rode de novo")
 
 
 class NoPrivado:
@@ -78,6 +71,7 @@ class NoPrivado:
         self.pasta = Path(pasta).absolute() / self.nome.split("@")[0]
         self.registro = self.pasta / "no.log"
         self._uso = self._guardiao = None  # o arquivo travado; o processo, se o ligamos nós
+        self._instalada = ""  # a versão do RabbitMQ que há
 
     def vivo(self) -> bool:
         """Se o nó está ligado, seja por quem for: se alguém tem a trava do guardião."""
@@ -88,8 +82,6 @@ class NoPrivado:
                 return not travar(trava, so_eu=True)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        except PermissionError as erro:
-            raise self._falha(DE_OUTRO) from erro
 
     def responde(self) -> bool:
         """Se já se entra no broker da porta dele, seja de quem for."""
@@ -133,36 +125,37 @@ class NoPrivado:
             return
         prazo, (uso, self._uso) = Prazo(guardiao.PRAZO_PARADA + 5), (self._uso, None)
         with uso:
-            # Trocar uma trava por outra solta a primeira: aqui já não usamos o nó. Sem a exclusiva,
-            # e com a compartilhada, há quem continue; sem nenhuma, o guardião está acabando.
-            while not (not travar(uso, so_eu=True) and travar(uso, so_eu=False)):
-                soltar(uso)
-                if not self.vivo() or prazo.acabou():
+            while self.vivo() and not prazo.acabou():
+                # Trocar a trava solta a que se tinha. Se dá para ter a compartilhada, e não a
+                # exclusiva, há quem continue; se nem ela, o guardião está acabando.
+                if not travar(uso, so_eu=True) and travar(uso, so_eu=False):
                     return
+                soltar(uso)
                 time.sleep(PASSO)
 
     # --- ligar ---
 
     def _ligar_se_preciso(self) -> bool:
         """A partir da trava de `uso`, enquanto este processo viver, o guardião não acaba."""
-        prazo, inicios = Prazo(PRAZO_INICIO), 0
+        prazo, ligou = Prazo(PRAZO_INICIO), False
         while not (travar(self._uso, so_eu=False) and self.vivo() and self.responde()):
             ocupada = porta_livre(self.porta) is None
             with open(self.pasta / "guardiao", "ab") as trava:
                 if travar(trava, so_eu=True):  # senão, alguém o está ligando ou desligando
                     if self.responde():
                         return False
-                    if inicios:
-                        self._depois_de_falhar(inicios)
+                    if ligou:
+                        raise self._por_que_acabou()
                     if not ocupada:
-                        inicios += 1
                         self._ligar(trava)
+                        ligou = True
             if prazo.acabou():
                 raise self._falha("a porta {porta} está ocupada por outro programa (ou é "
                                   "proibida): libere-a, ou escolha outra em RABBITMQ_URL" if ocupada
                                   else "o RabbitMQ não respondeu a tempo; ver {registro}")
             time.sleep(PASSO)
-        self._gravar("versao", versao_instalada(localizar_rabbitmq()))
+        if ligou:
+            self._gravar("versao", self._instalada)
         return True
 
     def _ligar(self, trava) -> None:
@@ -170,11 +163,11 @@ class NoPrivado:
         servidor = localizar_rabbitmq()
         if servidor is None:
             raise Falha(COMO_INSTALAR, 2)
-        instalada = versao_instalada(servidor)
-        if numeros(instalada) < numeros(self.versao_dos_dados()):
+        self._instalada = versao_instalada(servidor)
+        if numeros(self._instalada) < numeros(self._ler("versao")):
             # Nem tentar: o 3.10 inicia com os dados do 4.3, e não vê nenhuma das filas deles.
-            raise OutraVersao(self, instalada, "é mais antigo, e não sabe lê-los")
-        epmd_porta = self.configurar(servidor)
+            raise self._falha(OUTRA_VERSAO)
+        epmd_porta = self.configurar()
         variaveis = ambiente(servidor, self.pasta, self.nome, epmd_porta)
         self._gravar("rabbitmqctl", rabbitmqctl(servidor, variaveis))
         with open(self.registro, "ab") as registro:
@@ -186,43 +179,32 @@ class NoPrivado:
                 env=variaveis, umask=0o077, start_new_session=True, stdin=subprocess.DEVNULL,
                 stdout=registro, stderr=registro)
 
-    def configurar(self, servidor: Path) -> int:
+    def configurar(self) -> int:
         """Escreve o que o nó vai ler ao iniciar; devolve a porta para o epmd."""
-        pagina = None
-        if self.pagina and plugins(servidor, "rabbitmq_management"):
-            pagina = porta_livre(self.porta + 10000) or porta_livre()
+        pagina = self.pagina and (porta_livre(self.porta + 10000) or porta_livre())
         self._gravar("rabbitmq.conf", configuracao(self.porta, pagina))
         self._gravar("plugins", "[rabbitmq_management].\n" if pagina else "[].\n")
         self._gravar("definicoes.json", definicoes(self.usuario, self.senha, [self.vhost]))
         self._gravar(".erlang.cookie", self._ler(".erlang.cookie") or os.urandom(16).hex())
         return porta_livre()
 
-    def _depois_de_falhar(self, inicios: int) -> None:
-        """O nó acabou antes de responder: levanta Falha, se não adianta tentar outra vez."""
+    def _por_que_acabou(self) -> Falha:
+        """O que o nó escreveu no registro antes de acabar, sem ter respondido."""
         disse = self.registro.read_bytes()[self._inicio:]
-        if re.search(rb"eaddrinuse|dist_port_already_used", disse) and inicios < INICIOS:
-            return  # da próxima vez, com outras portas
-        for trecho, frase in MOTIVOS:
-            if re.search(trecho, disse):
-                raise self._falha(frase)
-        if self.versao_dos_dados() not in ("", instalada := versao_instalada(localizar_rabbitmq())):
-            raise OutraVersao(self, instalada,
-                              f"não inicia com eles (o motivo está em {self.registro})")
-        raise self._falha("o RabbitMQ não ficou de pé; o motivo está em {registro}")
+        outra = self._ler("versao") not in ("", self._instalada)
+        return self._falha(next((frase for trecho, frase in MOTIVOS if re.search(trecho, disse)),
+                                OUTRA_VERSAO if outra else NAO_SE_SABE))
 
     def _falha(self, frase: str) -> Falha:
         return Falha(frase.format(pasta=self.pasta, dados=self.pasta.parents[1], porta=self.porta,
-                                  registro=self.registro), 2)
+                                  registro=self.registro, escreveu=self._ler("versao"),
+                                  instalada=self._instalada), 2)
 
     # --- os arquivos dele ---
 
-    def versao_dos_dados(self) -> str:
-        """A do RabbitMQ que os escreveu, como "3.10.8"; vazia se não há dados, ou não se sabe."""
-        return self._ler("versao").strip()
-
     def _ler(self, nome: str) -> str:
-        with suppress(FileNotFoundError):
-            return (self.pasta / nome).read_text(errors="replace")
+        with suppress(OSError):
+            return (self.pasta / nome).read_text(errors="replace").strip()
         return ""
 
     def _gravar(self, nome: str, texto: str) -> None:

@@ -56,11 +56,11 @@ class No(modulo.NoPrivado):
     def responde(self) -> bool:
         return responde(self.porta)
 
-    def configurar(self, servidor) -> int:
+    def configurar(self) -> int:
         if self.cookie:
             self._gravar(".erlang.cookie", self.cookie)
-        do_no = super().configurar(servidor)
-        self._gravar("rabbitmq.conf", self._ler("rabbitmq.conf")
+        do_no = super().configurar()
+        self._gravar("rabbitmq.conf", self._ler("rabbitmq.conf") + "\n"
                      + "".join(f"{chave} = {valor}\n" for chave, valor in self.conf.items()))
         self._gravar("definicoes.json", configuracao.definicoes(
             self.usuario, self.senha, list(dict.fromkeys([self.vhost, *self.vhosts]))))
