@@ -22,7 +22,7 @@ import json
 import sqlite3
 from typing import Callable, Iterable
 
-from coreografia import EVENTOS, Evento, quem_publica
+from coreografia import Evento, quem_publica
 
 TABELAS = """
 CREATE TABLE caixa_entrada (  -- os eventos tratados, na ordem em que este serviço os tratou
@@ -86,15 +86,16 @@ def guardar(banco: sqlite3.Connection, servico: str, eventos: Iterable[tuple[str
     return novos
 
 
-def a_enviar(banco: sqlite3.Connection, limite: int, menos: Iterable[str] = ()) -> list[tuple]:
+def a_enviar(banco: sqlite3.Connection, tipos: Iterable[str], limite: int) -> list[tuple]:
     """Os eventos que o broker ainda não disse ter guardado: (ordem, tipo, pedido, corpo, causa).
 
-    menos: os tipos que agora não adianta publicar.
+    tipos: os que o serviço publica, e que agora adianta publicar. O que outra versão dele deixou
+    aqui, e esta não conhece, fica à espera dela, e não para os outros.
     """
     return banco.execute(
         "SELECT ordem, tipo, pedido, corpo, causa FROM caixa_saida WHERE enviado = 0 "
-        "AND tipo NOT IN (SELECT value FROM json_each(?)) ORDER BY ordem LIMIT ?",
-        (json.dumps(list(menos)), limite)).fetchall()
+        "AND tipo IN (SELECT value FROM json_each(?)) ORDER BY ordem LIMIT ?",
+        (json.dumps([*tipos]), limite)).fetchall()
 
 
 def marcar_enviados(banco: sqlite3.Connection, ordens: Iterable[int]) -> None:
@@ -103,7 +104,7 @@ def marcar_enviados(banco: sqlite3.Connection, ordens: Iterable[int]) -> None:
                       [(ordem,) for ordem in ordens])
 
 
-def reenviar(banco: sqlite3.Connection, pedido: str) -> int:
+def por_enviar_de_novo(banco: sqlite3.Connection, pedido: str) -> int:
     """Tudo o que este serviço já publicou do pedido volta a estar por enviar; devolve quantos.
 
     Serve para o que o broker perdeu; quem já tratou um deles reconhece a repetição.
@@ -111,7 +112,10 @@ def reenviar(banco: sqlite3.Connection, pedido: str) -> int:
     return banco.execute("UPDATE caixa_saida SET enviado = 0 WHERE pedido = ?", (pedido,)).rowcount
 
 
-def estranhos(servico: str, eventos: list[tuple]) -> list[tuple]:
-    """Destes, os que o serviço não pode publicar: outra versão dele os deixou, ou alguém."""
-    return [evento for evento in eventos
-            if evento[1] not in EVENTOS or quem_publica(evento[1]) != servico]
+def pedidos_de(banco: sqlite3.Connection, comeco: str, caixa: str = "caixa_saida") -> list[str]:
+    """Os pedidos de que se publicou algo, e cujo id começa assim (pode acabar em `…`).
+
+    caixa: com o nome do banco antes, se há vários na mesma conexão.
+    """
+    return [pedido for pedido, in banco.execute(
+        f"SELECT DISTINCT pedido FROM {caixa} WHERE pedido GLOB ?", (comeco.rstrip("…") + "*",))]

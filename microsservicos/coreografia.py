@@ -63,5 +63,9 @@ def quem_ouve(tipo: str) -> tuple[str, ...]:
     return EVENTOS[tipo][1]
 
 
+def o_que_publica(servico: str) -> list[str]:
+    return [tipo for tipo, (dono, _, _) in EVENTOS.items() if dono == servico]
+
+
 def o_que_ouve(servico: str) -> list[str]:
     return [tipo for tipo, (_, ouvintes, _) in EVENTOS.items() if servico in ouvintes]

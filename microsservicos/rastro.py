@@ -5,8 +5,8 @@
 
 Ninguém escreve a história de uma saga, e ela não faz falta: as duas caixas de cada serviço são o
 log dele, e seguir de banco em banco o que cada evento causou é seguir a saga (palco/historia.py).
-Um evento publicado que o seu ouvinte não tratou está na caixa de saída, à espera de outra
-tentativa, nas mortas ou na fila. Só lê, e serve uma cópia dos bancos; o RabbitMQ só é preciso para contar filas.
+Um evento que o seu ouvinte não tratou está na caixa de saída, à espera de outra tentativa, nas
+mortas ou na fila. Só lê, e serve uma cópia dos bancos; o RabbitMQ só é preciso para o que ele sabe.
 """
 
 from __future__ import annotations
@@ -20,109 +20,121 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
+import caixas
 from comum.diagrama import Diagrama
 from comum.falha import Falha
-from comum.leitura import lendo
-from comum.loja import id_valido
+from comum.leitura import criado, lendo
+from comum.loja import id_pelo_comeco
 from comum.opcoes import Opcoes
 from comum.tela import alertar, curto, dizer, executar, visivel
 from coreografia import SERVICOS, quem_publica
 from palco.desenho import NOMES, Desenho
 from palco.historia import Historia
-from tentativas import Tentativas, em_segundos
+from tentativas import em_segundos, pausa
 
 DADOS = Path(__file__).resolve().parents[1] / "dados"
 CORES = {"concluido": "verde", "cancelado": "roxo"}
 
 
+class Broker(NamedTuple):
+    """O que o broker sabe: quantas mensagens há em cada fila, e por que morreram as mortas."""
+
+    filas: dict[str, int]
+    mortas: dict[tuple[str, str], str] | None = None  # (serviço, mensagem) -> motivo; None: não sei
+
+
 class Espera(NamedTuple):
-    """Onde um evento está parado; os comandos que o fazem andar, e o que dizer antes deles."""
+    """Onde um evento está parado, e os comandos que o fazem andar, sem a pasta dos dados."""
 
     texto: str
-    como: str
     comandos: list[str]
 
 
-def onde_espera(pasta: Path, pedido: str, profundidades: dict[str, int] | None = None) -> list[str]:
+def onde_espera(pasta: Path, pedido: str, filas: dict[str, int] | None = None) -> list[str]:
     """Os lugares em que o pedido espera, em português; [] se em lugar nenhum.
 
-    pasta: a dos bancos dos microsserviços. profundidades: quantas mensagens há em cada fila, se o
-    broker respondeu. Levanta Falha se não dá para ler os bancos.
+    pasta: a dos bancos dos microsserviços. filas: quantas mensagens há em cada uma, se o broker
+    respondeu. Levanta Falha se não dá para ler os bancos.
     """
-    with lendo(pasta, SERVICOS) as banco:
-        historia = Historia(banco, pedido)
-    return [espera.texto for espera in esperas(historia, pasta.parent, profundidades)]
+    with lendo(pasta, que_rodaram(pasta)) as banco:
+        broker = None if filas is None else Broker(filas)
+        return [espera.texto.rstrip(":") for espera in esperas(Historia(banco, pedido), broker)]
 
 
-def esperas(historia: Historia, dados: Path, filas: dict[str, int] | None) -> list[Espera]:
-    """O mesmo, com os comandos. dados: a pasta de --dados. filas: as profundidades, ou None."""
-    achadas = []
-    for tipo, ouvinte in historia.por_tratar():
-        if (ouvinte, tipo) in historia.falhas:
-            achadas.append(_na_falha(historia, tipo, ouvinte, dados, filas))
-        elif tipo in historia.por_enviar:
-            dono = quem_publica(tipo)
-            achadas.append(Espera(f"{tipo}, na caixa de saída ({dono}.db), sem a resposta do "
-                                  "broker", "com ele no ar", [ligar(dono, dados)]))
-        else:
-            achadas.append(Espera(_na_fila(tipo, ouvinte, filas), "", [ligar(ouvinte, dados)]))
-    return achadas
+def que_rodaram(pasta: Path) -> list[str]:
+    """Os serviços que já rodaram nesta pasta: há um banco deles."""
+    return [nome for nome in SERVICOS if criado(pasta / f"{nome}.db")]
 
 
-def _na_fila(tipo: str, ouvinte: str, filas: dict[str, int] | None) -> str:
-    texto = (f"{tipo}, na fila «{ouvinte}»: já saiu da caixa de saída ({quem_publica(tipo)}.db), "
-             f"e não foi tratado ({ouvinte}.db)"
-             f"{_quantas(filas, ouvinte, 'já está em mãos de um serviço')}")
-    # Uma mensagem que chegou estragada está nas mortas, e o banco não sabe de que pedido era.
-    if mortas := (filas or {}).get(f"{ouvinte}.mortas"):
-        texto += f"; em «{ouvinte}.mortas» há {mortas}: python microsservicos/mortas.py {ouvinte}"
-    return texto
+def esperas(historia: Historia, broker: Broker | None) -> list[Espera]:
+    """O mesmo, com os comandos. broker: None se ele não respondeu."""
+    return [Espera(f"{tipo}, {texto}:", comandos) for tipo, ouvinte in historia.por_tratar()
+            for texto, *comandos in [_onde(historia, tipo, ouvinte, broker)]]
 
 
-def _na_falha(historia: Historia, tipo: str, ouvinte: str, dados: Path, filas) -> Espera:
-    restam, motivo = historia.falhas[ouvinte, tipo]
-    falhou, mortas = f"({ouvinte}.db: {motivo})", f"{ouvinte}.mortas"
-    tratar = ligar(ouvinte, dados)
-    reenviar = (f"python microsservicos/mortas.py {ouvinte} "
-                f"--mensagem {historia.pedido}:{tipo} --reenviar")
+def _onde(historia: Historia, tipo: str, ouvinte: str, broker: Broker | None) -> tuple[str, ...]:
+    """(onde o evento está e o que dizer antes dos comandos, os comandos...)."""
+    restam, motivo = historia.falhas.get((ouvinte, tipo), (None, None))
+    motivo = motivo and f"{ouvinte}.db: {motivo}"
+    mensagem, dono = f"{historia.pedido}:{tipo}", quem_publica(tipo)
+    if broker and broker.mortas is not None and restam in (None, -1):  # disto, ele sabe mais
+        motivo = broker.mortas.get((ouvinte, mensagem))
+        restam = motivo and -1
+    voltar = f"mortas.py {ouvinte} --mensagem {mensagem} --reenviar"
+    if restam is None and tipo in historia.por_enviar:
+        return (f"na caixa de saída ({dono}.db), sem a resposta do broker; com ele no ar",
+                ligar(dono))
+    if restam is None:
+        return _na_fila(historia, tipo, ouvinte, broker)
     if restam > 0:
-        return Espera(f"{tipo}, outra tentativa em {ouvinte} {falhou}; restam {restam}, e com "
-                      f"{ouvinte} no ar a próxima vem em até {em_segundos(Tentativas.pausa(restam))} s",
-                      "consertada a causa", [tratar])
+        return (f"outra tentativa em {ouvinte} ({motivo}); restam {restam}, e com {ouvinte} no ar "
+                f"a próxima vem em até {em_segundos(pausa(restam))}; consertada a causa",
+                ligar(ouvinte))
     if restam == 0:
-        return Espera(f"{tipo}, a caminho de «{mortas}» {falhou}, sem a resposta do broker",
-                      "o primeiro o leva até lá e, consertada a causa, o segundo o traz de volta",
-                      [tratar, reenviar])
-    quantas = _quantas(filas, mortas, f"já voltou à fila «{ouvinte}»")
-    return Espera(f"{tipo}, em «{mortas}» {falhou}{quantas}",
-                  "consertada a causa, o primeiro o traz de volta, o segundo o trata",
-                  [reenviar, tratar])
+        return (f"a caminho de «{ouvinte}.mortas» ({motivo}), sem a resposta do broker; o primeiro "
+                "o leva até lá e, consertada a causa, o segundo o traz de volta",
+                ligar(ouvinte), voltar)
+    return (f"em «{ouvinte}.mortas» ({motivo}); consertada a causa, o primeiro o traz de volta, o "
+            "segundo o trata", voltar, ligar(ouvinte))
 
 
-def _quantas(filas: dict[str, int] | None, fila: str, se_nenhuma: str) -> str:
-    if filas is None:
-        return ""
-    if fila not in filas:
-        return "; neste broker ela não existe: é de outro broker"
-    if not (quantas := filas[fila]):
-        return f"; neste broker ela está vazia: é de outro broker, ou {se_nenhuma}"
-    estao = f"estão {quantas} mensagens" if quantas > 1 else "está 1 mensagem"
-    return f"; nela, neste broker, {estao}"
+def _na_fila(historia: Historia, tipo: str, ouvinte: str, broker: Broker | None) -> tuple[str, ...]:
+    dono = quem_publica(tipo)
+    texto = (f"na fila «{ouvinte}»: já saiu da caixa de saída ({dono}.db), e " +
+             (f"não foi tratado ({ouvinte}.db)" if ouvinte in historia.servicos else
+              f"{ouvinte} ainda não rodou nesta pasta (não há {ouvinte}.db)"))
+    if not broker:
+        return texto, ligar(ouvinte)
+    # Uma mensagem que chegou estragada está nas mortas, e ninguém sabe de que pedido era.
+    if mortas := broker.filas.get(f"{ouvinte}.mortas"):
+        texto += f"; em «{ouvinte}.mortas» há {mortas}: python microsservicos/mortas.py {ouvinte}"
+    if quantas := broker.filas.get(ouvinte):
+        estao = f"estão {quantas} mensagens" if quantas > 1 else "está 1 mensagem"
+        return f"{texto}; nela, neste broker, {estao}", ligar(ouvinte)
+    esta = "está vazia" if ouvinte in broker.filas else "não existe"
+    return (f"{texto}; neste broker ela {esta}: é de outro broker, ou um serviço tem o evento em "
+            "mãos, ou o broker o perdeu; se o perdeu, o primeiro o publica de novo, o segundo o "
+            "trata", f"servico_{dono}.py --republicar {historia.pedido}", ligar(ouvinte))
 
 
-def ligar(servico: str, dados: Path) -> str:
-    """O comando que põe um serviço no ar sobre estes dados."""
-    sem_pedido = " --sem-pedido" if servico == "pedidos" else ""
-    outra = "" if dados.resolve() == DADOS else f" --dados {shlex.quote(str(dados))}"
-    return f"python microsservicos/servico_{servico}.py{sem_pedido}{outra}"
+def ligar(servico: str) -> str:
+    """O comando que põe um serviço no ar."""
+    return f"servico_{servico}.py" + " --sem-pedido" * (servico == "pedidos")
 
 
-def perguntar_ao_broker(banco) -> dict[str, int] | None:
-    """Quantas mensagens há em cada fila; None, com uma linha que diz por quê, se não se sabe."""
+def perguntar_ao_broker(banco) -> Broker | None:
+    """O que o broker sabe; None, com uma linha que diz por quê, se ele não respondeu."""
     try:
-        from rabbitmq import filas
-        loja = banco.execute("PRAGMA pedidos_db.application_id").fetchone()[0]
-        return filas.profundidades(f"{loja:08x}" if loja else None)
+        from rabbitmq import filas, mensagens_mortas
+        loja = banco.execute("PRAGMA pedidos_db.application_id").fetchone()
+        loja = f"{loja[0]:08x}" if loja else None
+        quantas = filas.profundidades(loja)
+        com_mortas = tuple(nome for nome in SERVICOS if quantas.get(f"{nome}.mortas"))
+        with mensagens_mortas.ler(com_mortas, loja) as mortas:
+            return Broker(quantas, {
+                (servico, propriedades.get("message_id")):
+                mensagens_mortas.motivo_da_morte(propriedades)
+                for servico, _, propriedades in mortas})
     except SystemExit:  # falta o pika, e isso já foi dito
         return None
     except Falha as falha:
@@ -130,7 +142,7 @@ def perguntar_ao_broker(banco) -> dict[str, int] | None:
         return None
 
 
-def mostrar(historia: Historia, dados: Path, filas: dict[str, int] | None, diagrama=None) -> None:
+def mostrar(historia: Historia, dados: Path, broker: Broker | None, diagrama=None) -> None:
     """As raias, o que cada banco diz, e o resultado ou onde o pedido espera."""
     desenho = Desenho(diagrama)
     dizer(desenho.cabecalho(), "forte")
@@ -139,17 +151,15 @@ def mostrar(historia: Historia, dados: Path, filas: dict[str, int] | None, diagr
     dizer()
     for banco, fato in historia.fatos:
         dizer(visivel(f"  {banco:14} {fato}"), recuo=17)
-    estado, motivo = "pedidos.db não o conhece", None
-    if historia.registro:
-        estado, motivo = historia.registro[2:]
+    estado, motivo = (historia.registro or (None, None, "pedidos.db não o conhece", None))[2:]
     dizer(visivel(f"  {curto(historia.pedido)}: {estado}{f': {motivo}' if motivo else ''}"),
           CORES.get(estado, "vermelho"))
-    paradas = esperas(historia, dados, filas)
-    for espera in paradas:
-        como = f"; {espera.como}:" if espera.como else ""
-        dizer(visivel(f"  espera: {espera.texto}{como}"), recuo=10)
-        for comando in espera.comandos:
-            dizer(f"      {comando}", inteira=True)
+    da_pasta = "" if dados.resolve() == DADOS else f" --dados {shlex.quote(str(dados))}"
+    paradas = esperas(historia, broker)
+    for texto, comandos in paradas:
+        dizer(visivel(f"  espera: {texto}"), recuo=10)
+        for comando in comandos:
+            dizer(f"      python microsservicos/{comando}{da_pasta}", inteira=True)
     if estado == "pendente" and not paradas:
         dizer("  nenhum banco diz onde ele espera: são todos da mesma loja, da mesma hora?")
 
@@ -157,37 +167,35 @@ def mostrar(historia: Historia, dados: Path, filas: dict[str, int] | None, diagr
 def main() -> int:
     opcoes = Opcoes("Mostra o que aconteceu com cada pedido, e onde espera o que não terminou.\n"
                     "Lê os bancos dos serviços, e não escreve em nenhum; não precisa do RabbitMQ.")
-    opcoes.add_argument("ids", nargs="*", metavar="ID", help="o pedido, ou vários")
+    opcoes.add_argument("ids", nargs="*", metavar="ID",
+                        help="o pedido, ou vários; o começo do id basta, se é de um só")
     opcoes.add_argument("--pendentes", action="store_true", help="todos os que não terminaram")
     opcoes.add_argument("--diagrama", metavar="F", help="escreve em F o diagrama (Mermaid)")
     opcoes.dos_dados("microsservicos")
     escolha = opcoes.parse_args()
     if escolha.pendentes == bool(escolha.ids):
         raise Falha("rastro.py: diga o id de um pedido (ou de vários), ou --pendentes", 2)
-    for id in escolha.ids:
-        if not id_valido(id):
-            raise Falha(f"{visivel(id[:64])!r} não é um id de pedido: "
-                        "use de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
-    with lendo(escolha.dados / "microsservicos", SERVICOS) as banco:
-        return rastrear(banco, escolha)
+    pasta = escolha.dados / "microsservicos"
+    servicos = que_rodaram(pasta)
+    with lendo(pasta, servicos) as banco:
+        return rastrear(banco, servicos, escolha)
 
 
-def rastrear(banco, escolha) -> int:
+def rastrear(banco, servicos: list[str], escolha) -> int:
     """escolha: as opções. Levanta Falha (código 2) se ninguém conhece um dos ids."""
-    ids = list(dict.fromkeys(escolha.ids)) or [id for id, in banco.execute(
-        "SELECT pedido FROM pedidos WHERE estado = 'pendente' ORDER BY rowid")]
-    if estranhos := [id for id in escolha.ids if not Historia(banco, id).fatos]:
-        raise Falha(f"nenhum banco de {escolha.dados / 'microsservicos'} "
-                    f"conhece o pedido {estranhos[0]}", 2)
-    diagrama = Diagrama(escolha.diagrama, NOMES, len(ids)) if escolha.diagrama else None
-    filas, perguntei = None, False
-    for id in ids:
-        historia = Historia(banco, id)
-        if not perguntei and historia.por_tratar():
-            filas, perguntei = perguntar_ao_broker(banco), True
-        if id != ids[0]:
+    conhecidos = lambda dito: [id for servico in servicos for id in caixas.pedidos_de(
+        banco, dito, f"{servico}_db.caixa_saida")]
+    ids = [id_pelo_comeco(dito, {*conhecidos(dito)}) for dito in escolha.ids]
+    if escolha.pendentes and "pedidos" in servicos:
+        ids = [id for id, in banco.execute(
+            "SELECT pedido FROM pedidos WHERE estado = 'pendente' ORDER BY rowid")]
+    diagrama = Diagrama(escolha.diagrama, NOMES, len({*ids})) if escolha.diagrama else None
+    historias = [Historia(banco, id) for id in dict.fromkeys(ids)]
+    broker = perguntar_ao_broker(banco) if any(h.por_tratar() for h in historias) else None
+    for n, historia in enumerate(historias):
+        if n:
             dizer()
-        mostrar(historia, escolha.dados, filas, diagrama)
+        mostrar(historia, escolha.dados, broker, diagrama)
     if not ids:
         dizer("nenhum pedido pendente")
     return 0

@@ -18,10 +18,11 @@ from pathlib import Path
 import caixas
 import tentativas
 from comum import banco as bancos
-from comum.falha import Falha, em_portugues
+from comum.falha import em_portugues
 from comum.identidade import identidade
+from comum.loja import id_pelo_comeco
 from comum.tela import dizer
-from coreografia import o_que_ouve
+from coreografia import o_que_ouve, o_que_publica
 from rabbitmq.canal import LOTE, Canal
 from rabbitmq.erros import Passageira
 from rabbitmq.mensagem import entender
@@ -98,7 +99,9 @@ class Servico:
         """O que espera na fila; se nada há a fazer, aguarda OCIOSO segundos."""
         self.banco.conferir_arquivos()
         recebidas = canal.receber(0 if self.sobrou else OCIOSO)
-        self.contar_devolvidas(recebidas)
+        if devolvidas := sum(getattr(um, "devolvida", False) for um in recebidas):
+            # Quem as tinha em mãos morreu, ou perdeu a conexão, antes do ack.
+            dizer(f"{self.nome:10} devolvidas à fila: {devolvidas}")
         self.devagar.com_o_lote_em_maos(canal, recebidas)
         return recebidas
 
@@ -123,23 +126,22 @@ class Servico:
             self.tentativas.deu_certo(mensagem)
             self.narrador.evento(evento, novos)
 
-    def publicar(self, canal: Canal, recebidas: list) -> tuple[list, list]:
-        """Publica o que está por enviar e dá o ack do lote; devolve o que o broker guardou.
+    def publicar(self, canal: Canal, recebidas: list) -> tuple[list[int], list[int]]:
+        """Publica o que está por enviar e dá o ack do lote.
 
-        Devolve (posições na caixa de saída, posições entre as mensagens que iam às mortas).
+        Devolve o que o broker guardou: números da caixa de saída, e números das tentativas.
         """
         em_pausa = canal.em_pausa()
-        eventos = self.so_os_nossos(caixas.a_enviar(self.banco, 2 * LOTE, em_pausa))
-        mortas = [] if f"{self.nome}.mortas" in em_pausa else self.tentativas.esgotadas(LOTE)
+        tipos = [tipo for tipo in o_que_publica(self.nome) if tipo not in em_pausa]
+        eventos = caixas.a_enviar(self.banco, tipos, 2 * LOTE)
+        mortas = [] if f"{self.nome}.mortas" in em_pausa else self.tentativas.esgotadas()
         self.sobrou = len(eventos) == 2 * LOTE or bool(mortas)
         if not (eventos or mortas or recebidas):
             return [], []
         self.devagar.antes_de_publicar(canal, recebidas, eventos)
         recusadas = canal.publicar(eventos, mortas, recebidas[-1].entrega if recebidas else 0)
-        guardadas = [linha[0] for posicao, linha in enumerate(eventos + mortas)
-                     if posicao not in recusadas]
-        quantos = len(eventos) - sum(posicao < len(eventos) for posicao in recusadas)
-        return guardadas[:quantos], guardadas[quantos:]
+        return ([linha[0] for n, linha in enumerate(eventos) if n not in recusadas],
+                [linha[0] for n, linha in enumerate(mortas, len(eventos)) if n not in recusadas])
 
     def marcar(self, eventos: list, mortas: list) -> None:
         """Estes o broker já tem: não estão mais por enviar.
@@ -152,47 +154,19 @@ class Servico:
                 caixas.marcar_enviados(self.banco, eventos)
                 self.tentativas.marcar_mortas(mortas)
 
-    # --- o que não é de todo dia ---
+    def republicar(self, dito: str) -> None:
+        """--republicar: o que este serviço já publicou de um pedido volta a estar por enviar.
 
-    def so_os_nossos(self, eventos: list[tuple]) -> list[tuple]:
-        """O que outra versão, ou alguém, pôs na caixa de saída vai às mortas, e não para nada."""
-        estranhos = caixas.estranhos(self.nome, eventos)
-        if not estranhos:
-            return eventos
+        dito: o id, ou o começo dele. Levanta Falha (código 2) se ele nada publicou desse pedido.
+        """
+        pedido = id_pelo_comeco(dito, caixas.pedidos_de(self.banco, dito))
         with bancos.transacao(self.banco):
-            for _, tipo, pedido, corpo, causa in estranhos:
-                self.tentativas.desistir(
-                    "tirei um evento da caixa de saída", corpo.encode(),
-                    {"type": tipo, "correlation_id": pedido, "headers": {"causa": causa}},
-                    f"estava na caixa de saída: esta versão de {self.nome} não publica {tipo!r:.80}")
-            caixas.marcar_enviados(self.banco, [linha[0] for linha in estranhos])
-        self.narrador.contar()
-        return [evento for evento in eventos if evento not in estranhos]
-
-    def contar_devolvidas(self, recebidas: list) -> None:
-        """Quem as tinha em mãos morreu, ou perdeu a conexão, antes de dar o ack."""
-        if devolvidas := sum(getattr(um, "devolvida", False) for um in recebidas):
-            dizer(f"{self.nome:10} devolvidas à fila: {devolvidas}")
-
-    def republicar(self, pedido: str) -> None:
-        """--republicar: Falha (código 2) se este serviço nada publicou desse pedido."""
-        with bancos.transacao(self.banco):
-            quantos = caixas.reenviar(self.banco, pedido)
-        if not quantos:
-            raise Falha(f"{self.nome}.db: nenhum evento do pedido {pedido}; "
-                        "python microsservicos/rastro.py diz o que houve com ele", 2)
-        dizer(f"{self.nome:10} {pedido}: publico de novo, {quantos}")
+            quantos = caixas.por_enviar_de_novo(self.banco, pedido)
+        dizer(f"{self.nome:10} {pedido}: publico de novo o que já publiquei dele ({quantos})")
 
 
 def pasta_dos_dados(dados: Path) -> Path:
     return dados / "microsservicos"
-
-
-def ouvir(nome: str, tabelas: str, ouve: dict, descricao: str) -> int:
-    """O `main` de um serviço que só ouve; devolve o status de saída."""
-    escolha = opcoes_de_servico(descricao).parse_args()
-    servico = iniciar(nome, tabelas, ouve, escolha)
-    return 0 if escolha.criar_banco else servico.rodar()
 
 
 def iniciar(nome: str, tabelas: str, ouve: dict, escolha) -> Servico:
@@ -202,3 +176,10 @@ def iniciar(nome: str, tabelas: str, ouve: dict, escolha) -> Servico:
     if escolha.republicar:
         servico.republicar(escolha.republicar)
     return servico
+
+
+def ouvir(nome: str, tabelas: str, ouve: dict, descricao: str) -> int:
+    """O `main` de um serviço que só ouve; devolve o status de saída."""
+    escolha = opcoes_de_servico(descricao).parse_args()
+    servico = iniciar(nome, tabelas, ouve, escolha)
+    return 0 if escolha.criar_banco else servico.rodar()

@@ -19,9 +19,9 @@ sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com P
 
 import caixas
 from comum.banco import transacao
-from comum.falha import Falha
-from comum.loja import PRODUTO_DESCONHECIDO, conteudo, id_valido
+from comum.loja import PRODUTO_DESCONHECIDO, id_pelo_comeco
 from comum.opcoes import pedidos_escolhidos
+from comum.repetidos import POUCOS, de_outro_conteudo, dizer_repetidos
 from comum.tela import dizer, executar
 from servico import iniciar
 from terminal.linha_de_comando import opcoes_de_servico
@@ -39,7 +39,7 @@ CREATE TABLE enderecos (pedido TEXT PRIMARY KEY, cep TEXT NOT NULL) STRICT, WITH
 """
 PRECOS = {"livro": 5000, "caneca": 2500, "teclado": 20000, "notebook": 450000}  # centavos
 A_PEDIDO = "cancelado a pedido do cliente"
-POUCOS = 4  # até tantos pedidos, uma linha para cada um
+MARGEM = "pedidos    "  # como em toda linha deste serviço no terminal
 
 
 def receber(banco, dados):
@@ -62,11 +62,7 @@ def receber(banco, dados):
 
 def solicitar_cancelamento(banco, pedido):
     """Pede a envio, o pivô, que recuse este pedido; quem já despachou não responde."""
-    estado = estado_de(banco, pedido)
-    if estado is None:
-        raise Falha(f"não há nenhum pedido {pedido!r}: "
-                    "confira o id com --estado em orquestracao.py", 2)
-    if estado != "pendente":
+    if estado_de(banco, pedido) != "pendente":
         return []
     return [("pedido.cancelamento_solicitado", {"pedido": pedido, "motivo": A_PEDIDO})]
 
@@ -116,15 +112,6 @@ def entrar_na_saga(banco, funcao, entradas):
                 if not caixas.guardar(banco, "pedidos", funcao(banco, entrada))]
 
 
-def e_outro(banco, dados):
-    """Se o pedido que já existe com este id tem outro cliente, outros itens ou outro CEP."""
-    itens = banco.execute("SELECT produto, quantidade FROM itens WHERE pedido = :pedido "
-                          "ORDER BY produto", dados).fetchall()
-    cliente_e_cep = banco.execute("SELECT cliente, cep FROM pedidos JOIN enderecos USING (pedido) "
-                                  "WHERE pedido = :pedido", dados).fetchone()
-    return (*cliente_e_cep, *itens) != conteudo(dados)
-
-
 def main():
     opcoes = opcoes_de_servico("Serviço de pedidos: envia o pedido e ouve como a saga termina.")
     opcoes.dos_pedidos()
@@ -132,50 +119,33 @@ def main():
     opcoes.add_argument("--so-enviar", action="store_true",
                         help="deixa os pedidos no banco, para a cópia que está no ar, e sai")
     opcoes.add_argument("--cancelar", metavar="ID",
-                        help="pede o cancelamento do pedido ID e fica ouvindo")
+                        help="pede o cancelamento do pedido (o começo do id basta) e fica ouvindo")
     escolha = opcoes.parse_args()
     novos = pedidos_escolhidos(escolha)
-    if escolha.cancelar is not None and not id_valido(escolha.cancelar):
-        raise Falha("--cancelar: o id de um pedido tem de 1 a 64 caracteres "
-                    "entre A-Z a-z 0-9 . _ -", 2)
     servico = iniciar("pedidos", TABELAS, OUVE, escolha)
     if escolha.criar_banco:
         return 0
+    ids = [dados["pedido"] for dados in novos]
     if escolha.cancelar:
-        entrar_na_saga(servico.banco, solicitar_cancelamento, [escolha.cancelar])
+        ids = [id_pelo_comeco(escolha.cancelar,
+                              caixas.pedidos_de(servico.banco, escolha.cancelar))]
+        entrar_na_saga(servico.banco, solicitar_cancelamento, ids)
     repetidos = entrar_na_saga(servico.banco, receber, novos)
+    outros = de_outro_conteudo(servico.banco, repetidos)
+    dizer_repetidos([p["pedido"] for p in repetidos if p["pedido"] not in outros], outros, MARGEM)
     if not escolha.sem_eventos:
-        mostrar_pedidos(servico.banco, [p["pedido"] for p in novos]
-                        + [escolha.cancelar] * bool(escolha.cancelar))
-    status = mostrar_repetidos(servico.banco, repetidos)
-    return status if escolha.so_enviar else servico.rodar() or status
+        dizer_estados(servico.banco, ids)
+    return (0 if escolha.so_enviar else servico.rodar()) or (1 if outros else 0)
 
 
-def mostrar_pedidos(banco, ids):
-    """Diz como está cada pedido que se enviou aqui, se são poucos; se são muitos, quantos."""
+def dizer_estados(banco, ids):
+    """Como está cada pedido que se enviou aqui, se são poucos; se são muitos, quantos."""
     if len(ids) > POUCOS:
-        dizer(f"pedidos    {len(ids)} pedidos registrados")
-        return
-    for pedido in ids:
+        dizer(f"{MARGEM}{len(ids)} pedidos registrados")
+    for pedido in ids if len(ids) <= POUCOS else ():
         estado, motivo = banco.execute(
             "SELECT estado, motivo FROM pedidos WHERE pedido = ?", (pedido,)).fetchone()
-        dizer(f"pedidos    {pedido} está {estado}{': ' + motivo if motivo else ''}")
-
-
-def mostrar_repetidos(banco, repetidos):
-    """Diz que ids já existiam; devolve 1 se algum deles era de um pedido com outro conteúdo."""
-    outros = [dados for dados in repetidos if e_outro(banco, dados)]
-    iguais = [dados for dados in repetidos if dados not in outros]
-    for quais, um, muitos in ((iguais, "já existia: nada foi feito de novo",
-                               "pedidos já existiam: nada foi feito de novo"),
-                              (outros, "já existe com outro conteúdo: este não foi atendido",
-                               "pedidos já existem com outro conteúdo: estes não foram atendidos")):
-        if len(quais) > POUCOS:
-            dizer(f"pedidos    {len(quais)} {muitos}")
-        else:
-            for dados in quais:
-                dizer(f"pedidos    {dados['pedido']} {um}")
-    return 1 if outros else 0
+        dizer(f"{MARGEM}{pedido} está {estado}{': ' + motivo if motivo else ''}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ CREATE TABLE mortas (mensagem TEXT PRIMARY KEY, motivo TEXT NOT NULL) STRICT, WI
 """
 TENTATIVAS = 5  # quantas vezes se tenta de novo um evento em que o serviço falhou
 PRIMEIRA_PAUSA = 0.2  # segundos antes da primeira; dobra a cada vez
-MAIOR_LOTE_DE_MORTAS = 8 * 1024 * 1024  # bytes publicados de uma vez: o lote fica na memória
+MORTAS_POR_LOTE = 10  # mensagens: podem ser enormes, e o lote inteiro fica na memória
+PROBLEMAS_DA_MAQUINA = ("locked", "is full", "disk I/O", "readonly", "unable to open")
 
 
 class Guardada(NamedTuple):
@@ -63,28 +64,27 @@ class Tentativas:
         if da_maquina(erro):
             raise erro
         if isinstance(mensagem, Guardada):
-            self.falhou_de_novo(mensagem, erro)
+            self._de_novo(mensagem, erro)
         elif getattr(erro, "sem_conserto", False):
-            self.desistir("não entendi uma mensagem", mensagem.corpo, mensagem.propriedades,
-                          visivel(str(erro)))
+            self.avisar(f"não entendi uma mensagem, vai para {self.servico}.mortas: {erro}")
+            self.guardar(mensagem.corpo, mensagem.propriedades, visivel(str(erro)))
         else:
             self.guardar(mensagem.corpo, mensagem.propriedades, explicar(erro),
                          mensagem.propriedades["message_id"], TENTATIVAS)
-            self.contar(mensagem.propriedades, erro, TENTATIVAS)
+            self._contar(mensagem.propriedades, erro, TENTATIVAS)
 
-    def falhou_de_novo(self, guardada: Guardada, erro: Exception) -> None:
+    def _de_novo(self, guardada: Guardada, erro: Exception) -> None:
         restam, motivo = guardada.restam - 1, explicar(erro)
         self.banco.execute("UPDATE tentativas SET restam = ?, motivo = ? WHERE ordem = ?",
                            (restam, motivo, guardada.ordem))
         if restam > 0:
-            self.contar(guardada.propriedades, erro, restam)
+            self._contar(guardada.propriedades, erro, restam)
         else:
             self.avisar(f"desisti de uma mensagem, vai para {self.servico}.mortas: {motivo}")
 
-    def contar(self, propriedades: dict, erro: Exception, restam: int) -> None:
+    def _contar(self, propriedades: dict, erro: Exception, restam: int) -> None:
         self.avisar(f"{curto(propriedades['correlation_id']):12} falhei em {propriedades['type']} "
-                    f"({erro}); tento de novo em {em_segundos(self.pausa(restam))} s "
-                    f"(restam {restam})")
+                    f"({erro}); tento de novo em {em_segundos(pausa(restam))} (restam {restam})")
 
     def guardar(self, corpo: bytes, propriedades: dict, motivo: str, mensagem: str | None = None,
                 restam: int = 0) -> None:
@@ -109,38 +109,20 @@ class Tentativas:
         agora, vencidas = time.monotonic(), []
         for ordem, corpo, propriedades, restam in self.banco.execute(
                 "SELECT ordem, corpo, propriedades, restam FROM tentativas WHERE restam > 0"):
-            if self.quando.setdefault(ordem, agora + self.pausa(restam)) <= agora:
+            if self.quando.setdefault(ordem, agora + pausa(restam)) <= agora:
                 vencidas.append(Guardada(ordem, corpo, json.loads(propriedades), restam))
         for vencida in vencidas:
             del self.quando[vencida.ordem]  # se falhar de novo, outra pausa
         return vencidas
 
-    @staticmethod
-    def pausa(restam: int) -> float:
-        """Segundos antes da próxima tentativa."""
-        return PRIMEIRA_PAUSA * 2 ** max(TENTATIVAS - restam, 0)
-
     # --- desistir ---
 
-    def desistir(self, o_que: str, corpo: bytes, propriedades: dict, motivo: str) -> None:
-        """Manda esta para as mensagens mortas, sem tentar de novo; e conta o_que houve."""
-        self.avisar(f"{o_que}, vai para {self.servico}.mortas: {motivo}")
-        self.guardar(corpo, propriedades, motivo)
-
-    def esgotadas(self, limite: int) -> list[tuple]:
-        """As que não têm mais tentativas: [(ordem, corpo, propriedades, motivo)].
-
-        Até `limite`, e menos se os corpos são grandes: o lote inteiro fica na memória.
-        """
-        lote, tamanho = [], 0
-        for ordem, corpo, propriedades, motivo in self.banco.execute(
-                "SELECT ordem, corpo, propriedades, motivo FROM tentativas "
-                "WHERE restam <= 0 ORDER BY ordem LIMIT ?", (limite,)):
-            lote.append((ordem, corpo, json.loads(propriedades), motivo))
-            tamanho += len(corpo)
-            if tamanho > MAIOR_LOTE_DE_MORTAS:
-                break
-        return lote
+    def esgotadas(self) -> list[tuple]:
+        """As que não têm mais tentativas, umas poucas: [(ordem, corpo, propriedades, motivo)]."""
+        return [(ordem, corpo, json.loads(propriedades), motivo)
+                for ordem, corpo, propriedades, motivo in self.banco.execute(
+                    "SELECT ordem, corpo, propriedades, motivo FROM tentativas "
+                    "WHERE restam <= 0 ORDER BY ordem LIMIT ?", (MORTAS_POR_LOTE,))]
 
     def marcar_mortas(self, ordens: Iterable[int]) -> None:
         """O broker guardou estas na fila de mensagens mortas.
@@ -154,12 +136,13 @@ class Tentativas:
         self.banco.executemany("DELETE FROM tentativas WHERE ordem = ?", ordens)
 
 
+def pausa(restam: int) -> float:
+    """Segundos antes da próxima tentativa."""
+    return PRIMEIRA_PAUSA * 2 ** max(TENTATIVAS - restam, 0)
+
+
 def em_segundos(segundos: float) -> str:
-    """0.4 -> '0,4'."""
-    return f"{segundos:.1f}".replace(".", ",")
-
-
-PROBLEMAS_DA_MAQUINA = ("locked", "is full", "disk I/O", "readonly", "unable to open", "was moved")
+    return f"{segundos:.1f} s".replace(".", ",")
 
 
 def da_maquina(erro: Exception) -> bool:
@@ -168,11 +151,9 @@ def da_maquina(erro: Exception) -> bool:
     Um SQL errado também é uma falha do evento. Um arquivo corrompido chega como o DatabaseError
     puro; os filhos dele são erros de quem escreveu o SQL.
     """
-    codigo = getattr(erro, "sqlite_errorcode", None)  # o Python o conta desde o 3.11
-    sql_errado = codigo == 1 if codigo is not None else not any(  # 1: SQLITE_ERROR
-        trecho in str(erro) for trecho in PROBLEMAS_DA_MAQUINA)
-    return type(erro) is sqlite3.DatabaseError or (isinstance(erro, sqlite3.OperationalError)
-                                                   and not sql_errado)
+    da_maquina = any(trecho in str(erro) for trecho in PROBLEMAS_DA_MAQUINA)
+    return (type(erro) is sqlite3.DatabaseError
+            or isinstance(erro, sqlite3.OperationalError) and da_maquina)
 
 
 def explicar(erro: Exception) -> str:

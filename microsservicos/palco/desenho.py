@@ -1,7 +1,8 @@
 """O desenho da saga, na tela e no diagrama: um evento que sai de uma raia e chega a outra.
 
-Quem desenha só assiste: tira de cada mensagem o tipo e o pedido, e a tabela da
-coreografia diz de onde ela vem e para onde vai.
+Quem desenha só assiste: tira de cada mensagem o tipo e o pedido, e a tabela da coreografia diz de
+onde ela vem, para onde vai, e o que fica retido: a raia de um serviço é `┊` enquanto o que ele fez
+ainda pode ser compensado, isto é, até a compensação dele ou até o pivô.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 from comum.diagrama import Diagrama
 from comum.loja import ler_json
 from comum.raias import Raias
-from comum.tela import largura, pintar, visivel
-from coreografia import COMPENSACOES, EVENTOS, SERVICOS, quem_ouve, quem_publica
+from comum.tela import pintar
+from coreografia import (COMPENSACOES, COMPENSAVEL, EVENTOS, PIVO, SERVICOS, quem_ouve,
+                         quem_publica)
 from palco.historia import Historia
 
 NOMES = [servico.capitalize() for servico in SERVICOS]
+LEGENDA = "o que este serviço fez ainda pode ser compensado; depois do pivô, nada pode"
 NA_MENSAGEM = "(o motivo está na mensagem)"
 DESCONHECIDA = "… passou uma mensagem que a coreografia não conhece …"
+LEMBRADOS = 1000  # pedidos de que a tela lembra o que está retido
 
 
 def passos(tipo: str, dados: dict) -> list[tuple]:
@@ -25,13 +29,10 @@ def passos(tipo: str, dados: dict) -> list[tuple]:
     """
     de, ouvintes, _ = EVENTOS[tipo]
     if not ouvintes:
-        motivo = f": {dados['motivo']}" if "motivo" in dados else ""
-        return [(de.capitalize(), None, tipo + motivo, None)]
-    recusa = []
-    if tipo.endswith(".recusado"):
-        recusa = [(de.capitalize(), None, f"recusa: {dados.get('motivo')}", None)]
+        return [(de, None, tipo + (f": {dados['motivo']}" if "motivo" in dados else ""), None)]
+    recusa = [(de, None, f"recusa: {dados.get('motivo')}", None)] * tipo.endswith(".recusado")
     traco = "═" if tipo in COMPENSACOES else "─"
-    return recusa + [(de.capitalize(), para.capitalize(), tipo, traco) for para in ouvintes]
+    return recusa + [(de, para, tipo, traco) for para in ouvintes]
 
 
 class Desenho:
@@ -41,30 +42,41 @@ class Desenho:
     """
 
     def __init__(self, diagrama: Diagrama | None = None):
-        self.raias, self.diagrama = Raias(NOMES), diagrama
+        self.raias, self.vistos = Raias(NOMES, retida="┊"), {}
+        self.onde = [self.raias] + [diagrama] * (diagrama is not None)
 
     def cabecalho(self) -> str:
-        return self.raias.cabecalho()
+        """A legenda e, na última linha, o nome de cada raia."""
+        return f"{self.raias.legenda(LEGENDA)}\n{self.raias.cabecalho()}"
 
     def evento(self, tipo: str, pedido: str, dados: dict, so_para: str = "") -> list[str]:
         """Um evento publicado. dados: com o motivo, se ele leva um. so_para: um dos ouvintes."""
         linhas = []
         for de, para, texto, traco in passos(tipo, dados):
-            if para and so_para and para != so_para.capitalize():
-                continue
             if not para:
                 linhas += self.nota(pedido, de, texto, _cor(tipo))
-                continue
-            linhas.append(pintar(self.raias.seta(pedido, de, para, texto, traco), _cor(tipo)))
-            if self.diagrama:
-                self.diagrama.seta(pedido, de, para, texto, traco)
+            elif para == (so_para or para):
+                linha, *_ = [onde.seta(pedido, de.capitalize(), para.capitalize(), texto, traco)
+                             for onde in self.onde]
+                linhas.append(pintar(linha, _cor(tipo)))
+        self.reter(tipo, pedido)
         return linhas
 
     def nota(self, pedido: str, servico: str, texto: str, cor: str | None = None) -> list[str]:
         """O que aconteceu dentro de um serviço."""
-        if self.diagrama:
-            self.diagrama.nota(pedido, servico.capitalize(), texto)
-        return [pintar(self.raias.nota(pedido, servico.capitalize(), texto), cor)]
+        linha, *_ = [onde.nota(pedido, servico.capitalize(), texto) for onde in self.onde]
+        return [pintar(linha, cor)]
+
+    def reter(self, tipo: str, pedido: str) -> None:
+        """O que se retém depois deste evento; o de um serviço pode passar antes do de outro."""
+        vistos = self.vistos.setdefault(pedido, set())
+        vistos.add(tipo)
+        for servico, (desde, ate) in COMPENSAVEL.items():
+            retem = desde in vistos and not {ate, PIVO} & vistos and len(self.vistos) < LEMBRADOS
+            for onde in self.onde:
+                (onde.reter if retem else onde.soltar)(servico.capitalize(), pedido)
+        if len(self.vistos) >= LEMBRADOS:
+            del self.vistos[pedido]
 
     def recebidas(self, recebidas: list) -> list[str]:
         """As mensagens que a plateia recebeu; o que não é da coreografia não se desenha."""
@@ -77,32 +89,28 @@ class Desenho:
     def historia(self, historia: Historia) -> list[str]:
         """O que os bancos dizem que já aconteceu; o que parou é uma nota onde parou."""
         linhas, ditos = [], set()
-
-        def contar(tipo: str) -> None:
-            ditos.add(tipo)
-            falhas = [(ouvinte, historia.falhas[ouvinte, tipo][1]) for ouvinte in quem_ouve(tipo)
-                      if (ouvinte, tipo) in historia.falhas]
-            tratado = any((ouvinte, tipo) in historia.tratados for ouvinte in quem_ouve(tipo))
-            if tipo in historia.por_enviar and not (tratado or falhas):
-                linhas.extend(self.nota(historia.pedido, quem_publica(tipo),
-                                        f"na caixa de saída: {tipo}"))
-                return
-            leva_motivo = EVENTOS[tipo][2] == "motivo"
-            dados = {"motivo": historia.motivos.get(tipo) or NA_MENSAGEM} if leva_motivo else {}
-            linhas.extend(self.evento(tipo, historia.pedido, dados))
-            for ouvinte, motivo in falhas:
-                linhas.extend(self.nota(historia.pedido, ouvinte, f"falhou: {motivo}"))
-
         for servico, tratou, publicou in historia.passos:
-            if tratou and tratou not in ditos:
-                contar(tratou)  # ninguém o tem na caixa de saída: foi publicado à mão
-            if tratou and not publicou:
+            # O que ninguém tem na caixa de saída foi publicado à mão.
+            for tipo in [*[tratou] * (tratou not in {*ditos, None}), *publicou]:
+                linhas += self._um(historia, tipo)
+                ditos.add(tipo)
+            if not publicou:
                 linhas += self.nota(historia.pedido, servico, "nada a fazer: já tinha respondido")
-            for tipo in publicou:
-                contar(tipo)
         for tipo in [tipo for tipo in historia.eventos if tipo not in ditos]:
-            contar(tipo)
+            linhas += self._um(historia, tipo)
         return linhas
+
+    def _um(self, historia: Historia, tipo: str) -> list[str]:
+        falhas = [(quem, historia.falhas[quem, tipo][1]) for quem in quem_ouve(tipo)
+                  if (quem, tipo) in historia.falhas]
+        chegou = falhas or any((quem, tipo) in historia.tratados for quem in quem_ouve(tipo))
+        if tipo in historia.por_enviar and not chegou:
+            return self.nota(historia.pedido, quem_publica(tipo), f"na caixa de saída: {tipo}")
+        leva_motivo = EVENTOS[tipo][2] == "motivo"
+        dados = {"motivo": historia.motivos.get(tipo) or NA_MENSAGEM} if leva_motivo else {}
+        return self.evento(tipo, historia.pedido, dados) + [
+            linha for quem, motivo in falhas
+            for linha in self.nota(historia.pedido, quem, f"falhou: {motivo}")]
 
 
 def _resumo(recebida) -> tuple[str, str, dict] | None:

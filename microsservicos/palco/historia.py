@@ -13,9 +13,8 @@ import sqlite3
 from typing import NamedTuple
 
 from comum.tela import reais
-from coreografia import EVENTOS, SERVICOS, o_que_ouve, quem_ouve
+from coreografia import EVENTOS, SERVICOS, o_que_ouve, o_que_publica, quem_ouve
 
-CANCELAMENTO = "pedido.cancelamento_solicitado"
 # O que vale neste instante no negócio de cada um; NULL se nada.
 VALE = {
     "estoque": "SELECT group_concat(quantidade || ' ' || produto, ', ') FROM reservas "
@@ -23,14 +22,14 @@ VALE = {
     "pagamentos": "SELECT max('cobrado de ' || cliente) FROM cobrancas WHERE pedido = ?",
     "envio": "SELECT max(situacao) FROM envios WHERE pedido = ?",
 }
-ENTRADA = ("SELECT mensagem FROM {}.caixa_entrada WHERE mensagem IN (SELECT value FROM json_each(?)) "
-           "ORDER BY ordem")
+ENTRADA = ("SELECT mensagem FROM {}.caixa_entrada "
+           "WHERE mensagem IN (SELECT value FROM json_each(?)) ORDER BY ordem")
 SAIDA = """SELECT tipo, causa, enviado,
                   CASE WHEN json_valid(corpo) THEN json_extract(corpo, '$.motivo') END
              FROM {}.caixa_saida WHERE pedido = ? ORDER BY ordem"""
-FALHAS = """SELECT mensagem, restam, motivo FROM {0}.tentativas
+FALHAS = """SELECT mensagem, -1, motivo FROM {0}.mortas
              WHERE mensagem IN (SELECT value FROM json_each(?1))
-            UNION ALL SELECT mensagem, -1, motivo FROM {0}.mortas
+            UNION ALL SELECT mensagem, restam, motivo FROM {0}.tentativas
              WHERE mensagem IN (SELECT value FROM json_each(?1))"""
 
 
@@ -50,42 +49,41 @@ class Historia:
     por_enviar: os eventos sem a resposta do broker. falhas: {(serviço, evento): (restam, motivo)},
     com restam negativo se já foi para as mortas. fatos: [(banco, o que ele diz)].
 
-    banco: a conexão de lendo(). Levanta sqlite3.Error se algum não pode ser lido.
+    banco: a conexão de lendo(), sem o banco de quem ainda não rodou.
+    Levanta sqlite3.Error se algum não pode ser lido.
     """
 
     def __init__(self, banco: sqlite3.Connection, pedido: str):
-        self.banco, self.pedido = banco, pedido
+        self.banco, self.pedido, self.registro = banco, pedido, None
         self.motivos, self.por_enviar, self.falhas = {}, set(), {}
-        self.registro = banco.execute(
-            "SELECT cliente, total, estado, motivo FROM pedidos WHERE pedido = ?",
-            (pedido,)).fetchone()
-        logs = {servico: self._ler(servico) for servico in SERVICOS}
-        self.tratados = {(passo.servico, passo.tratou) for log in logs.values() for passo in log}
-        self.falhas = {quem: falha for quem, falha in self.falhas.items()
-                       if quem not in self.tratados}
-        self.fatos = [*self._fatos(logs)]
-        self.passos = self._em_ordem({servico: [*log] for servico, log in logs.items()})
+        anexados = {nome for _, nome, _ in banco.execute("PRAGMA database_list")}
+        self.servicos = [nome for nome in SERVICOS if f"{nome}_db" in anexados]
+        if "pedidos" in self.servicos:
+            self.registro = banco.execute("SELECT cliente, total, estado, motivo FROM pedidos "
+                                          "WHERE pedido = ?", (pedido,)).fetchone()
+        logs = [self._ler(servico) for servico in self.servicos]
+        self.tratados = {(passo.servico, passo.tratou) for log in logs for passo in log}
+        self.passos = self._em_ordem(logs)
+        self.fatos = [*self._fatos()]
 
     def _ler(self, servico: str) -> list[Passo]:
         """O log de um serviço: os passos dele, na ordem em que os deu."""
         ouve = {f"{self.pedido}:{tipo}": tipo for tipo in o_que_ouve(servico)}
-        ids = json.dumps([*ouve])
         ler = lambda sql, valor: self.banco.execute(sql.format(f"{servico}_db"), (valor,))
-        for mensagem, restam, motivo in ler(FALHAS, ids):
-            self.falhas.setdefault((servico, ouve[mensagem]), (restam, motivo))
+        ids, passos = json.dumps([*ouve]), []
         tratados = [ouve[mensagem] for mensagem, in ler(ENTRADA, ids)]
-        passos: list[Passo] = []
+        self.falhas |= {(servico, ouve[mensagem]): (restam, motivo)
+                        for mensagem, restam, motivo in ler(FALHAS, ids)
+                        if ouve[mensagem] not in tratados}
         for tipo, causa, enviado, motivo in ler(SAIDA, self.pedido):
-            if tipo in self.motivos or EVENTOS.get(tipo, " ")[0] != servico:
+            if tipo in self.motivos or tipo not in o_que_publica(servico):
                 continue  # outra vez o mesmo, que ninguém tratou de novo; ou o que não é dele
             self.motivos[tipo] = motivo
-            if not enviado:
-                self.por_enviar.add(tipo)
-            tratou = ouve.get(causa)
-            if tratou and passos and passos[-1].tratou == tratou:
+            self.por_enviar |= set() if enviado else {tipo}
+            if causa and passos and passos[-1].tratou == ouve.get(causa):
                 passos[-1].publicou.append(tipo)
             else:
-                passos.append(Passo(servico, tratou, [tipo]))
+                passos.append(Passo(servico, ouve.get(causa), [tipo]))
         for n, tipo in enumerate(tratados):
             if tipo not in [passo.tratou for passo in passos]:  # em vão: nada publicou
                 antes = [k for k, passo in enumerate(passos, 1) if passo.tratou in tratados[:n]]
@@ -93,48 +91,38 @@ class Historia:
         return passos
 
     @staticmethod
-    def _em_ordem(logs: dict[str, list[Passo]]) -> list[Passo]:
+    def _em_ordem(logs: list[list[Passo]]) -> list[Passo]:
         """Junta os logs: cada passo depois do anterior do mesmo serviço e do que o causou.
 
         Entre os que podem vir, primeiro o que continua alguma coisa; por último, um resultado.
         """
-        publicados = {tipo for log in logs.values() for passo in log for tipo in passo.publicou}
-        ditos: list[str] = []
-        ordem: list[Passo] = []
+        publicados = {tipo for log in logs for passo in log for tipo in passo.publicou}
+        ordem, ditos, restam = [], [], [[*log] for log in logs]
 
-        def vez(passo: Passo) -> tuple:
-            falta = passo.tratou in publicados and passo.tratou not in ditos
-            resultado = any(not quem_ouve(tipo) for tipo in passo.publicou)
-            return (falta, passo.tratou is None, resultado,
-                    ditos.index(passo.tratou) if passo.tratou in ditos else -1)
+        def vez(log: list[Passo]) -> tuple:
+            _, tratou, publicou = log[0]
+            return (tratou in publicados and tratou not in ditos, tratou is None,
+                    not all(map(quem_ouve, publicou)), [*ditos, tratou].index(tratou))
 
-        while restam := [log for log in logs.values() if log]:
-            passo = min(restam, key=lambda log: vez(log[0])).pop(0)
-            ordem.append(passo)
-            ditos += passo.publicou
+        while restam := [log for log in restam if log]:
+            ordem.append(min(restam, key=vez).pop(0))
+            ditos += ordem[-1].publicou
         return ordem
 
-    def _fatos(self, logs: dict[str, list[Passo]]):
+    def _fatos(self):
         if self.registro:
             cliente, total, estado, _ = self.registro
             yield "pedidos.db", f"pedido de {cliente}, {reais(total)}, {estado}"
-        for servico, log in logs.items():
-            for _, tratou, publicou in log:
-                if tratou:
-                    yield (f"{servico}.db",
-                           f"tratou {tratou} → {', '.join(publicou) or 'nada a publicar'}")
-                elif CANCELAMENTO in publicou:
-                    yield f"{servico}.db", "o cliente pediu o cancelamento"
-            for (quem, tipo), (_, motivo) in self.falhas.items():
-                if quem == servico:
-                    yield f"{servico}.db", f"falhou em {tipo}: {motivo}"
-            for tipo in [tipo for passo in log for tipo in passo.publicou]:
-                if tipo in self.por_enviar:
-                    yield f"{servico}.db", f"na caixa de saída: {tipo}"
-            if servico in VALE:
-                vale = self.banco.execute(VALE[servico], (self.pedido,)).fetchone()[0]
-                if vale:
-                    yield f"{servico}.db", f"vale agora: {vale}"
+        for servico, tratou, publicou in self.passos:
+            o_que = f"tratou {tratou}" if tratou else "por conta do cliente"
+            yield f"{servico}.db", f"{o_que} → {', '.join(publicou) or 'nada a publicar'}"
+        for (servico, tipo), (_, motivo) in self.falhas.items():
+            yield f"{servico}.db", f"falhou em {tipo}: {motivo}"
+        for tipo in sorted(self.por_enviar):
+            yield f"{EVENTOS[tipo][0]}.db", f"na caixa de saída: {tipo}"
+        for servico in filter(VALE.get, self.servicos):
+            if vale := self.banco.execute(VALE[servico], (self.pedido,)).fetchone()[0]:
+                yield f"{servico}.db", f"vale agora: {vale}"
 
     @property
     def eventos(self) -> list[str]:

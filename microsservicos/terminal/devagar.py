@@ -22,29 +22,23 @@ class Devagar:
     def com_o_lote_em_maos(self, canal, recebidas: list) -> None:
         """Entre receber e tratar: nada foi gravado, e nada recebeu ack."""
         if self.segundos and recebidas:
-            self._esperar(canal, f"em mãos, nada gravado, sem ack: {resumir(recebidas)}. Morto "
-                                 "agora, tudo volta à fila: nada se perde")
+            primeira = recebidas[0].propriedades
+            resto = f" (e mais {len(recebidas) - 1})" if len(recebidas) > 1 else ""
+            self._esperar(canal, f"em mãos: {curto(str(primeira.get('correlation_id')), 8)} "
+                                 f"{primeira.get('type')}{resto}; morto agora, volta à fila")
 
     def antes_de_publicar(self, canal, recebidas: list, eventos: list) -> None:
         """Entre o COMMIT e a publicação: gravado, e ninguém mais sabe."""
         if self.segundos and recebidas:
-            tipos = ", ".join(sorted({evento[1] for evento in eventos})) or "nada"
-            self._esperar(canal, f"COMMIT feito; por publicar: {tipos}; sem ack. Morto agora, a "
-                                 "caixa de saída guarda o que falta, e o que voltar à fila será "
-                                 "reconhecido")
+            tipos = ", ".join(dict.fromkeys(evento[1] for evento in eventos)) or "nada"
+            self._esperar(canal, f"COMMIT feito, por publicar {tipos}: está na caixa de saída")
 
     def _esperar(self, canal, texto: str) -> None:
         """Espera andando com a conexão: parado, o broker a daria por morta (heartbeat)."""
-        dizer(visivel(f"{self.nome:10} {texto} ({self.segundos:g} s)"))
+        dizer(visivel(f"{self.nome:10} {texto}"), recuo=11)
         fim = time.monotonic() + self.segundos
         with self.encerramento.sem_esperar_o_lote():
             while (falta := fim - time.monotonic()) > 0:
                 morrer_com_o_lancador()
                 canal.andar(min(falta, 0.5))
 
-
-def resumir(recebidas: list) -> str:
-    """As mensagens de um lote, em poucas palavras."""
-    primeira = recebidas[0].propriedades
-    texto = f"{curto(str(primeira.get('correlation_id')))} {primeira.get('type')}"
-    return texto + (f" e mais {len(recebidas) - 1}" if len(recebidas) > 1 else "")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from contextlib import contextmanager
 
-CALMA = 3.0  # segundos que um lote tem para acabar, depois do primeiro Ctrl-C
+CALMA = 3  # segundos que um lote tem para acabar, depois do primeiro Ctrl-C
 
 
 class Encerramento:
@@ -22,9 +21,11 @@ class Encerramento:
     """
 
     def __init__(self):
-        self.em_maos, self.pedido, self.relogio = False, None, None
+        self.em_maos, self.pedido = False, None
         for sinal in sinais_de_fim():
             signal.signal(sinal, self._ao_chegar)
+        if hasattr(signal, "SIGALRM"):  # o despertador da calma; o Windows não tem
+            signal.signal(signal.SIGALRM, signal.default_int_handler)
 
     @contextmanager
     def depois_deste_lote(self):
@@ -35,13 +36,12 @@ class Encerramento:
         finally:
             self.em_maos = False
             if self.pedido:
-                if self.relogio:
-                    self.relogio.cancel()
+                _despertar_em(0)
                 raise KeyboardInterrupt
 
     @contextmanager
     def sem_esperar_o_lote(self):
-        """Dentro do bloco, que está dentro de um lote, um pedido de fim vale na hora."""
+        """Dentro deste, que está dentro do outro, um pedido de fim vale na hora."""
         if self.pedido:
             raise KeyboardInterrupt
         self.em_maos = False
@@ -49,23 +49,18 @@ class Encerramento:
         self.em_maos = True
 
     def _ao_chegar(self, sinal, quadro) -> None:
-        insistiu = self.pedido == sinal
-        if self.pedido and not insistiu:
+        if self.pedido not in (None, sinal):
             return
+        vale_ja = self.pedido or not self.em_maos
         self.pedido = sinal
-        if insistiu or not self.em_maos:
+        if vale_ja:
             raise KeyboardInterrupt
-        self.relogio = threading.Timer(CALMA, _insistir, [sinal])
-        self.relogio.daemon = True
-        self.relogio.start()
+        _despertar_em(CALMA)  # o lote pode estar preso numa escrita que ninguém lê
 
 
-def _insistir(sinal: int) -> None:
-    """O mesmo sinal, na thread que trabalha: ela pode estar presa numa escrita que ninguém lê."""
-    if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident, sinal)
-    else:  # Windows
-        signal.raise_signal(sinal)
+def _despertar_em(segundos: int) -> None:
+    if hasattr(signal, "alarm"):
+        signal.alarm(segundos)
 
 
 def encerrar_uma_vez_so() -> None:
@@ -92,5 +87,5 @@ def morrer_com_o_lancador() -> None:
     Levanta KeyboardInterrupt se era ele o pai deste processo, e já não é.
     """
     lancador = os.environ.get("LOJA_LANCADOR")
-    if lancador and os.name != "nt" and os.getppid() != int(lancador):
+    if lancador and os.getppid() != int(lancador):
         raise KeyboardInterrupt

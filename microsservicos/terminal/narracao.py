@@ -61,4 +61,4 @@ class Narrador:
         avisos, linhas = self.avisos, self.linhas
         self.recomecar()
         for linha in self.limitador_dos_avisos.passar(avisos) + self.limitador.passar(linhas):
-            dizer(visivel(f"{self.nome:10} {linha}"))
+            dizer(visivel(f"{self.nome:10} {linha}"), recuo=11)

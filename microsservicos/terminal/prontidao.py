@@ -7,6 +7,7 @@ ideia das "notification fd" do s6 e do sd_notify do systemd.)
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 VARIAVEL = "LOJA_PRONTO"
 
@@ -19,12 +20,7 @@ class PipeDePronto:
 
     def opcoes(self, ambiente: dict[str, str]) -> dict:
         """As opções de subprocess.Popen que levam o pipe ao filho, dentro de `ambiente`."""
-        if os.name != "nt":
-            return {"env": {**ambiente, VARIAVEL: str(self._escrita)}, "pass_fds": [self._escrita]}
-        import msvcrt
-        os.set_inheritable(self._escrita, True)
-        alca = str(msvcrt.get_osfhandle(self._escrita))
-        return {"env": {**ambiente, VARIAVEL: alca}, "close_fds": False}
+        return {"env": {**ambiente, VARIAVEL: str(self._escrita)}, "pass_fds": [self._escrita]}
 
     def iniciado(self) -> None:
         """O filho tem a ponta dele; esta já não serve, e aberta esconderia a morte dele."""
@@ -41,13 +37,7 @@ class PipeDePronto:
 def avisar_pronto() -> None:
     """O lado de quem foi iniciado, uma vez só; sem ninguém à espera, não faz nada."""
     ponta = os.environ.pop(VARIAVEL, None)
-    if ponta is None:
-        return
-    if os.name == "nt":
-        import msvcrt
-        ponta = msvcrt.open_osfhandle(int(ponta), 0)
-    try:
-        os.write(int(ponta), b"1")
-        os.close(int(ponta))
-    except OSError:
-        pass  # quem esperava já se foi
+    with suppress(OSError):  # quem esperava já se foi
+        if ponta:
+            os.write(int(ponta), b"1")
+            os.close(int(ponta))

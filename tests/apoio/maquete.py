@@ -106,8 +106,8 @@ class Maquete:
     def enviar(self, id: str, *quais: str) -> None:
         """enviar ID CENARIO, ou: enviar ID CLIENTE PRODUTO QUANTIDADE CEP"""
         novo = cenario(quais[0], id) if len(quais) == 1 else pedido(id, quais[0], quais[1], int(quais[2]), quais[3])
-        self.entrar(MODULOS["pedidos"].receber, M.loja.validar(novo))
         self.pedidos.append(id)
+        self.entrar(MODULOS["pedidos"].receber, M.loja.validar(novo))
 
     def cancelar(self, id: str) -> None:
         """cancelar ID"""
@@ -115,7 +115,11 @@ class Maquete:
 
     def entrar(self, funcao, entrada) -> None:
         banco = M.banco.abrir(self.pasta / "pedidos.db", "")
-        MODULOS["pedidos"].entrar_na_saga(banco, funcao, [entrada])
+        repetidos = MODULOS["pedidos"].entrar_na_saga(banco, funcao, [entrada])
+        if isinstance(entrada, dict):  # um pedido, e não o id de um cancelamento
+            outros = M.repetidos.de_outro_conteudo(banco, repetidos)
+            iguais = [repetido["pedido"] for repetido in repetidos if not outros]
+            M.repetidos.dizer_repetidos(iguais, outros, M.servico_pedidos.MARGEM)
         banco.close()
         if "pedidos" in self.ligados:
             self.publicar("pedidos")

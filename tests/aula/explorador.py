@@ -381,7 +381,7 @@ class Explorador:
 def rastro(passos: list[Passo]) -> list[str]:
     """Um caminho, nas raias do projeto: a seta de uma mensagem é a chegada dela."""
     desenho = Desenho()
-    linhas, notas = [desenho.cabecalho()], []
+    linhas, notas = desenho.cabecalho().split("\n"), []
     for n, passo in enumerate(passos):
         verbo, servico, alvo = passo
         if verbo == "receber":
@@ -397,7 +397,7 @@ def rastro(passos: list[Passo]) -> list[str]:
         elif verbo == "em dobro":
             notas = [(alvo.pedido, f"publica; outra cópia publica e trata {alvo.tipo}")]
         else:
-            linhas += desenho.evento(alvo.tipo, alvo.pedido, json.loads(alvo.corpo), so_para=servico)
+            linhas += desenho.evento(alvo.tipo, alvo.pedido, json.loads(alvo.corpo), servico)
             notas = [(alvo.pedido, "chegou outra vez")] if passo in passos[:n] else []
         for pedido, texto in notas:
             linhas += desenho.nota(pedido, servico, texto)

@@ -46,7 +46,7 @@ def cancelar(banco, id: str) -> None:
 
 def solicitados(banco) -> list[tuple]:
     """(pedido, corpo) de cada pedido de cancelamento na caixa de saída."""
-    return [(id, corpo) for _, tipo, id, corpo, _ in M.caixas.a_enviar(banco, 100) if tipo == SOLICITADO]
+    return [(id, corpo) for _, tipo, id, corpo, _ in M.caixas.a_enviar(banco, M.coreografia.EVENTOS, 100) if tipo == SOLICITADO]
 
 
 @pytest.fixture

@@ -164,13 +164,13 @@ def test_megabytes_sao_recusados_sem_serem_lidos_e_vao_inteiros_para_as_mortas(l
 def test_mortas_gigantes_sao_republicadas_aos_poucos():
     """Duzentas de uma vez, que é o lote comum, seriam centenas de megabytes na memória."""
     falhas = M.tentativas.Tentativas(na_memoria(M.tentativas.TABELAS), "estoque", print)
-    for _ in range(10):
+    for _ in range(25):
         falhas.guardar(b"x" * 3_000_000, {}, "grande")
     lotes = []
-    while lote := falhas.esgotadas(200):
+    while lote := falhas.esgotadas():
         lotes.append(len(lote))
         falhas.marcar_mortas(linha[0] for linha in lote)
-    assert lotes == [3, 3, 3, 1]
+    assert lotes == [10, 10, 5]
 
 
 def test_a_plateia_e_o_desenho_aguentam_qualquer_mensagem(loja, monkeypatch):

@@ -302,7 +302,7 @@ def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
                     with pytest.raises(M.mensagem.MensagemInvalida):
                         M.mensagem.entender(nome, dose.corpo, lidas)
                     falhas.guardar(dose.corpo, lidas, "motivo")
-                    mortas = falhas.esgotadas(10)
+                    mortas = falhas.esgotadas()
                     for _, corpo, props, motivo in mortas:
                         M.canal.refazer(props, motivo).encode()
                     falhas.marcar_mortas(linha[0] for linha in mortas)

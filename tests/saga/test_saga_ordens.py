@@ -58,7 +58,7 @@ class Rede:
 
     def esvaziar(self, quem: str) -> None:
         """Publica a caixa de saída; às vezes cai antes de anotar que publicou, e publica tudo outra vez."""
-        for ordem, tipo, id, corpo, causa in M.caixas.a_enviar(self.bancos[quem], 100):
+        for ordem, tipo, id, corpo, causa in M.caixas.a_enviar(self.bancos[quem], M.coreografia.EVENTOS, 100):
             evento = Evento(tipo, id, json.loads(corpo), causa)
             self.passaram.add(evento.mensagem)
             for ouvinte in M.coreografia.quem_ouve(tipo):

@@ -74,7 +74,7 @@ def test_evento_de_outro_dono_nao_sai_e_desfaz_o_efeito(banco):
 
 def test_caixa_de_saida_guarda_a_causa_e_o_corpo(banco):
     tratar(banco, CRIADO)
-    [(ordem, tipo, pedido, corpo, causa)] = caixas.a_enviar(banco, 10)
+    [(ordem, tipo, pedido, corpo, causa)] = caixas.a_enviar(banco, M.coreografia.EVENTOS, 10)
     assert (tipo, pedido, causa) == ("estoque.reservado", "p-1", "p-1:pedido.criado")
     assert json.loads(corpo) == CRIADO.dados
 
@@ -82,18 +82,18 @@ def test_caixa_de_saida_guarda_a_causa_e_o_corpo(banco):
 def test_so_sai_da_caixa_o_que_o_broker_respondeu(banco):
     for n in range(5):
         tratar(banco, Evento("pedido.criado", f"p-{n}", com_total(f"p-{n}")))
-    caixas.marcar_enviados(banco, [linha[0] for linha in caixas.a_enviar(banco, 3)])
-    assert [linha[2] for linha in caixas.a_enviar(banco, 10)] == ["p-3", "p-4"]
+    caixas.marcar_enviados(banco, [linha[0] for linha in caixas.a_enviar(banco, M.coreografia.EVENTOS, 3)])
+    assert [linha[2] for linha in caixas.a_enviar(banco, M.coreografia.EVENTOS, 10)] == ["p-3", "p-4"]
 
 
 def test_numero_de_saida_nao_volta_depois_de_esvaziada_a_caixa(banco):
     """Dois publicadores: um esvazia a caixa, chega evento novo, o outro confirma tarde o que leu antes."""
     tratar(banco, CRIADO)
-    lido_pelo_outro = [linha[0] for linha in caixas.a_enviar(banco, 10)]
+    lido_pelo_outro = [linha[0] for linha in caixas.a_enviar(banco, M.coreografia.EVENTOS, 10)]
     caixas.marcar_enviados(banco, lido_pelo_outro)
     tratar(banco, Evento("pedido.criado", "p-2", com_total("p-2")))
     caixas.marcar_enviados(banco, lido_pelo_outro)
-    assert [linha[2] for linha in caixas.a_enviar(banco, 10)] == ["p-2"]
+    assert [linha[2] for linha in caixas.a_enviar(banco, M.coreografia.EVENTOS, 10)] == ["p-2"]
 
 
 def test_falha_que_esgota_enquanto_outra_copia_enterra_nao_some(banco):
@@ -101,11 +101,11 @@ def test_falha_que_esgota_enquanto_outra_copia_enterra_nao_some(banco):
     falhas = Tentativas(banco, "estoque", print)
     falhas.guardar(b"um", {}, "motivo", "p-1:pedido.criado", 1)
     falhas.guardar(b"dois", {}, "motivo", "p-2:pedido.criado", 0)
-    lidas = falhas.esgotadas(10)
+    lidas = falhas.esgotadas()
     assert [linha[1] for linha in lidas] == [b"dois"]
     banco.execute("UPDATE tentativas SET restam = 0 WHERE mensagem = 'p-1:pedido.criado'")
     falhas.marcar_mortas(linha[0] for linha in lidas)
-    assert [linha[1] for linha in falhas.esgotadas(10)] == [b"um"], "uma mensagem morta se perdeu"
+    assert [linha[1] for linha in falhas.esgotadas()] == [b"um"], "uma mensagem morta se perdeu"
 
 
 def test_falha_repetida_do_mesmo_evento_nao_recomeca_a_contagem(banco):
@@ -118,11 +118,11 @@ def test_falha_repetida_do_mesmo_evento_nao_recomeca_a_contagem(banco):
 def test_propriedades_de_uma_falha_voltam_inteiras(banco):
     originais = {"message_id": "p-1:x", "headers": {"versao": 1, "lista": [1, "dois"], "nada": None}, "timestamp": 17}
     Tentativas(banco, "estoque", print).guardar(b"\x00\xff", originais, "motivo")
-    [(_, corpo, propriedades, motivo)] = Tentativas(banco, "estoque", print).esgotadas(10)
+    [(_, corpo, propriedades, motivo)] = Tentativas(banco, "estoque", print).esgotadas()
     assert (corpo, propriedades, motivo) == (b"\x00\xff", originais, "motivo")
 
 
 @pytest.mark.parametrize("propriedades", [{"headers": {"quando": object()}}, {"message_id": b"\xff"}, {"headers": {"x": b"\xff"}}])
 def test_propriedade_que_nao_cabe_em_json_nao_derruba_ninguem(banco, propriedades):
     Tentativas(banco, "estoque", print).guardar(b"x", propriedades, "motivo")
-    assert len(Tentativas(banco, "estoque", print).esgotadas(10)) == 1
+    assert len(Tentativas(banco, "estoque", print).esgotadas()) == 1
