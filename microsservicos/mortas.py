@@ -56,6 +56,9 @@ def main() -> int:
     loja = identidade_se_houver(escolha.dados / "microsservicos")
     if not escolha.reenviar:
         quantas = listar(servicos, escolha.mensagem, loja)
+        if quantas:
+            dizer("consertada a causa, --reenviar as devolve às filas; onde cada pedido espera, "
+                  "quem diz é  python microsservicos/rastro.py --pendentes")
         dizer("1 mensagem morta" if quantas == 1 else f"{quantas} mensagens mortas")
         return 0
     foram = sum(reenviar(servico, escolha.mensagem, loja) for servico in servicos)

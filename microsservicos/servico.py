@@ -99,7 +99,7 @@ class Servico:
         """O que espera na fila; se nada há a fazer, aguarda OCIOSO segundos."""
         self.banco.conferir_arquivos()
         recebidas = canal.receber(0 if self.sobrou else OCIOSO)
-        if devolvidas := sum(getattr(um, "devolvida", False) for um in recebidas):
+        if devolvidas := sum(recebida.devolvida for recebida in recebidas):
             # Quem as tinha em mãos morreu, ou perdeu a conexão, antes do ack.
             dizer(f"{self.nome:10} devolvidas à fila: {devolvidas}")
         self.devagar.com_o_lote_em_maos(canal, recebidas)
