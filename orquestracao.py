@@ -36,7 +36,7 @@ from palco.lancador import Lancador
 from palco.processo import criar_banco
 from rabbitmq import filas
 from rabbitmq.conexao import onde
-from terminal.encerramento import encerrar_uma_vez_so
+from comum.encerramento import encerrar_uma_vez_so
 
 
 def opcoes():

@@ -12,12 +12,14 @@ rabbitmq/reconexao.py; tentar de novo, e desistir, de tentativas.py.
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 from pathlib import Path
 
 import caixas
 import tentativas
 from comum import banco as bancos
+from comum.encerramento import adiando_o_fim, encerrar_uma_vez_so
 from comum.falha import em_portugues
 from comum.identidade import identidade
 from comum.loja import id_pelo_comeco
@@ -28,10 +30,9 @@ from rabbitmq.erros import Passageira
 from rabbitmq.mensagem import entender
 from rabbitmq.reconexao import Reconexao
 from terminal.devagar import Devagar
-from terminal.encerramento import Encerramento, morrer_com_o_lancador
+from terminal.lancador import morrer_com_o_lancador
 from terminal.linha_de_comando import opcoes_de_servico
 from terminal.narracao import Narrador
-from terminal.prontidao import avisar_pronto
 
 OCIOSO = 0.1  # segundos entre duas olhadas na caixa de saída, quando nada chega da fila
 TABELAS = caixas.TABELAS + ";" + tentativas.TABELAS  # as de todo serviço, ao lado das do negócio
@@ -66,7 +67,7 @@ class Servico:
 
     def rodar(self) -> int:
         """Atende até Ctrl-C; o status de saída. Levanta Falha se nem a primeira conexão dá."""
-        self.encerramento = self.devagar.encerramento = Encerramento()
+        encerrar_uma_vez_so()
         try:
             self.reconexao.manter(self.dar_uma_volta, ao_ligar=self.ao_ligar)
         except KeyboardInterrupt:
@@ -75,17 +76,19 @@ class Servico:
 
     def ao_ligar(self) -> None:
         self.sobrou = True  # a caixa de saída pode ter ficado cheia
-        avisar_pronto()
 
     def dar_uma_volta(self, canal: Canal) -> None:
         """Um lote inteiro, antes que um Ctrl-C encerre o serviço."""
         morrer_com_o_lancador()
-        with self.encerramento.depois_deste_lote():
-            try:
+        try:
+            with adiando_o_fim() as self.devagar.fim:
                 self.quatro_passos(canal)
-            except sqlite3.DatabaseError as erro:
-                self.narrador.recomecar()
-                raise BancoFora(str(em_portugues(erro, str(self.banco.caminho)))) from erro
+        except sqlite3.DatabaseError as erro:
+            self.narrador.recomecar()
+            raise BancoFora(str(em_portugues(erro, str(self.banco.caminho)))) from erro
+        finally:
+            if self.devagar.fim.sinal:
+                signal.raise_signal(self.devagar.fim.sinal)
 
     def quatro_passos(self, canal: Canal) -> None:
         recebidas = self.receber(canal)

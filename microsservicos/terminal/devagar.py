@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 
+from comum.encerramento import Fim
 from comum.tela import curto, dizer, visivel
-from terminal.encerramento import Encerramento, morrer_com_o_lancador
+from terminal.lancador import morrer_com_o_lancador
 
 
 class Devagar:
     """Espera `segundos` em dois pontos do caminho de um lote; com zero, não espera.
 
-    nome: o do serviço. O `encerramento` é dado a ele quando o serviço começa a rodar.
+    nome: o do serviço. fim: se alguém pediu o fim deste lote.
     """
 
-    encerramento: Encerramento
+    fim = Fim()
 
     def __init__(self, nome: str, segundos: float):
         self.nome, self.segundos = nome, segundos
@@ -36,9 +37,10 @@ class Devagar:
     def _esperar(self, canal, texto: str) -> None:
         """Espera andando com a conexão: parado, o broker a daria por morta (heartbeat)."""
         dizer(visivel(f"{self.nome:10} {texto}"), recuo=11)
-        fim = time.monotonic() + self.segundos
-        with self.encerramento.sem_esperar_o_lote():
-            while (falta := fim - time.monotonic()) > 0:
-                morrer_com_o_lancador()
-                canal.andar(min(falta, 0.5))
+        ate = time.monotonic() + self.segundos
+        while (falta := ate - time.monotonic()) > 0:
+            morrer_com_o_lancador()
+            if self.fim.sinal:  # parar aqui não custa nada a ninguém
+                raise KeyboardInterrupt
+            canal.andar(min(falta, 0.2))
 

@@ -22,7 +22,7 @@ SETAS = {
     "orquestracao": "palco terminal no_privado rastro rabbitmq coreografia comum",
     "servico_*": "servico caixas terminal coreografia comum",
     "servico": "caixas tentativas terminal rabbitmq coreografia comum",
-    "rastro": "tentativas palco rabbitmq coreografia comum",
+    "rastro": "caixas tentativas palco rabbitmq coreografia comum",
     "mortas": "rabbitmq coreografia comum",
     "tentativas": "comum",
     "caixas": "coreografia comum",
