@@ -97,8 +97,8 @@ def main() -> int:
             lancador = Lancador(pasta, no, ids, espectador)
             fim.callback(lancador.parar)
             if no:
-                fim.callback(despedir, "encerrando os serviços e o nó privado do RabbitMQ "
-                                       "(alguns segundos)…")
+                fim.callback(despedir, "encerrando os serviços e, se ninguém mais o usa, o nó "
+                                       "privado…")
             return trabalhar(lancador, pedidos, escolha)
         except (KeyboardInterrupt, BrokenPipeError) as interrupcao:
             return interromper(interrupcao, escolha, pasta, ids)
