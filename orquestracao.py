@@ -21,11 +21,12 @@ sys.path.insert(0, str(MICROSSERVICOS))
 
 from comum import veredito
 from comum.diagrama import Diagrama
-from comum.falha import Falha
-from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
+from comum.encerramento import encerrar_uma_vez_so
 from comum.identidade import (apagar_bancos, carimbos, conferir_sem_uso, identidade,
                                trocar_identidade)
 from comum.leitura import criado, lendo
+from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
+from comum.repetidos import de_outro_conteudo
 from comum.tela import alertar, dizer, executar
 from coreografia import SERVICOS
 from no_privado import compartilhado as broker
@@ -36,7 +37,6 @@ from palco.lancador import Lancador
 from palco.processo import criar_banco
 from rabbitmq import filas
 from rabbitmq.conexao import onde
-from comum.encerramento import encerrar_uma_vez_so
 
 
 def opcoes():
@@ -142,8 +142,11 @@ def trabalhar(lancador: Lancador, pedidos: list[dict], escolha) -> int:
     else:
         lancador.iniciar(pedidos, ["--dados", str(escolha.dados), "--sem-eventos",
                                    "--devagar", str(escolha.devagar)])
+        with lendo(lancador.pasta, (espera.PORTA,)) as banco:  # ela já os recebeu, e disse quais recusou
+            outros = {*de_outro_conteudo(banco, pedidos)}
+        lancador.ids = [pedido for pedido in lancador.ids if pedido not in outros]
         if escolha.ate_concluir:
-            return concluir(lancador, escolha.paciencia)
+            return concluir(lancador, escolha.paciencia) or bool(outros)
         lancador.esperar_finais()
         if not lancador.poucos:
             veredito.mostrar_finais(lancador.pasta, lancador.ids)

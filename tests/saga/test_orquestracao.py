@@ -192,6 +192,18 @@ def test_servico_que_morre_e_iniciado_de_novo_e_a_tela_diz(url, dados):
     assert programa.fim(5) == 0
 
 
+def test_servico_cujo_diario_some_para_e_e_iniciado_de_novo(url, dados):
+    programa = ouvindo(url, dados, "--id", "p-1")
+    (dados / "microsservicos" / "estoque.db-wal").unlink()
+    programa.esperar_dizer("estoque morreu (status 2): inicio outro")
+    loja = Loja(dados, url)
+    loja.enviados["p-1"] = cenario("sucesso")
+    loja.enviar(cenario("sucesso", "p-2"))
+    loja.conferir_repouso()
+    programa.interromper()
+    assert programa.fim(10) == 0
+
+
 def test_dois_lancadores_ao_mesmo_tempo_sobre_os_mesmos_dados(url, dados):
     dois = [orquestrar(url, dados, "--ate-concluir", "--pedidos", 20, "--id", id) for id in ("a", "b")]
     for programa in dois:
