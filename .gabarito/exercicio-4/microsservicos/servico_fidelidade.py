@@ -15,14 +15,14 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 from comum.tela import executar
-from palco.linha_de_comando import ouvir
+from servico import ouvir
 
 TABELAS = """
 CREATE TABLE pontos (
-    cliente TEXT PRIMARY KEY, saldo INTEGER NOT NULL CHECK (saldo >= 0)) WITHOUT ROWID;
+    cliente TEXT PRIMARY KEY, saldo INTEGER NOT NULL CHECK (saldo >= 0)) STRICT, WITHOUT ROWID;
 CREATE TABLE creditos (
-    pedido TEXT PRIMARY KEY, cliente TEXT NOT NULL, pontos INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE respostas (pedido TEXT PRIMARY KEY, resposta TEXT NOT NULL) WITHOUT ROWID
+    pedido TEXT PRIMARY KEY, cliente TEXT NOT NULL, pontos INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE respostas (pedido TEXT PRIMARY KEY, resposta TEXT NOT NULL) STRICT, WITHOUT ROWID
 """
 CENTAVOS_POR_PONTO = 100
 

@@ -18,11 +18,11 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 from comum.tela import executar
-from palco.linha_de_comando import ouvir
+from servico import ouvir
 
 TABELAS = """
 -- passo: o último comando mandado (NULL: nenhum ainda). cancelar: por que desistir, se é o caso.
-CREATE TABLE sagas (pedido TEXT PRIMARY KEY, passo TEXT, cancelar TEXT) WITHOUT ROWID
+CREATE TABLE sagas (pedido TEXT PRIMARY KEY, passo TEXT, cancelar TEXT) STRICT, WITHOUT ROWID
 """
 # comando: as respostas que ele pode ter
 RESPOSTAS = {

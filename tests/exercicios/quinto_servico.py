@@ -1,0 +1,195 @@
+"""A bateria dos exercícios 4 e 5: um serviço a mais na saga, e as promessas de sempre.
+
+Quem a usa diz em QUINTO o que o serviço novo tem de próprio, e importa daqui os testes.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, NamedTuple
+
+import pytest
+
+import maquete as maquetes
+import test_saga_ordens
+from conftest import carregar
+from enunciado import enunciado, exigir, modulo, test_o_que_o_enunciado_pede_esta_no_lugar  # noqa: F401
+from test_saga_ordens import Rede
+from verbos import CENARIOS, M, MODULOS, cenario, pedido, rodar
+
+A_PEDIDO = "cancelado a pedido do cliente"
+
+
+class Quinto(NamedTuple):
+    """nome: o do serviço. eventos: {evento: (quem publica, quem ouve, o que leva)}.
+    caminhos: {cenário: tudo o que passa pelo broker, em ordem}. desmente: dois eventos do mesmo
+    pedido que não podem existir. conferir(banco, concluidos): o que o banco dele tem de ter."""
+
+    nome: str
+    eventos: dict
+    caminhos: dict
+    desmente: tuple
+    conferir: Callable = lambda banco, concluidos: None
+
+
+def exigir_o_servico(quinto: Quinto) -> None:
+    modulo(M, "microsservicos", f"servico_{quinto.nome}", "TABELAS", "OUVE", "main")
+    exigir(quinto.nome in M.coreografia.SERVICOS, f"{quinto.nome} em SERVICOS, em microsservicos/coreografia.py")
+    for tipo, quem in quinto.eventos.items():
+        exigir(M.coreografia.EVENTOS.get(tipo) == quem, f"{tipo} ser {quem}, em EVENTOS de microsservicos/coreografia.py")
+    for nome, servico in {**MODULOS, quinto.nome: getattr(M, f"servico_{quinto.nome}")}.items():
+        ouve = set(M.coreografia.o_que_ouve(nome))
+        exigir(set(servico.OUVE) == ouve, f"OUVE de servico_{nome}.py ter exatamente {', '.join(sorted(ouve))}")
+
+
+@pytest.fixture
+def quinto(request) -> Quinto:
+    return request.module.QUINTO
+
+
+@pytest.fixture(autouse=True)
+def cinco_servicos(enunciado, quinto, monkeypatch):  # noqa: F811
+    """A maquete e a rede de brinquedo do projeto, agora com o serviço novo."""
+    monkeypatch.setitem(MODULOS, quinto.nome, getattr(M, f"servico_{quinto.nome}", None))
+    for palco in (maquetes, test_saga_ordens):
+        monkeypatch.setattr(palco, "SERVICOS", M.coreografia.SERVICOS)
+
+
+@pytest.fixture
+def maquete(tmp_path):
+    return maquetes.Maquete(tmp_path)
+
+
+@pytest.fixture
+def os_quatro(maquete):
+    """Um pedido de cada cenário, já enviado: {id: como ele acaba}."""
+    for n, nome in enumerate(CENARIOS):
+        maquete.fazer(f"enviar p-{n} {nome}")
+    return {f"p-{n}": CENARIOS[nome][1:] for n, nome in enumerate(CENARIOS)}
+
+
+def passou(maquete, id: str = "p-1") -> list[str]:
+    return [mensagem.split(":")[1] for mensagem in maquete.publicadas if mensagem.startswith(f"{id}:")]
+
+
+def conferir(maquete, quinto: Quinto, fins: dict) -> None:
+    """Tudo entregue, nada nas mortas, as promessas de sempre, e cada pedido no seu fim."""
+    assert not any(maquete.filas.values()) and not any(maquete.mortas.values())
+    assert not any(M.veredito.violacoes(maquete.pasta).values())
+    achados = {id: (fim["estado"], fim["motivo"]) for id, fim in M.veredito.estado(maquete.pasta)["pedidos"].items()}
+    assert achados == fins
+    quinto.conferir(maquete.ligados[quinto.nome].banco,
+                    [cenario("sucesso", id) for id, fim in fins.items() if fim[0] == "concluido"])
+
+
+def conferir_rede(rede, quinto: Quinto, enviados: list[dict]) -> None:
+    rede.conferir(enviados)
+    quinto.conferir(rede.bancos[quinto.nome], [p for p in enviados if rede.estados()[p["pedido"]] == "concluido"])
+
+
+# --- na saga ---
+
+@pytest.mark.parametrize("nome", CENARIOS)
+def test_os_eventos_passam_na_ordem_pedida(nome, maquete, quinto):
+    maquete.fazer(f"enviar p-1 {nome}")
+    maquete.fazer("andar")
+    assert passou(maquete) == quinto.caminhos[nome]
+    conferir(maquete, quinto, {"p-1": CENARIOS[nome][1:]})
+
+
+def test_com_ele_desligado_o_pedido_espera_e_da_para_ver_onde(maquete, quinto):
+    maquete.fazer(f"desligar {quinto.nome}")
+    maquete.fazer("enviar p-1 sucesso")
+    maquete.fazer("andar")
+    parou = passou(maquete)[-1]
+    assert quinto.nome in M.coreografia.quem_ouve(parou), f"alguém andou sem {quinto.nome}"
+    [lugar] = M.rastro.onde_espera(maquete.pasta, "p-1")
+    assert f"{parou}, na fila «{quinto.nome}»" in lugar
+    maquete.fazer(f"ligar {quinto.nome}")
+    maquete.fazer("andar")
+    assert M.rastro.onde_espera(maquete.pasta, "p-1") == []
+    conferir(maquete, quinto, {"p-1": ("concluido", None)})
+
+
+def test_cada_servico_morre_em_cada_mensagem(maquete, quinto, os_quatro):
+    """Grava, e morre antes de publicar e do ack: publica ao voltar, e reconhece a mensagem que volta."""
+    for vitima in [*MODULOS] * 8:  # voltas de sobra
+        maquete.fazer("andar " + " ".join(nome for nome in MODULOS if nome != vitima))
+        for _ in range(len(maquete.filas[vitima])):
+            maquete.fazer(f"morrer {vitima}")
+            maquete.fazer(f"ligar {vitima}")
+            maquete.tratar(vitima)  # a que voltou à fila
+            maquete.publicar(vitima)
+    conferir(maquete, quinto, os_quatro)
+
+
+def test_cada_mensagem_repetida_no_fim_nao_muda_nem_publica_nada(maquete, quinto, os_quatro):
+    maquete.fazer("andar")
+    antes, chegar, publicadas = M.veredito.estado(maquete.pasta), maquete.chegar, []
+    maquete.chegar = lambda exchange, chave, mensagem: publicadas.append(chave)
+    for id, mensagem in list(maquete.publicadas.items()):
+        chegar("loja", id.split(":")[1], mensagem)
+        maquete.fazer("andar")
+    assert M.veredito.estado(maquete.pasta) == antes and not publicadas
+    conferir(maquete, quinto, os_quatro)
+
+
+# --- em qualquer ordem ---
+
+@pytest.mark.parametrize("nome", CENARIOS)
+def test_com_repeticoes_quedas_e_cancelamento_em_qualquer_ordem(nome, quinto):
+    fins = set()
+    for semente in range(80):
+        rede, p = Rede(semente), cenario(nome)
+        rede.enviar(p)
+        for _ in range(rede.acaso.randrange(9)):
+            if rede.sacola:
+                rede.passo()
+        rede.cancelar("p-1")
+        rede.ate_o_fim()
+        conferir_rede(rede, quinto, [p])
+        fins.add(rede.tabela("pedidos", "SELECT estado, motivo FROM pedidos").popitem())
+    assert fins <= {CENARIOS[nome][1:], ("cancelado", A_PEDIDO)} and ("cancelado", A_PEDIDO) in fins
+
+
+@pytest.mark.parametrize("semente", range(8))
+def test_muitos_pedidos_disputando_tudo(semente, quinto):
+    rede = Rede(semente)
+    enviados = [pedido(f"p-{n:02}", rede.acaso.choice(["ana", "bruno", "carla", "zé"]),
+                       rede.acaso.choice(["livro", "caneca", "teclado", "notebook"]), rede.acaso.randint(1, 6),
+                       rede.acaso.choice(["01310-100", "69900-062"])) for n in range(30)]
+    for p in enviados:
+        rede.enviar(p)
+        if rede.acaso.random() < 0.3:
+            rede.cancelar(p["pedido"])
+        for _ in range(rede.acaso.randrange(4)):
+            if rede.sacola:
+                rede.passo()
+    rede.ate_o_fim()
+    conferir_rede(rede, quinto, enviados)
+
+
+@pytest.mark.parametrize("nome", ["sucesso+cancelamento", "pagamento-recusado+cancelamento", "envio-recusado+cancelamento"])
+def test_em_toda_ordem_possivel(nome, quinto, monkeypatch):
+    explorador = carregar("microsservicos", "explorador")
+    monkeypatch.setitem(explorador.MODULOS, quinto.nome, MODULOS[quinto.nome])
+    monkeypatch.setattr(explorador, "SE_DESMENTEM", (*explorador.SE_DESMENTEM, quinto.desmente))
+    visita = explorador.Explorador(*explorador.ROTEIROS[nome]).explorar()
+    assert {motivo for (_, _, motivo), in visita.fins} == {CENARIOS[nome.split("+")[0]][2], A_PEDIDO}
+
+
+# --- os programas ---
+
+def test_o_servico_e_o_lancador_o_conhecem(tmp_path, quinto):
+    assert rodar(f"microsservicos/servico_{quinto.nome}.py", "--help").processo.returncode == 0
+    lancador = rodar("orquestracao.py", "--estado", "--dados", tmp_path)
+    assert lancador.processo.returncode == 0, lancador.texto
+    banco = tmp_path / "microsservicos" / f"{quinto.nome}.db"
+    assert banco.exists(), f"orquestracao.py não criou o banco de {quinto.nome}"
+
+
+@pytest.mark.longo
+def test_com_rabbitmq_os_cinco_processos_atendem_os_quatro_cenarios(url, tmp_path, quinto):
+    fim = rodar("orquestracao.py", "--cenario", "todos", "--id", "p", "--ate-concluir", "--dados", tmp_path, url=url)
+    assert fim.processo.returncode == 0 and fim.disse(f"{quinto.nome}: pronto"), fim.texto
+    achados = [(fim["estado"], fim["motivo"]) for fim in M.veredito.estado(tmp_path / "microsservicos")["pedidos"].values()]
+    assert achados == [tuple(fim[1:]) for fim in CENARIOS.values()]
