@@ -28,7 +28,8 @@ def copiar(destino: Path) -> Path:
 def resolver(numero: str, copia: Path) -> None:
     """Põe a solução do exercício sobre a cópia. Levanta ValueError se o projeto mudou onde a solução mexe."""
     solucao = GABARITO / f"exercicio-{numero}"
-    mudar(copia, (solucao / "mudancas.patch").read_text(encoding="utf-8"))
+    if (solucao / "mudancas.patch").exists():
+        mudar(copia, (solucao / "mudancas.patch").read_text(encoding="utf-8"))
     shutil.copytree(solucao, copia, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mudancas.patch", "__pycache__"))
 
 
@@ -47,9 +48,17 @@ def mudar(copia: Path, patch: str) -> None:
         (copia / nome).write_text(texto, encoding="utf-8", newline="\n")
 
 
+def trocar(arquivo: Path, certo: str, errado: str) -> None:
+    """Troca um trecho por outro; levanta ValueError se ele não está lá uma vez só."""
+    texto = arquivo.read_text(encoding="utf-8")
+    if texto.count(certo) != 1:
+        raise ValueError(f"{arquivo} não tem (uma vez só): {certo}")
+    arquivo.write_text(texto.replace(certo, errado), encoding="utf-8", newline="\n")
+
+
 def main() -> None:
     if len(sys.argv) != 3 or not (GABARITO / f"exercicio-{sys.argv[1]}").is_dir():
-        sys.exit("use: python .gabarito/aplicar.py NUMERO PASTA_NOVA, com NUMERO de 1 a 5")
+        sys.exit("use: python .gabarito/aplicar.py EXERCICIO PASTA_NOVA, com A, D, ou de 1 a 5")
     numero, destino = sys.argv[1], Path(sys.argv[2])
     if destino.exists() or PROJETO in destino.resolve().parents:
         sys.exit(f"{destino}: escolha uma pasta que ainda não exista, fora do projeto")

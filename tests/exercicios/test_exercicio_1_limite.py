@@ -23,7 +23,7 @@ FINS = {"acima": ("cancelado", MOTIVO), "sem-saldo": ("cancelado", MOTIVO), "des
 
 def o_que_se_pede():
     for ala, pasta, pagamentos in ((monolito.M, "monolito", "pagamentos"), (M, "microsservicos", "servico_pagamentos")):
-        exigir(MOTIVO in vars(modulo(ala, pasta, "loja")).values(), f"o motivo {MOTIVO!r}, em {pasta}/loja.py")
+        exigir(MOTIVO in vars(modulo(ala, pasta, "loja")).values(), f"o motivo {MOTIVO!r}, em {pasta}/comum/loja.py")
         limite = getattr(modulo(ala, pasta, pagamentos, "LIMITE_POR_PEDIDO"), "LIMITE_POR_PEDIDO")
         exigir(limite == 950_000, f"LIMITE_POR_PEDIDO = 950000 centavos, em {pasta}/{pagamentos}.py (está {limite!r})")
 

@@ -9,6 +9,7 @@ uma delas mexe, é aqui que se descobre.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -26,6 +27,7 @@ PEDIDOS, PAGAMENTOS, FIDELIDADE, ORQUESTRADOR = (
 # Em cada exercício, o que do projeto continua valendo depois dele, e cabe em poucos segundos.
 DOS_SERVICOS = ["saga/test_servicos.py", "saga/test_servicos_caixas.py"]
 CONTINUAM = {
+    "A": [], "D": [],
     "1": [*DOS_SERVICOS, "projeto/test_gemeos.py"],
     "2": [*DOS_SERVICOS, "projeto/test_gemeos.py"],
     "3": ["projeto/test_gemeos.py"],
@@ -106,6 +108,11 @@ def resolvido(rapida):  # noqa: F811
     return resolver
 
 
+# exercício C: (a guarda de caixas.py, o que se põe no lugar, onde o explorador a acha)
+GUARDAS = [("(evento.mensagem,)).rowcount == 1", "(evento.mensagem,)).rowcount < 2", "sucesso"),
+           ("enviado = 1 WHERE ordem = ?", "enviado = 1 WHERE ordem <= ?", "cabem-os-dois")]
+
+
 @pytest.mark.parametrize("numero", CONTINUAM)
 def test_sem_a_solucao_o_teste_diz_o_que_falta(numero, sem_solucao):
     status, texto = rodar(sem_solucao, numero)
@@ -124,11 +131,37 @@ def test_com_a_solucao_passa_e_o_projeto_continua_de_pe(numero, resolvido):
 def test_com_um_defeito_na_solucao_falha(nome, resolvido):
     numero, arquivo, certo, errado = DEFEITOS[nome]
     copia = resolvido(numero)
-    texto = (copia / arquivo).read_text(encoding="utf-8")
-    assert texto.count(certo) == 1, f"{arquivo} não tem mais (uma vez só): {certo}"
-    (copia / arquivo).write_text(texto.replace(certo, errado), encoding="utf-8")
+    aplicar.trocar(copia / arquivo, certo, errado)
     status, texto = rodar(copia, numero)
     assert status == 1 and "ainda falta" not in texto, texto
+
+
+@pytest.mark.parametrize("guarda, sem_ela, cenario", GUARDAS)
+def test_o_explorador_acha_a_guarda_que_falta(guarda, sem_ela, cenario, tmp_path):
+    copia = aplicar.copiar(tmp_path / "copia")
+    aplicar.trocar(copia / "microsservicos" / "caixas.py", guarda, sem_ela)
+    fim = subprocess.run([sys.executable, "tests/aula/explorador.py", "--cenario", cenario],
+                         cwd=copia, stdout=subprocess.PIPE, encoding="utf-8")
+    assert fim.returncode == 1 and f"{cenario}: FALHOU, em " in fim.stdout, fim.stdout
+
+
+@pytest.mark.parametrize("caso, certa, errada", [
+    ("1", "depois-da-decisao", "antes-da-decisao"), ("3", "entre-votos", "depois-da-decisao"),
+    ("4", "estoque", "pedidos"), ("5", "pagamentos", "estoque"), ("6", "envio", "pagamentos")])
+def test_quem_morreu_mostra_o_rastro_e_confere_a_resposta(caso, certa, errada):
+    for resposta, status in (certa, 0), (errada, 1):
+        fim = subprocess.run([sys.executable, RAIZ / "tests/exercicios/quem_morreu.py", caso, resposta],
+                             stdout=subprocess.PIPE, encoding="utf-8")
+        assert fim.returncode == status and "  p-1: pendente" in fim.stdout, fim.stdout
+
+
+def test_toda_pergunta_tem_a_sua_resposta():
+    respostas = (RAIZ / ".gabarito" / "respostas.md").read_text(encoding="utf-8")
+    roteiro = (RAIZ / "tests" / "aula" / "README.md").read_text(encoding="utf-8")
+    titulos = re.findall(r"^#+ (Capítulo um|Experimento [1-9]\d*)", roteiro, flags=re.M)
+    assert len(titulos) > 13 and titulos == re.findall(r"^### (.*)$", respostas, flags=re.M)
+    enunciado = (RAIZ / "tests" / "exercicios" / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\*\*(\w)\.\*\*", respostas, flags=re.M) == re.findall(r"^## (\w)\. ", enunciado, flags=re.M)
 
 
 def test_cada_exercicio_tem_enunciado_teste_e_solucao():
