@@ -110,7 +110,7 @@ def resolvido(rapida):  # noqa: F811
 
 # exercício C: (a guarda de caixas.py, o que se põe no lugar, onde o explorador a acha)
 GUARDAS = [("(evento.mensagem,)).rowcount == 1", "(evento.mensagem,)).rowcount < 2", "sucesso"),
-           ("enviado = 1 WHERE ordem = ?", "enviado = 1 WHERE ordem <= ?", "cabem-os-dois")]
+           ("enviado = 1 WHERE ordem = ?", "enviado = 1 WHERE ordem >= ?", "sucesso")]
 
 
 @pytest.mark.parametrize("numero", CONTINUAM)
