@@ -38,7 +38,7 @@ def na_saga(pasta, *pedidos) -> Maquete:
 
 
 def na_2pc(pasta, *pedidos):
-    monolito.atender(pasta, [monolito.M.loja.validar(p) for p in pedidos])
+    monolito.no_filho(monolito.atender, pasta, [monolito.M.loja.validar(p) for p in pedidos])
     monolito.conferir_repouso(pasta)
     return monolito.M.veredito.estado(pasta)
 
@@ -68,7 +68,7 @@ def test_na_saga_o_que_foi_reservado_e_devolvido(tmp_path):
 
 def test_na_2pc_quem_recusa_nao_grava_nem_trava(tmp_path):
     coordenador = monolito.abrir(tmp_path)
-    coordenador.executar(monolito.M.loja.validar(ACIMA))
+    monolito.conduzir(coordenador, [monolito.M.loja.validar(ACIMA)])
     assert coordenador.forcadas() == 2, "só Pedidos e Estoque prometeram algo: um NÃO não espera pelo disco"
     retrato = monolito.Retrato(tmp_path, log=False)
     assert not any(retrato.preparadas.values()) and not any(retrato.travas.values())

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from itertools import count
@@ -14,7 +15,8 @@ import pytest
 
 from conftest import RAIZ
 from enunciado import enunciado, exigir, modulo, test_o_que_o_enunciado_pede_esta_no_lugar  # noqa: F401
-from monolito_apoio import DONOS, M, Retrato, abrir, cenario, conferir_repouso, consultar, copiar, no_filho, nova_pasta, so_recuperar
+from monolito_apoio import (DONOS, M, Ouvinte, Retrato, abrir, cair_no_passo, cenario, conduzir, conferir_repouso, consultar, copiar,
+                            no_filho, nova_pasta, so_recuperar)
 from test_monolito_quedas import conferir_fim, conferir_queda, rapida  # noqa: F401
 from verbos import linhas_largas
 
@@ -38,24 +40,22 @@ def posicao(request, monkeypatch):
 
 
 class Rodada:
-    """Uma execução, com tudo o que o coordenador contou e o que o SQLite de Antifraude fez."""
+    """Uma execução, com tudo o que o coordenador contou e o que foi escrito em Antifraude."""
 
     def __init__(self, pasta, *pedidos):
-        self.pasta, self.contado, self.commits, self.avisos = pasta, [], [], []
-        self.coordenador = abrir(pasta, narrar=lambda pedido, de, para, texto, cor=None: self.contado.append((de, para, texto)))
+        self.pasta, self.ouvinte = pasta, Ouvinte()
+        self.coordenador = abrir(pasta, narrador=self.ouvinte)
         [self.antifraude] = [p for p in self.coordenador.participantes if p.nome == NOME]
-        self.antifraude.arquivo.banco.set_trace_callback(lambda sql: sql == "COMMIT" and self.commits.append(sql))
-        encerrar = self.antifraude.encerrar
-        self.antifraude.encerrar = lambda decididas: (self.avisos.append(decididas), encerrar(decididas))
-        for p in pedidos:
-            self.coordenador.executar(M.loja.validar(p))
+        conduzir(self.coordenador, [M.loja.validar(p) for p in pedidos])
         self.forcadas = self.coordenador.forcadas()
 
     def disse(self, de: str, para: str) -> list[str]:
-        return [texto for d, p, texto in self.contado if (d, p) == (de, para)]
+        return [texto for _, d, p, texto in self.ouvinte.contado if (d, p) == (de, para)]
 
     def fim(self) -> Retrato:
-        self.coordenador.encerrar()
+        self.coordenador.esquecer_execucoes()
+        self.coordenador.log.banco.close()
+        assert not self.antifraude.banco.total_changes, "quem só lê não tem o que gravar"
         conferir_repouso(self.pasta)
         return Retrato(self.pasta)
 
@@ -63,7 +63,6 @@ class Rodada:
 def test_cinco_participantes_custam_as_gravacoes_de_quatro(tmp_path, posicao):
     rodada = Rodada(tmp_path, cenario("sucesso"))
     assert rodada.forcadas == 5, "quatro votos SIM e uma decisão: LEITURA não espera pelo disco"
-    assert not rodada.commits and rodada.antifraude.arquivo.gravadas == 0, "quem só lê não tem o que gravar"
     assert rodada.fim().efeitos("p-1") == set(DONOS)
 
 
@@ -72,7 +71,6 @@ def test_quem_votou_leitura_nao_e_avisado_e_os_outros_sao(nome, tmp_path, posica
     rodada = Rodada(tmp_path, cenario(nome))
     votou = rodada.disse(NOME, EU)
     assert votou == (["LEITURA"] if rodada.disse(EU, NOME) else []) and set(rodada.disse(EU, NOME)) <= {"preparar"}
-    assert not rodada.avisos, "a fase 2 foi bater à porta de quem já tinha ido embora"
     for dono in ("Pedidos", "Estoque", "Pagamentos", "Envio"):
         sim = "SIM" in rodada.disse(dono, EU)
         assert ({"confirmar", "abortar"} & set(rodada.disse(EU, dono)) != set()) == (sim or dono == "Pedidos")
@@ -81,7 +79,7 @@ def test_quem_votou_leitura_nao_e_avisado_e_os_outros_sao(nome, tmp_path, posica
 
 def test_cliente_bloqueado_e_um_nao(tmp_path, posicao):
     Rodada(tmp_path).fim()
-    M.banco.abrir(tmp_path / "antifraude.db", "").execute("INSERT INTO bloqueados (cliente) VALUES ('carla')")
+    sqlite3.connect(tmp_path / "antifraude.db", isolation_level=None).execute("INSERT INTO bloqueados (cliente) VALUES ('carla')")
     rodada = Rodada(tmp_path, cenario("sucesso", "p-1"), {**cenario("sucesso", "p-2"), "cliente": "carla"})
     assert rodada.disse(NOME, EU) == ["LEITURA", "NÃO: cliente bloqueado"]
     retrato = rodada.fim()
@@ -91,15 +89,9 @@ def test_cliente_bloqueado_e_um_nao(tmp_path, posicao):
 def test_quem_le_respeita_a_trava_de_quem_escreve(tmp_path):
     """Uma transação em dúvida pode estar bloqueando este cliente: ler por cima dela seria adivinhar."""
     Rodada(tmp_path).fim()
-    M.banco.abrir(tmp_path / "antifraude.db", "").execute("INSERT INTO travas VALUES ('cliente/ana', 'outra-1')")
+    sqlite3.connect(tmp_path / "antifraude.db", isolation_level=None).execute("INSERT INTO travas VALUES ('cliente/ana', 'outra-1')")
     rodada = Rodada(tmp_path, cenario("sucesso"))
     assert "ana travado pela transação outra-1" in rodada.fim().motivos["p-1"]
-
-
-def test_o_log_continua_esquecendo_as_decisoes_antigas(tmp_path, posicao):
-    rodada = Rodada(tmp_path, *(cenario("sucesso", f"p-{n}") for n in range(4)))
-    assert [p for p, in consultar(tmp_path, "coordenador", "SELECT pedido FROM decisoes")] == ["p-3"]
-    rodada.fim()
 
 
 # --- mortes ---
@@ -122,8 +114,8 @@ def test_quem_votou_leitura_nao_fica_em_duvida(ponto, estado, tmp_path, posicao)
 
 
 def morrer_no_passo(pasta, passo):
-    M.quedas._faltam = passo
-    Rodada(pasta, cenario("sucesso")).coordenador.encerrar()
+    cair_no_passo(passo)
+    Rodada(pasta, cenario("sucesso")).fim()
 
 
 def test_morte_em_cada_passo_duravel(rapida):  # noqa: F811

@@ -50,20 +50,19 @@ DEFEITOS = {
         "2", PEDIDOS, "in solicitar_cancelamento(banco, pedido, PRAZO_ESGOTADO)]",
         "in cancelar(banco, __import__('coreografia').Evento("
         "'', pedido, {'pedido': pedido, 'motivo': PRAZO_ESGOTADO}))]"),
-    "2: o prazo conta da partida do serviço": (
-        "2", PEDIDOS, "(lambda banco: vencer_prazos(banco, time.time() - escolha.prazo))",
-        "(lambda banco, partida=time.time(): vencer_prazos("
-        "banco, time.time() - escolha.prazo if time.time() - partida > escolha.prazo else 0))"),
+    "2: o prazo conta do início do serviço": (
+        "2", PEDIDOS, "lambda banco: vencer_prazos(banco, time.time() - escolha.prazo)",
+        "lambda banco, inicio=time.time(): vencer_prazos("
+        "banco, time.time() - escolha.prazo if time.time() - inicio > escolha.prazo else 0)"),
     "3: quem votou LEITURA é avisado": (
-        "3", "monolito/coordenador.py", "if ordem < t.sim and ordem not in t.leram",
-        "if ordem < t.sim"),
+        "3", "monolito/coordenador.py", "t.leram.append(participante)", "t.sim.append(participante)"),
     "3: o voto LEITURA guarda a trava": (
-        "3", "monolito/participante.py", "return Leitura(pedido)",
-        "banco.executemany('INSERT INTO travas VALUES (?, ?)', "
-        "[(linha, transacao.nome) for linha in linhas])\n            return Leitura(pedido)"),
+        "3", "monolito/participante.py", "return Voto(LEITURA, pedido=pedido)",
+        "self.banco.executemany('INSERT INTO travas VALUES (?, ?)', "
+        "[(linha, t.nome) for linha in linhas])\n            return Voto(LEITURA, pedido=pedido)"),
     "3: quem só lê ignora a trava de quem escreve": (
-        "3", "monolito/participante.py", "self._conferir_travas(banco, linhas)",
-        "self.negocio.confirmar and self._conferir_travas(banco, linhas)"),
+        "3", "monolito/participante.py", "if travada := self._primeira_travada(linhas)",
+        "if self.negocio.confirmar and (travada := self._primeira_travada(linhas))"),
     "4: sem a lápide": (
         "4", FIDELIDADE, 'if resposta_dada(banco, pedido) == "estornado"', "if False"),
     "4: o estorno apaga os pontos dos outros pedidos": (

@@ -13,8 +13,9 @@ from __future__ import annotations
 from participante import Negocio, Recusa
 
 TABELAS = """
-CREATE TABLE bloqueados (cliente TEXT PRIMARY KEY) WITHOUT ROWID
+CREATE TABLE bloqueados (cliente TEXT PRIMARY KEY) STRICT, WITHOUT ROWID
 """
+VALE = "SELECT nullif(?1, ?1)"  # nenhum efeito
 CLIENTE_BLOQUEADO = "cliente bloqueado"
 
 
@@ -29,4 +30,5 @@ def conferir(banco, pedido):
     return pedido
 
 
-NEGOCIO = Negocio("Antifraude", "antifraude", TABELAS, travar, preparar=conferir, confirmar=None)
+NEGOCIO = Negocio("Antifraude", "antifraude", TABELAS, VALE, travar, preparar=conferir,
+                  confirmar=None)
