@@ -16,29 +16,27 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 from comum.falha import Falha
+from comum.identidade import identidade_se_houver
 from comum.opcoes import Opcoes
 from comum.tela import dizer, executar, visivel
 from coreografia import SERVICOS
 from rabbitmq.mensagens_mortas import ler, motivo_da_morte, reenviar
-from comum.identidade import identidade_se_houver
 
 
 def listar(servicos: tuple[str, ...], ids: list[str], loja: str | None) -> int:
-    """Mostra as mensagens mortas destes serviços; devolve quantas são."""
+    """Mostra as mensagens mortas destes serviços (ids: só estas); devolve quantas são."""
     quantas = 0
     # Já saíram da rede: quem lê devagar não segura nada de ninguém.
     with ler(servicos, loja) as mortas:
         for servico, corpo, propriedades in mortas:
-            identidade = str(propriedades.get("message_id"))
-            if ids and identidade not in ids:
-                continue
-            quantas += 1
-            motivo = motivo_da_morte(propriedades)
-            texto = corpo[:200].decode("utf-8", "replace")
-            dizer(visivel(f"{servico}.mortas  {identidade[:64]}  "
-                          f"{str(propriedades.get('type'))[:40]}"))
-            dizer(visivel(f"    motivo: {motivo}"))
-            dizer(visivel(f"    corpo:  {texto}{'…' if len(corpo) > 200 else ''}"))
+            id, tipo = (str(propriedades.get(nome)) for nome in ("message_id", "type"))
+            if not ids or id in ids:
+                quantas += 1
+                texto = corpo[:200].decode("utf-8", "replace") + "…" * (len(corpo) > 200)
+                for linha in (f"{servico}.mortas  {id[:64]}  {tipo[:40]}",
+                              f"    motivo: {motivo_da_morte(propriedades)}",
+                              f"    corpo:  {texto}"):
+                    dizer(visivel(linha))
     return quantas
 
 

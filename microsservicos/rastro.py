@@ -23,6 +23,7 @@ from typing import NamedTuple
 import caixas
 from comum.diagrama import Diagrama
 from comum.falha import Falha
+from comum.identidade import identidade_se_houver
 from comum.leitura import criado, lendo
 from comum.loja import id_pelo_comeco
 from comum.opcoes import Opcoes
@@ -43,13 +44,6 @@ class Broker(NamedTuple):
     mortas: dict[tuple[str, str], str] | None = None  # (serviço, mensagem) -> motivo; None: não sei
 
 
-class Espera(NamedTuple):
-    """Onde um evento está parado, e os comandos que o fazem andar, sem a pasta dos dados."""
-
-    texto: str
-    comandos: list[str]
-
-
 def onde_espera(pasta: Path, pedido: str, filas: dict[str, int] | None = None) -> list[str]:
     """Os lugares em que o pedido espera, em português; [] se em lugar nenhum.
 
@@ -58,7 +52,7 @@ def onde_espera(pasta: Path, pedido: str, filas: dict[str, int] | None = None) -
     """
     with lendo(pasta, que_rodaram(pasta)) as banco:
         broker = None if filas is None else Broker(filas)
-        return [espera.texto.rstrip(":") for espera in esperas(Historia(banco, pedido), broker)]
+        return [texto for texto, *_ in esperas(Historia(banco, pedido), broker)]
 
 
 def que_rodaram(pasta: Path) -> list[str]:
@@ -66,55 +60,48 @@ def que_rodaram(pasta: Path) -> list[str]:
     return [nome for nome in SERVICOS if criado(pasta / f"{nome}.db")]
 
 
-def esperas(historia: Historia, broker: Broker | None) -> list[Espera]:
-    """O mesmo, com os comandos. broker: None se ele não respondeu."""
-    return [Espera(f"{tipo}, {texto}:", comandos) for tipo, ouvinte in historia.por_tratar()
-            for texto, *comandos in [_onde(historia, tipo, ouvinte, broker)]]
+def esperas(historia: Historia, broker: Broker | None) -> list[tuple[str, ...]]:
+    """[(onde um evento está, e o que o faz andar; os comandos, sem a pasta dos dados...)].
+
+    broker: None se ele não respondeu.
+    """
+    return [(f"{tipo}, {onde}", *comandos) for tipo, ouvinte in historia.por_tratar()
+            for onde, *comandos in [_onde(historia, tipo, ouvinte, broker)]]
 
 
 def _onde(historia: Historia, tipo: str, ouvinte: str, broker: Broker | None) -> tuple[str, ...]:
-    """(onde o evento está e o que dizer antes dos comandos, os comandos...)."""
-    restam, motivo = historia.falhas.get((ouvinte, tipo), (None, None))
-    motivo = motivo and f"{ouvinte}.db: {motivo}"
-    mensagem, dono = f"{historia.pedido}:{tipo}", quem_publica(tipo)
-    if broker and broker.mortas is not None and restam in (None, -1):  # disto, ele sabe mais
-        motivo = broker.mortas.get((ouvinte, mensagem))
-        restam = motivo and -1
+    dono, mensagem, mortas = quem_publica(tipo), f"{historia.pedido}:{tipo}", f"{ouvinte}.mortas"
+    restam, motivo = historia.falhas.get((ouvinte, tipo), (None, ""))
+    if broker and broker.mortas is not None and restam in (None, -1):  # disto ele sabe mais
+        motivo = broker.mortas.get((ouvinte, mensagem), "")
+        restam = -1 if motivo else None
+    tratar, motivo = ligar(ouvinte), f"({ouvinte}.db: {motivo})"
     voltar = f"mortas.py {ouvinte} --mensagem {mensagem} --reenviar"
     if restam is None and tipo in historia.por_enviar:
-        return (f"na caixa de saída ({dono}.db), sem a resposta do broker; com ele no ar",
-                ligar(dono))
+        onde = f"na caixa de saída ({dono}.db), sem a resposta do broker; com ele no ar"
+        return onde, ligar(dono)
     if restam is None:
-        return _na_fila(historia, tipo, ouvinte, broker)
+        onde = f"na fila «{ouvinte}»: já saiu da caixa de saída ({dono}.db), e " + (
+            f"não foi tratado ({ouvinte}.db)" if ouvinte in historia.servicos else
+            f"{ouvinte} ainda não rodou nesta pasta (não há {ouvinte}.db)")
+        if not broker:
+            return onde, tratar
+        # Uma mensagem que chegou estragada está nas mortas, e ninguém sabe de que pedido era.
+        onde += "; neste broker: " + ", ".join(f"{broker.filas.get(fila, 'não há')} em «{fila}»"
+                                               for fila in (ouvinte, mortas))
+        if broker.filas.get(ouvinte):
+            return onde, tratar
+        return (f"{onde}; se não é de outro broker, nem um serviço o tem em mãos, ele se perdeu: o "
+                "primeiro o publica de novo, o segundo o trata",
+                f"servico_{dono}.py --republicar {historia.pedido}", tratar)
     if restam > 0:
-        return (f"outra tentativa em {ouvinte} ({motivo}); restam {restam}, e com {ouvinte} no ar "
-                f"a próxima vem em até {em_segundos(pausa(restam))}; consertada a causa",
-                ligar(ouvinte))
+        return (f"outra tentativa em {ouvinte} {motivo}; restam {restam}, e com {ouvinte} no ar a "
+                f"próxima vem em até {em_segundos(pausa(restam))}; consertada a causa", tratar)
     if restam == 0:
-        return (f"a caminho de «{ouvinte}.mortas» ({motivo}), sem a resposta do broker; o primeiro "
-                "o leva até lá e, consertada a causa, o segundo o traz de volta",
-                ligar(ouvinte), voltar)
-    return (f"em «{ouvinte}.mortas» ({motivo}); consertada a causa, o primeiro o traz de volta, o "
-            "segundo o trata", voltar, ligar(ouvinte))
-
-
-def _na_fila(historia: Historia, tipo: str, ouvinte: str, broker: Broker | None) -> tuple[str, ...]:
-    dono = quem_publica(tipo)
-    texto = (f"na fila «{ouvinte}»: já saiu da caixa de saída ({dono}.db), e " +
-             (f"não foi tratado ({ouvinte}.db)" if ouvinte in historia.servicos else
-              f"{ouvinte} ainda não rodou nesta pasta (não há {ouvinte}.db)"))
-    if not broker:
-        return texto, ligar(ouvinte)
-    # Uma mensagem que chegou estragada está nas mortas, e ninguém sabe de que pedido era.
-    if mortas := broker.filas.get(f"{ouvinte}.mortas"):
-        texto += f"; em «{ouvinte}.mortas» há {mortas}: python microsservicos/mortas.py {ouvinte}"
-    if quantas := broker.filas.get(ouvinte):
-        estao = f"estão {quantas} mensagens" if quantas > 1 else "está 1 mensagem"
-        return f"{texto}; nela, neste broker, {estao}", ligar(ouvinte)
-    esta = "está vazia" if ouvinte in broker.filas else "não existe"
-    return (f"{texto}; neste broker ela {esta}: é de outro broker, ou um serviço tem o evento em "
-            "mãos, ou o broker o perdeu; se o perdeu, o primeiro o publica de novo, o segundo o "
-            "trata", f"servico_{dono}.py --republicar {historia.pedido}", ligar(ouvinte))
+        return (f"a caminho de «{mortas}» {motivo}, sem a resposta do broker; o primeiro o leva "
+                "até lá e, consertada a causa, o segundo o traz de volta", tratar, voltar)
+    return (f"em «{mortas}» {motivo}; consertada a causa, o primeiro o traz de volta, o segundo "
+            "o trata", voltar, tratar)
 
 
 def ligar(servico: str) -> str:
@@ -122,19 +109,17 @@ def ligar(servico: str) -> str:
     return f"servico_{servico}.py" + " --sem-pedido" * (servico == "pedidos")
 
 
-def perguntar_ao_broker(banco) -> Broker | None:
+def perguntar_ao_broker(pasta: Path) -> Broker | None:
     """O que o broker sabe; None, com uma linha que diz por quê, se ele não respondeu."""
     try:
         from rabbitmq import filas, mensagens_mortas
-        loja = banco.execute("PRAGMA pedidos_db.application_id").fetchone()
-        loja = f"{loja[0]:08x}" if loja else None
+        loja = identidade_se_houver(pasta)
         quantas = filas.profundidades(loja)
-        com_mortas = tuple(nome for nome in SERVICOS if quantas.get(f"{nome}.mortas"))
-        with mensagens_mortas.ler(com_mortas, loja) as mortas:
-            return Broker(quantas, {
-                (servico, propriedades.get("message_id")):
-                mensagens_mortas.motivo_da_morte(propriedades)
-                for servico, _, propriedades in mortas})
+        quais = tuple(nome for nome in SERVICOS if quantas.get(f"{nome}.mortas"))
+        with mensagens_mortas.ler(quais, loja) as mortas:
+            return Broker(quantas, {(servico, propriedades.get("message_id")):
+                                    mensagens_mortas.motivo_da_morte(propriedades)
+                                    for servico, _, propriedades in mortas})
     except SystemExit:  # falta o pika, e isso já foi dito
         return None
     except Falha as falha:
@@ -155,20 +140,16 @@ def mostrar(historia: Historia, dados: Path, broker: Broker | None, diagrama=Non
     dizer(visivel(f"  {curto(historia.pedido)}: {estado}{f': {motivo}' if motivo else ''}"),
           CORES.get(estado, "vermelho"))
     da_pasta = "" if dados.resolve() == DADOS else f" --dados {shlex.quote(str(dados))}"
-    paradas = esperas(historia, broker)
-    for texto, comandos in paradas:
-        dizer(visivel(f"  espera: {texto}"), recuo=10)
+    for texto, *comandos in esperas(historia, broker):
+        dizer(visivel(f"  espera: {texto}:"), recuo=10)
         for comando in comandos:
             dizer(f"      python microsservicos/{comando}{da_pasta}", inteira=True)
-    if estado == "pendente" and not paradas:
-        dizer("  nenhum banco diz onde ele espera: são todos da mesma loja, da mesma hora?")
 
 
 def main() -> int:
     opcoes = Opcoes("Mostra o que aconteceu com cada pedido, e onde espera o que não terminou.\n"
                     "Lê os bancos dos serviços, e não escreve em nenhum; não precisa do RabbitMQ.")
-    opcoes.add_argument("ids", nargs="*", metavar="ID",
-                        help="o pedido, ou vários; o começo do id basta, se é de um só")
+    opcoes.add_argument("ids", nargs="*", metavar="ID", help="o pedido, ou o começo do id dele")
     opcoes.add_argument("--pendentes", action="store_true", help="todos os que não terminaram")
     opcoes.add_argument("--diagrama", metavar="F", help="escreve em F o diagrama (Mermaid)")
     opcoes.dos_dados("microsservicos")
@@ -178,27 +159,31 @@ def main() -> int:
     pasta = escolha.dados / "microsservicos"
     servicos = que_rodaram(pasta)
     with lendo(pasta, servicos) as banco:
-        return rastrear(banco, servicos, escolha)
+        ids = [escolher(banco, servicos, dito) for dito in escolha.ids]
+        if escolha.pendentes and "pedidos" in servicos:
+            ids = [id for id, in banco.execute(
+                "SELECT pedido FROM pedidos WHERE estado = 'pendente' ORDER BY rowid")]
+        rastrear([Historia(banco, id) for id in dict.fromkeys(ids)], escolha)
+    return 0
 
 
-def rastrear(banco, servicos: list[str], escolha) -> int:
-    """escolha: as opções. Levanta Falha (código 2) se ninguém conhece um dos ids."""
-    conhecidos = lambda dito: [id for servico in servicos for id in caixas.pedidos_de(
-        banco, dito, f"{servico}_db.caixa_saida")]
-    ids = [id_pelo_comeco(dito, {*conhecidos(dito)}) for dito in escolha.ids]
-    if escolha.pendentes and "pedidos" in servicos:
-        ids = [id for id, in banco.execute(
-            "SELECT pedido FROM pedidos WHERE estado = 'pendente' ORDER BY rowid")]
-    diagrama = Diagrama(escolha.diagrama, NOMES, len({*ids})) if escolha.diagrama else None
-    historias = [Historia(banco, id) for id in dict.fromkeys(ids)]
-    broker = perguntar_ao_broker(banco) if any(h.por_tratar() for h in historias) else None
+def escolher(banco, servicos: list[str], dito: str) -> str:
+    """O pedido que a pessoa disse, entre os que os logs conhecem; Falha (código 2) se nenhum."""
+    return id_pelo_comeco(dito, {id for servico in servicos for id in caixas.pedidos_de(
+        banco, dito, f"{servico}_db.caixa_saida")})
+
+
+def rastrear(historias: list[Historia], escolha) -> None:
+    """Mostra cada pedido; o broker só é perguntado se algum deles espera."""
+    diagrama = Diagrama(escolha.diagrama, NOMES, len(historias)) if escolha.diagrama else None
+    parado = any(historia.por_tratar() for historia in historias)
+    broker = perguntar_ao_broker(escolha.dados / "microsservicos") if parado else None
     for n, historia in enumerate(historias):
         if n:
             dizer()
         mostrar(historia, escolha.dados, broker, diagrama)
-    if not ids:
+    if not historias:
         dizer("nenhum pedido pendente")
-    return 0
 
 
 if __name__ == "__main__":

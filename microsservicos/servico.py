@@ -27,7 +27,7 @@ from comum.tela import dizer
 from coreografia import o_que_ouve, o_que_publica
 from rabbitmq.canal import LOTE, Canal
 from rabbitmq.erros import Passageira
-from rabbitmq.mensagem import entender
+from rabbitmq.mensagem import MensagemInvalida, entender
 from rabbitmq.reconexao import Reconexao
 from terminal.devagar import Devagar
 from terminal.lancador import morrer_com_o_lancador
@@ -123,6 +123,8 @@ class Servico:
         try:
             evento = entender(self.nome, mensagem.corpo, mensagem.propriedades)
             novos = caixas.tratar(self.banco, self.nome, self.ouve[evento.tipo], evento)
+        except MensagemInvalida as erro:
+            self.tentativas.desistir(mensagem, str(erro))
         except Exception as erro:
             self.tentativas.falhou(mensagem, erro)
         else:

@@ -52,10 +52,8 @@ class Tentativas:
         self.banco, self.servico, self.avisar = banco, servico, avisar
         self.quando: dict[int, float] = {}  # ordem -> instante (monotônico) da próxima tentativa
 
-    # --- o que falhou ---
-
     def falhou(self, mensagem, erro: Exception) -> None:
-        """Guarda a mensagem para outra tentativa, ou para as mortas.
+        """Guarda a mensagem para outra tentativa, ou para as mortas, e conta o que houve.
 
         mensagem: com corpo e propriedades; uma Guardada já é outra tentativa. Levanta o próprio
         erro se ele é da máquina, e não deste evento: então nada do lote vale, e a fila o
@@ -63,28 +61,22 @@ class Tentativas:
         """
         if da_maquina(erro):
             raise erro
+        motivo, props = visivel(f"{type(erro).__name__}: {erro}"[:300]), mensagem.propriedades
+        restam = TENTATIVAS
         if isinstance(mensagem, Guardada):
-            self._de_novo(mensagem, erro)
-        elif getattr(erro, "sem_conserto", False):
-            self.avisar(f"não entendi uma mensagem, vai para {self.servico}.mortas: {erro}")
-            self.guardar(mensagem.corpo, mensagem.propriedades, visivel(str(erro)))
+            restam = mensagem.restam - 1
+            self.banco.execute("UPDATE tentativas SET restam = ?, motivo = ? WHERE ordem = ?",
+                               (restam, motivo, mensagem.ordem))
         else:
-            self.guardar(mensagem.corpo, mensagem.propriedades, explicar(erro),
-                         mensagem.propriedades["message_id"], TENTATIVAS)
-            self._contar(mensagem.propriedades, erro, TENTATIVAS)
+            self.guardar(mensagem.corpo, props, motivo, props["message_id"], restam)
+        self.avisar(f"{curto(props['correlation_id']):12} falhei em {props['type']} ({erro}); "
+                    f"tento de novo em {em_segundos(pausa(restam))} (restam {restam})" if restam
+                    else f"desisti de uma mensagem, vai para {self.servico}.mortas: {motivo}")
 
-    def _de_novo(self, guardada: Guardada, erro: Exception) -> None:
-        restam, motivo = guardada.restam - 1, explicar(erro)
-        self.banco.execute("UPDATE tentativas SET restam = ?, motivo = ? WHERE ordem = ?",
-                           (restam, motivo, guardada.ordem))
-        if restam > 0:
-            self._contar(guardada.propriedades, erro, restam)
-        else:
-            self.avisar(f"desisti de uma mensagem, vai para {self.servico}.mortas: {motivo}")
-
-    def _contar(self, propriedades: dict, erro: Exception, restam: int) -> None:
-        self.avisar(f"{curto(propriedades['correlation_id']):12} falhei em {propriedades['type']} "
-                    f"({erro}); tento de novo em {em_segundos(pausa(restam))} (restam {restam})")
+    def desistir(self, mensagem, motivo: str) -> None:
+        """Manda às mortas, sem tentar de novo, uma mensagem que não se entende."""
+        self.guardar(mensagem.corpo, mensagem.propriedades, visivel(motivo))
+        self.avisar(f"não entendi uma mensagem, vai para {self.servico}.mortas: {motivo}")
 
     def guardar(self, corpo: bytes, propriedades: dict, motivo: str, mensagem: str | None = None,
                 restam: int = 0) -> None:
@@ -102,8 +94,6 @@ class Tentativas:
         if isinstance(mensagem, Guardada):
             self.banco.execute("DELETE FROM tentativas WHERE ordem = ?", (mensagem.ordem,))
 
-    # --- tentar de novo ---
-
     def vencidas(self) -> list[Guardada]:
         """As mensagens cuja pausa já passou; as de uma execução anterior esperam uma inteira."""
         agora, vencidas = time.monotonic(), []
@@ -114,8 +104,6 @@ class Tentativas:
         for vencida in vencidas:
             del self.quando[vencida.ordem]  # se falhar de novo, outra pausa
         return vencidas
-
-    # --- desistir ---
 
     def esgotadas(self) -> list[tuple]:
         """As que não têm mais tentativas, umas poucas: [(ordem, corpo, propriedades, motivo)]."""
@@ -138,7 +126,7 @@ class Tentativas:
 
 def pausa(restam: int) -> float:
     """Segundos antes da próxima tentativa."""
-    return PRIMEIRA_PAUSA * 2 ** max(TENTATIVAS - restam, 0)
+    return PRIMEIRA_PAUSA * 2 ** (TENTATIVAS - restam)
 
 
 def em_segundos(segundos: float) -> str:
@@ -155,7 +143,3 @@ def da_maquina(erro: Exception) -> bool:
     return (type(erro) is sqlite3.DatabaseError
             or isinstance(erro, sqlite3.OperationalError) and da_maquina)
 
-
-def explicar(erro: Exception) -> str:
-    """O motivo que vai com a mensagem morta: o nome do erro e o texto dele."""
-    return visivel(f"{type(erro).__name__}: {erro}"[:300])

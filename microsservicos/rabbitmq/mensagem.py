@@ -22,8 +22,6 @@ MAIOR_CABECALHO = 1000  # caracteres; o maior que a loja usa tem trezentos
 class MensagemInvalida(Exception):
     """Uma mensagem que este serviço não entende; o texto é o motivo."""
 
-    sem_conserto = True  # tentar de novo não adianta
-
 
 def entender(servico: str, corpo: bytes, propriedades: dict) -> Evento:
     """Transforma uma mensagem num Evento, desconfiando de tudo o que ela diz.
