@@ -18,6 +18,7 @@ from conftest import carregar
 
 ARQUIVOS = ("pedidos", "estoque", "pagamentos", "envio", "coordenador")
 FOLGA = 10 ** 9
+CONCLUIDOS = "SELECT count(*) FROM pedidos WHERE estado = 'concluido'"
 
 
 class Monolito:
@@ -42,41 +43,31 @@ class Monolito:
             pagamentos.execute("INSERT INTO clientes VALUES (?1, ?2, ?2)", (f"c-{i}", FOLGA * 1000))
         self.coordenador = app.iniciar(self.pasta, loja, self.participantes, app.Narrador(False), espera)
 
-    def atender(self, clientes: int, cada: int, produtos: int | None = None) -> tuple[float, list[float], float]:
-        """`clientes` pedidos em andamento, um de cada cliente, `cada` vezes.
-
-        Devolve (pedidos por segundo, segundos de cada pedido, parte recusada).
+    def atender(self, clientes: int, cada: int, produtos: int | None = None) -> float:
+        """Pedidos por segundo, com `clientes` em andamento, `cada` vezes.
 
         produtos: entre quantos produtos os clientes se dividem (None: cada um pede o seu).
         """
-        marca, comecou, tempos = time.time_ns(), {}, []
+        marca = time.time_ns()
         novos = [{"pedido": f"{marca}-{n}-{i}", "cliente": f"c-{n}", "cep": "01310-100",
                   "itens": [{"produto": f"p-{n % (produtos or clientes)}", "quantidade": 2}]}
                  for i in range(cada) for n in range(clientes)]
-        nova, rodada = self.coordenador.nova, self.coordenador.rodada
-
-        def marcar(pedido):
-            comecou[pedido["pedido"]] = time.perf_counter()
-            return nova(pedido)
-
-        def anotar(transacoes):
-            terminadas, agora = rodada(transacoes), time.perf_counter()
-            tempos.extend(agora - comecou[t.pedido["pedido"]] for t in terminadas)
-            return terminadas
-
-        self.coordenador.nova, self.coordenador.rodada = marcar, anotar
         inicio = time.perf_counter()
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()) as tela, contextlib.redirect_stderr(tela):
             self.conduzir(self.coordenador, novos, clientes).conduzir()
-        duracao = time.perf_counter() - inicio
-        self.coordenador.nova, self.coordenador.rodada = nova, rodada
-        recusados = self.participantes[0].banco.execute(
-            "SELECT avg(estado <> 'concluido') FROM pedidos WHERE pedido GLOB ?", (f"{marca}-*",)).fetchone()[0]
-        return clientes * cada / duracao, tempos, recusados
+        return clientes * cada / (time.perf_counter() - inicio)
 
     def concluidos(self) -> int:
-        banco = self.participantes[0].banco
-        return banco.execute("SELECT count(*) FROM pedidos WHERE estado = 'concluido'").fetchone()[0]
+        return self.participantes[0].banco.execute(CONCLUIDOS).fetchone()[0]
+
+    def travar_pagamentos(self) -> None:
+        """Pagamentos fica fora do ar como ficaria se outro programa travasse o banco dele."""
+        self.participantes[2].banco.execute("PRAGMA busy_timeout=0")
+        self.intruso = sqlite3.connect(self.pasta / "pagamentos.db", isolation_level=None)
+        self.intruso.execute("BEGIN IMMEDIATE")
+
+    def soltar_pagamentos(self) -> None:
+        self.intruso.close()
 
     def fechar(self) -> None:
         self.coordenador.esquecer_execucoes()
@@ -133,33 +124,3 @@ def vazao_do_sqlite(pasta: Path, quantos: int) -> float:
         banco.execute("INSERT INTO envios VALUES (?, '01310-100', 'despachado')", (p,))
         banco.execute("COMMIT")
     return quantos / (time.perf_counter() - inicio)
-
-
-def disponibilidade(pasta: Path, total: int, fora: tuple[int, int], ritmo: int = 20) -> tuple[list[float], list[float]]:
-    """Por segundo: pedidos oferecidos e concluídos, com o banco de Pagamentos inacessível no meio.
-
-    O participante fica fora do ar como ficaria se outro programa travasse o seu arquivo.
-    """
-    monolito = Monolito(pasta, linhas=1)
-    pagamentos = monolito.participantes[2].banco
-    pagamentos.execute("PRAGMA busy_timeout=0")
-    intruso = sqlite3.connect(pagamentos.caminho, isolation_level=None)
-    oferecidos, finais = [], []
-    inicio = time.monotonic()
-    with contextlib.redirect_stderr(io.StringIO()):  # um aviso por pedido recusado afogaria a tabela
-        for segundo in range(total):
-            if segundo == fora[0]:
-                intruso.execute("BEGIN EXCLUSIVE")
-            if segundo == fora[1]:
-                intruso.execute("ROLLBACK")
-            antes = monolito.concluidos()
-            for i in range(ritmo):
-                monolito.conduzir(monolito.coordenador, [{
-                    "pedido": f"disp-{segundo}-{i}", "cliente": "c-0", "cep": "01310-100",
-                    "itens": [{"produto": "p-0", "quantidade": 1}]}], 1).conduzir()
-                time.sleep(max(0.0, inicio + segundo + (i + 1) / ritmo - time.monotonic()))
-            oferecidos.append(ritmo)
-            finais.append(monolito.concluidos() - antes)
-    intruso.close()
-    monolito.fechar()
-    return oferecidos, finais

@@ -1,4 +1,4 @@
-"""A saga medida: vazão, custo por pedido, memória, latência, contenção, disponibilidade.
+"""A saga medida: vazão, custo por pedido, memória, latência, contenção.
 
 Compara os quatro serviços de verdade com dois programas feitos só para isto: o relé nu
 (os mesmos saltos e mensagens, sem banco nenhum: o que o pika e o broker conseguem) e o
@@ -10,139 +10,90 @@ from __future__ import annotations
 import json
 import multiprocessing as mp
 import os
-import shutil
 import sqlite3
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pika
 
 from bloqueante import conectar, no_endereco
-from conftest import carregar
-from medidas import RAIZ, esperar, rodar_python
+from conftest import carregar, esperar, vhost_novo
+from verbos import M, SERVICOS, Loja
 
-NOMES = ("pedidos", "estoque", "pagamentos", "envio")
 SALTOS = (("rele_estoque", "pedido.criado", "estoque.reservado"), ("rele_pagamentos", "estoque.reservado", "pagamento.aprovado"),
           ("rele_envio", "pagamento.aprovado", "envio.despachado"), ("rele_pedidos", "envio.despachado", "pedido.concluido"))
 LOTE = 200
-FOLGA = 10 ** 9
 PEDIDO = {"pedido": "00000000-0000-4000-8000-000000000000", "cliente": "ana",
           "itens": [{"produto": "livro", "quantidade": 2}], "cep": "01310-100", "total": 10000}
 
 
+def url_nova(broker) -> str:
+    return f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
+
+
 # --- os quatro serviços de verdade ---
 
-class Loja:
-    """Os quatro serviços sobre uma pasta nova, com estoque e saldo de sobra.
+class LojaMedida(Loja):
+    """Os serviços, calados, sobre uma pasta e um vhost novos, com estoque e saldo de sobra.
 
     linhas: quantos produtos e clientes além dos da loja (p-0, p-1...; c-0, c-1...).
     """
 
-    def __init__(self, pasta: Path, url: str, linhas: int = 0):
-        shutil.rmtree(pasta, ignore_errors=True)
-        (pasta / "microsservicos").mkdir(parents=True)
-        (pasta / "microsservicos" / ".loja").write_text("00000001\n")  # todas são a mesma loja: dividem um vhost
-        self.pasta, self.ambiente = pasta, {**os.environ, "RABBITMQ_URL": url}
-        self.processos: dict = {}
-        with rodar_python(RAIZ / "orquestracao.py", "--estado", "--dados", pasta, env=self.ambiente) as criar:
-            criar.communicate()
-        with self.banco("estoque") as banco:
-            banco.execute("UPDATE produtos SET inicial = inicial + ?1, quantidade = quantidade + ?1", (FOLGA,))
-            banco.executemany("INSERT INTO produtos VALUES (?1, ?2, ?2)", [(f"p-{i}", FOLGA) for i in range(linhas)])
-        with self.banco("pagamentos") as banco:
-            banco.execute("UPDATE clientes SET inicial = inicial + ?1, saldo = saldo + ?1", (FOLGA * 1000,))
-            banco.executemany("INSERT INTO clientes VALUES (?1, ?2, ?2)", [(f"c-{i}", FOLGA * 1000) for i in range(linhas)])
+    def __init__(self, pasta: Path, broker, linhas: int = 0):
+        super().__init__(pasta, url_nova(broker), fartura=True)
+        for i in range(linhas):
+            M.servico_pedidos.PRECOS[f"p-{i}"] = 5000
+            self.escrever("estoque", "INSERT INTO produtos VALUES (?1, ?2, ?2)", f"p-{i}", 10 ** 9)
+            self.escrever("pagamentos", "INSERT INTO clientes VALUES (?1, ?2, ?2)", f"c-{i}", 10 ** 12)
 
-    def banco(self, nome: str) -> sqlite3.Connection:
-        return sqlite3.connect(self.pasta / "microsservicos" / f"{nome}.db", timeout=30)
+    def lancar(self, nome: str, *_, **opcoes):
+        return super().lancar(nome, *["--sem-pedido"] * (nome == "pedidos"), "--sem-eventos", **opcoes)
 
-    def iniciar(self, *nomes: str) -> None:
-        for nome in nomes:
-            extra = ["--sem-pedido"] if nome == "pedidos" else []
-            processo = rodar_python(RAIZ / "microsservicos" / f"servico_{nome}.py", "--dados", self.pasta,
-                                    "--sem-eventos", *extra, env=self.ambiente)
-            while "pronto" not in processo.stdout.readline():
-                if processo.poll() is not None:
-                    raise RuntimeError(f"{nome} não iniciou")
-            self.processos[nome] = processo
+    def lidos(self, campo: str) -> dict[str, str]:
+        """O que /proc diz de cada serviço."""
+        return {nome: Path(f"/proc/{programas[0].pid}/{campo}").read_text() for nome, programas in self.programas.items() if programas}
 
-    def parar(self, *nomes: str) -> None:
-        for nome in nomes or list(self.processos):
-            processo = self.processos.pop(nome)
-            processo.terminate()
-            processo.communicate()
+    def cpu(self) -> float:
+        """Segundos de CPU que os serviços no ar já gastaram."""
+        tempos = (texto.rsplit(")", 1)[1].split()[11:13] for texto in self.lidos("stat").values())
+        return sum(int(usuario) + int(sistema) for usuario, sistema in tempos) / os.sysconf("SC_CLK_TCK")
 
-    def enviar(self, quantos: int, prefixo: str) -> None:
-        """Registra pedidos como a porta de entrada faz; quem publica é o serviço de pedidos."""
-        linhas = self.pasta / "pedidos.jsonl"
-        with open(linhas, "w", encoding="utf-8") as arquivo:
-            for i in range(quantos):
-                arquivo.write(json.dumps({"pedido": f"{prefixo}-{i:030}", "cliente": "ana", "cep": "01310-100",
-                                          "itens": [{"produto": "livro", "quantidade": 2}]}) + "\n")
-        registrar = ("import sys; sys.path.insert(0, sys.argv[1]); import servico, servico_pedidos as s; from comum import banco, loja; "
-                     "from pathlib import Path; b = banco.abrir(Path(sys.argv[2]), s.TABELAS + ';' + servico.TABELAS); "
-                     "s.entrar_na_saga(b, s.receber, loja.ler_arquivo(sys.argv[3]))")
-        with rodar_python("-c", registrar, RAIZ / "microsservicos", self.pasta / "microsservicos" / "pedidos.db", linhas) as p:
-            erro = p.communicate()[0]
-        if p.returncode:
-            raise RuntimeError(erro)
+    def memoria(self) -> str:
+        """O máximo de memória residente de cada serviço."""
+        return ", ".join(f"{nome} {int(texto.split('VmHWM:')[1].split()[0]) // 1024} MiB" for nome, texto in self.lidos("status").items())
 
-    def pendentes(self, banco: sqlite3.Connection) -> int:
-        return banco.execute("SELECT count(*) FROM pedidos WHERE estado = 'pendente'").fetchone()[0]
-
-    def concluidos(self, banco: sqlite3.Connection) -> int:
-        return banco.execute("SELECT count(*) FROM pedidos WHERE estado = 'concluido'").fetchone()[0]
+    def vazao(self, quantos: int) -> tuple[float, float]:
+        """(pedidos por segundo, µs de CPU dos serviços por pedido), da primeira publicação ao último resultado."""
+        marca = f"v{time.time_ns()}"
+        self.enviar(*(um_pedido(f"{marca}-{i:020}", "ana", "livro") for i in range(quantos)))
+        self.iniciar("pedidos")  # só com ele pronto há a primeira publicação
+        inicio, cpu = time.perf_counter(), self.cpu()
+        falta = "SELECT 1 FROM pedidos WHERE pedido > ? AND pedido < ? AND estado = 'pendente' LIMIT 1"
+        esperar(lambda: not self.consultar("pedidos", falta, f"{marca}-", f"{marca}."), 600, "os resultados")
+        medido = quantos / (time.perf_counter() - inicio), 1e6 * (self.cpu() - cpu) / quantos
+        self.encerrar("pedidos")
+        return medido
 
     def envelhecer(self, quantos: int) -> None:
         """Põe `quantos` pedidos concluídos em cada banco, como se a loja já tivesse história."""
-        serie = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {quantos}) "
-        corpo = json.dumps(PEDIDO)
-
-        def caixas(tratou: str, *publicou: str) -> list[str]:
-            return ["INSERT INTO caixa_entrada (mensagem) {} SELECT 'antigo-' || i || ':" + tratou + "' FROM n",
-                    *(f"INSERT INTO caixa_saida (tipo, pedido, corpo, enviado) {{}} SELECT '{tipo}', 'antigo-' || i, '{corpo}', 1 FROM n"
-                      .replace(corpo, corpo.replace("{", "{{").replace("}", "}}")) for tipo in publicou)]
-
-        comandos = {
-            "pedidos": ("INSERT INTO pedidos {} SELECT 'antigo-' || i, 'ana', 10000, 'concluido', NULL FROM n",
-                        "INSERT INTO itens {} SELECT 'antigo-' || i, 'livro', 2 FROM n",
-                        "INSERT INTO enderecos {} SELECT 'antigo-' || i, '01310-100' FROM n",
-                        *caixas("envio.despachado", "pedido.criado", "pedido.concluido")),
-            "estoque": ("INSERT INTO reservas {} SELECT 'antigo-' || i, 'livro', 2 FROM n",
-                        "INSERT INTO respostas {} SELECT 'antigo-' || i, 'reservado' FROM n",
-                        *caixas("pedido.criado", "estoque.reservado")),
-            "pagamentos": ("INSERT INTO cobrancas {} SELECT 'antigo-' || i, 'ana', 10000 FROM n",
-                           "INSERT INTO respostas {} SELECT 'antigo-' || i, 'aprovado' FROM n",
-                           *caixas("estoque.reservado", "pagamento.aprovado")),
-            "envio": ("INSERT INTO envios {} SELECT 'antigo-' || i, '01310-100', 'despachado' FROM n",
-                      "INSERT INTO respostas {} SELECT 'antigo-' || i, 'despachado' FROM n",
-                      *caixas("pagamento.aprovado", "envio.despachado"))}
-        for nome, lista in comandos.items():
-            with self.banco(nome) as banco:
-                for comando in lista:
-                    banco.execute(comando.format(serie))
-
-    def memoria(self) -> dict[str, float]:
-        """O máximo de memória residente de cada serviço, em MiB."""
-        pico = {}
-        for nome, processo in self.processos.items():
-            texto = Path(f"/proc/{processo.pid}/status").read_text()
-            pico[nome] = int(texto.split("VmHWM:")[1].split()[0]) / 1024
-        return pico
+        serie, id = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {quantos}) ", "'antigo-' || i"
+        negocio = {"pedidos": (f"pedidos SELECT {id}, 'ana', 10000, 'concluido', NULL", f"itens SELECT {id}, 'livro', 2",
+                               f"enderecos SELECT {id}, '01310-100'"),
+                   "estoque": (f"reservas SELECT {id}, 'livro', 2", f"respostas SELECT {id}, 'reservado'"),
+                   "pagamentos": (f"cobrancas SELECT {id}, 'ana', 10000", f"respostas SELECT {id}, 'aprovado'"),
+                   "envio": (f"envios SELECT {id}, '01310-100', 'despachado'", f"respostas SELECT {id}, 'despachado'")}
+        for (_, tratou, publicou), nome in zip(SALTOS, (*SERVICOS[1:], "pedidos")):
+            caixas = [f"caixa_entrada (mensagem) SELECT {id} || ':{tratou}'"]
+            for tipo in (publicou, "pedido.criado") if nome == "pedidos" else (publicou,):
+                caixas.append(f"caixa_saida (tipo, pedido, corpo, enviado) SELECT '{tipo}', {id}, '{json.dumps(PEDIDO)}', 1")
+            for linhas in (*negocio[nome], *caixas):
+                tabela, _, valores = linhas.partition(" SELECT ")
+                self.escrever(nome, f"INSERT INTO {tabela} {serie} SELECT {valores} FROM n")
 
 
-def vazao_da_saga(loja: Loja, quantos: int, prefixo: str) -> float:
-    """Pedidos por segundo, da primeira publicação ao último resultado; os serviços já estão de pé."""
-    loja.enviar(quantos, prefixo)
-    inicio = time.perf_counter()
-    loja.iniciar("pedidos")
-    # Só com o serviço pronto há a primeira publicação; o que veio antes é a partida dele.
-    inicio = time.perf_counter()
-    with loja.banco("pedidos") as banco:
-        esperar(lambda: not loja.pendentes(banco), 600)
-    duracao = time.perf_counter() - inicio
-    loja.parar("pedidos")
-    return quantos / duracao
+def um_pedido(pedido: str, cliente: str, produto: str) -> dict:
+    return {"pedido": pedido, "cliente": cliente, "cep": "01310-100", "itens": [{"produto": produto, "quantidade": 2}]}
 
 
 # --- os dois programas de comparação ---
@@ -154,62 +105,20 @@ def propriedades(pedido: str, tipo: str):
         app_id="pagamentos", timestamp=int(time.time()), headers={"causa": f"{pedido}:{tipo}", "versao": 1})
 
 
-def declarar_rele(url: str) -> None:
-    conexao = conectar(url)
-    canal = conexao.channel()
-    canal.exchange_declare("rele", "topic", durable=True)
-    for fila, ouve, _ in SALTOS:
-        canal.queue_declare(fila, durable=True, arguments={"x-queue-type": "quorum"})
-        canal.queue_bind(fila, "rele", ouve)
-        canal.queue_purge(fila)
-    conexao.close()
+def salto_em_lote(url, fila, publica, sementes, total, sinais, como_vem):
+    """Um salto do relé com a conexão do projeto: o lote vai inteiro à rede, e uma espera serve a todas as respostas.
 
-
-def salto_em_lote(url, fila, publica, sementes, total, sinais, extra):
-    """Um salto do relé nu: recebe, publica, um commit do AMQP por lote; ninguém grava nada."""
-    conexao = conectar(url)
-    canal = conexao.channel()
-    canal.tx_select()
-    canal.basic_qos(prefetch_count=2 * LOTE)
-    chegaram: list = []
-    canal.basic_consume(fila, lambda c, metodo, p, corpo: chegaram.append((metodo.delivery_tag, p.correlation_id, corpo)))
-    sinais.put("pronto")
-    corpo = json.dumps(PEDIDO).encode()
-    for inicio in range(0, sementes, 2 * LOTE):
-        for i in range(inicio, min(sementes, inicio + 2 * LOTE)):
-            canal.basic_publish("rele", "pedido.criado", corpo, propriedades(f"x-{i:034}", "pedido.criado"), mandatory=True)
-        canal.tx_commit()
-    feitos = 0
-    while feitos < total:
-        if not chegaram:
-            conexao.process_data_events(1)
-        lote, chegaram[:LOTE] = chegaram[:LOTE], []
-        if not lote:
-            continue
-        for _, pedido, corpo in lote:
-            canal.basic_publish("rele", publica, corpo, propriedades(pedido, publica), mandatory=publica != "pedido.concluido")
-        canal.basic_ack(lote[-1][0], multiple=True)
-        canal.tx_commit()
-        feitos += len(lote)
-    sinais.put("fim")
-
-
-def salto_encadeado(url, fila, publica, sementes, total, sinais, extra):
-    """O mesmo salto com a conexão do projeto: o lote vai inteiro à rede, e uma espera serve a todas as respostas.
-
-    extra: "como-vem" é o pika sem o nosso transporte, com três `send` por mensagem.
+    como_vem: o pika sem o nosso transporte, com três `send` por mensagem.
     """
-    canal_py = carregar("microsservicos", "canal")
-    if extra == "como-vem":
-        carregar("microsservicos", "transporte").Transporte.write = \
-            lambda transporte, dados: transporte.do_pika.write(dados)
+    if como_vem:
+        carregar("microsservicos", "transporte").Transporte.write = lambda transporte, dados: transporte.do_pika.write(dados)
+    chegaram: list = []
 
-    class Rele(canal_py.Publicador):
+    class Rele(carregar("microsservicos", "canal").Publicador):
         def ao_receber(self, canal, metodo, p, corpo):
             chegaram.append((metodo.delivery_tag, p.correlation_id, corpo))
             self.acordar()
 
-    chegaram: list = []
     with no_endereco(url), Rele("relé") as rele:
         rele.abrir_saida()
         rele.pedir(rele.canal.basic_qos, prefetch_count=2 * LOTE)
@@ -237,16 +146,14 @@ def salto_encadeado(url, fila, publica, sementes, total, sinais, extra):
 
 def salto_de_livro_texto(url, fila, publica, sementes, total, sinais, pasta):
     """Um salto como nos tutoriais: uma mensagem por vez, um commit, uma publicação confirmada, um ack."""
-    conexao = conectar(url)
-    canal = conexao.channel()
+    canal = conectar(url).channel()
     canal.confirm_delivery()
     canal.basic_qos(prefetch_count=LOTE)
     banco = sqlite3.connect(f"{pasta}/{fila}.db", isolation_level=None)
     banco.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE IF NOT EXISTS feitos (pedido TEXT PRIMARY KEY)")
     sinais.put("pronto")
-    corpo = json.dumps(PEDIDO).encode()
     for i in range(sementes):
-        canal.basic_publish("rele", "pedido.criado", corpo, propriedades(f"x-{i:034}", "pedido.criado"), mandatory=True)
+        canal.basic_publish("rele", "pedido.criado", json.dumps(PEDIDO), propriedades(f"x-{i:034}", "pedido.criado"), mandatory=True)
     for feitos, (metodo, p, corpo) in enumerate(canal.consume(fila), 1):
         banco.execute("INSERT OR REPLACE INTO feitos VALUES (?)", (p.correlation_id,))
         canal.basic_publish("rele", publica, corpo, propriedades(p.correlation_id, publica), mandatory=publica != "pedido.concluido")
@@ -258,14 +165,19 @@ def salto_de_livro_texto(url, fila, publica, sementes, total, sinais, pasta):
 
 def vazao_do_rele(url: str, quantos: int, salto, extra) -> float:
     """Pedidos por segundo pelos quatro saltos, da primeira publicação ao último resultado."""
-    declarar_rele(url)
+    with conectar(url) as conexao:
+        canal = conexao.channel()
+        canal.exchange_declare("rele", "topic", durable=True)
+        for fila, ouve, _ in SALTOS:
+            canal.queue_declare(fila, durable=True, arguments={"x-queue-type": "quorum"})
+            canal.queue_bind(fila, "rele", ouve)
+            canal.queue_purge(fila)
     contexto = mp.get_context("spawn")
     sinais, processos = contexto.Queue(), []
     for fila, _, publica in SALTOS:
-        ultimo = fila == "rele_pedidos"
-        processo = contexto.Process(target=salto, args=(url, fila, publica, quantos if ultimo else 0, quantos, sinais, extra))
-        processo.start()
-        processos.append(processo)
+        sementes = quantos if fila == "rele_pedidos" else 0
+        processos.append(contexto.Process(target=salto, args=(url, fila, publica, sementes, quantos, sinais, extra)))
+        processos[-1].start()
         assert sinais.get(timeout=60) == "pronto"
     inicio = time.perf_counter()
     for _ in SALTOS:
@@ -276,148 +188,49 @@ def vazao_do_rele(url: str, quantos: int, salto, extra) -> float:
     return quantos / duracao
 
 
-# --- a latência de um pedido sozinho ---
+# --- um pedido sozinho, e muitos clientes ---
 
-def latencias(loja: Loja, url: str, quantos: int) -> list[float]:
-    """Segundos de pedido.criado a pedido.concluido, um pedido de cada vez, vistos por uma fila de plateia."""
-    conexao = conectar(url)
-    canal = conexao.channel()
-    fila = canal.queue_declare("", exclusive=True).method.queue
-    for tipo in ("pedido.criado", "pedido.concluido"):
-        canal.queue_bind(fila, "loja", tipo)
-    vistos: dict[str, float] = {}
-    canal.basic_consume(fila, lambda c, m, p, corpo: vistos.__setitem__(p.type, time.perf_counter()), auto_ack=True)
+@contextmanager
+def plateia(url: str, *tipos: str):
+    """(esperar mais, o que passou pelo exchange): cada item é (id do pedido, tipo, quando)."""
+    with conectar(url) as conexao:
+        canal, vistos = conexao.channel(), []
+        fila = canal.queue_declare("", exclusive=True).method.queue
+        for tipo in tipos:
+            canal.queue_bind(fila, "loja", tipo)
+        canal.basic_consume(fila, lambda c, m, p, corpo: vistos.append((p.correlation_id, p.type, time.perf_counter())), auto_ack=True)
+        yield lambda: conexao.process_data_events(1), vistos
+
+
+def latencias(loja: LojaMedida, quantos: int) -> list[float]:
+    """Segundos de pedido.criado a pedido.concluido, um pedido de cada vez."""
     tempos = []
-    enviador = Enviador(loja)
-    for i in range(quantos):
-        vistos.clear()
-        enviador.enviar(f"so-{time.time_ns()}")
-        while len(vistos) < 2:
-            conexao.process_data_events(1)
-        tempos.append(vistos["pedido.concluido"] - vistos["pedido.criado"])
-    conexao.close()
-    enviador.fechar()
+    with plateia(loja.url, "pedido.criado", "pedido.concluido") as (esperar_mais, vistos):
+        for _ in range(quantos):
+            loja.enviar(um_pedido(f"so-{time.time_ns()}", "ana", "livro"))
+            while len(vistos) < 2:
+                esperar_mais()
+            tempos.append(abs(vistos[1][2] - vistos[0][2]))
+            vistos.clear()
     return tempos
 
 
-class Enviador:
-    """Registra pedidos na porta de entrada à medida que chegam, sem abrir um processo para cada um."""
-
-    PROGRAMA = ("import sys; sys.path.insert(0, sys.argv[1]); import servico, servico_pedidos as s\nfrom comum import banco, loja\n"
-                "from pathlib import Path\n"
-                "s.PRECOS.update({f'p-{i}': 5000 for i in range(64)})\n"
-                "b = banco.abrir(Path(sys.argv[2]), s.TABELAS + ';' + servico.TABELAS)\n"
-                "for linha in sys.stdin.buffer:\n"
-                "    s.entrar_na_saga(b, s.receber, [loja.validar(p) for p in loja.ler_json(linha)]); print('ok', flush=True)")
-
-    def __init__(self, loja: Loja):
-        import subprocess
-        import sys
-        self.processo = subprocess.Popen(
-            [sys.executable, "-c", self.PROGRAMA, str(RAIZ / "microsservicos"), str(loja.pasta / "microsservicos" / "pedidos.db")],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
-
-    def enviar(self, *pedidos: str) -> None:
-        """Um pedido de ana, um livro, para cada id."""
-        self.enviar_prontos([um_pedido(pedido, "ana", "livro") for pedido in pedidos])
-
-    def enviar_prontos(self, pedidos: list[dict]) -> None:
-        """Os que chegam juntos dividem a gravação; só volta quando a loja já não os perde."""
-        self.processo.stdin.write(json.dumps(pedidos) + "\n")
-        self.processo.stdin.flush()
-        assert self.processo.stdout.readline() == "ok\n"
-
-    def fechar(self) -> None:
-        self.processo.stdin.close()
-        self.processo.wait()
-
-
-def partes_da_latencia(url: str, pasta: Path, quantos: int) -> tuple[list[float], list[float]]:
-    """As partes, medidas sozinhas: (uma gravação forçada, uma viagem pelo broker), em segundos."""
-    banco = sqlite3.connect(pasta / "parte.db", isolation_level=None)
-    banco.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE IF NOT EXISTS t (x TEXT)")
-    declarar_rele(url)
-    conexao, outra = (conectar(url) for _ in range(2))
-    publica, ouve = conexao.channel(), outra.channel()
-    publica.tx_select()
-    ouve.tx_select()
-    chegou: list = []
-    ouve.basic_consume("rele_estoque", lambda c, m, p, corpo: chegou.append(m.delivery_tag))
-    gravacoes, viagens = [], []
-    for i in range(quantos):
-        inicio = time.perf_counter()
-        banco.execute("INSERT INTO t VALUES (?)", ("x" * 300,))
-        gravacoes.append(time.perf_counter() - inicio)
-        inicio = time.perf_counter()
-        publica.basic_publish("rele", "pedido.criado", json.dumps(PEDIDO), propriedades(f"x-{i:034}", "pedido.criado"), mandatory=True)
-        publica.tx_commit()
-        while not chegou:
-            outra.process_data_events(1)
-        viagens.append(time.perf_counter() - inicio)
-        ouve.basic_ack(chegou.pop())
-        ouve.tx_commit()
-    conexao.close()
-    outra.close()
-    return gravacoes, viagens
-
-
-# --- contenção e disponibilidade ---
-
-def um_pedido(pedido: str, cliente: str, produto: str) -> dict:
-    return {"pedido": pedido, "cliente": cliente, "cep": "01310-100", "itens": [{"produto": produto, "quantidade": 1}]}
-
-
-def contencao(loja: Loja, url: str, clientes: int, cada: int, produtos: int) -> tuple[float, list[float], float]:
+def contencao(loja: LojaMedida, clientes: int, cada: int, produtos: int) -> tuple[float, list[float]]:
     """`clientes` clientes, cada um com `cada` pedidos, um depois do outro, divididos entre `produtos` produtos.
 
-    Devolve (pedidos por segundo, segundos de cada pedido do envio ao resultado, parte recusada).
+    Devolve (pedidos por segundo, segundos de cada pedido do envio ao resultado).
     """
-    conexao = conectar(url)
-    canal = conexao.channel()
-    fila = canal.queue_declare("", exclusive=True).method.queue
-    for tipo in ("pedido.concluido", "pedido.cancelado"):
-        canal.queue_bind(fila, "loja", tipo)
-    resultados: list[tuple[str, str]] = []
-    canal.basic_consume(fila, lambda c, m, p, corpo: resultados.append((p.correlation_id, p.type)), auto_ack=True)
-    enviador, marca = Enviador(loja), time.time_ns()
-    fila_de = {n: iter(range(cada)) for n in range(clientes)}
-    enviados, tempos, recusados, livres = {}, [], 0, list(range(clientes))
-    inicio = time.perf_counter()
-    while len(tempos) < clientes * cada:
-        novos = [um_pedido(f"{marca}-{n}-{i}", f"c-{n}", f"p-{n % produtos}") for n in livres for i in [next(fila_de[n], None)] if i is not None]
-        if novos:
-            enviados.update(dict.fromkeys((p["pedido"] for p in novos), time.perf_counter()))
-            enviador.enviar_prontos(novos)
-        conexao.process_data_events(1)
-        agora, livres = time.perf_counter(), [int(pedido.split("-")[1]) for pedido, _ in resultados]
-        tempos += [agora - enviados[pedido] for pedido, _ in resultados]
-        recusados += sum(tipo == "pedido.cancelado" for _, tipo in resultados)
-        resultados.clear()
-    duracao = time.perf_counter() - inicio
-    enviador.fechar()
-    conexao.close()
-    return clientes * cada / duracao, tempos, recusados / len(tempos)
-
-
-def disponibilidade(loja: Loja, total: int, fora: tuple[int, int], ritmo: int = 20) -> tuple[list[float], list[float]]:
-    """Por segundo: pedidos aceitos e pedidos concluídos, com Pagamentos fora do ar no meio."""
-    loja.iniciar(*NOMES)
-    enviador = Enviador(loja)
-    aceitos, finais = [], []
-    inicio = time.monotonic()
-    with loja.banco("pedidos") as banco:
-        for segundo in range(total):
-            if segundo == fora[0]:
-                loja.parar("pagamentos")
-            if segundo == fora[1]:
-                loja.iniciar("pagamentos")
-            for i in range(ritmo):
-                enviador.enviar(f"disp-{segundo}-{i}")
-                time.sleep(max(0.0, inicio + segundo + (i + 1) / ritmo - time.monotonic()))
-            aceitos.append(ritmo)
-            finais.append(loja.concluidos(banco) - sum(finais))
-        esperar(lambda: not loja.pendentes(banco))
-        finais[-1] += loja.concluidos(banco) - sum(finais)  # os que ainda estavam a caminho ao acabar o último segundo
-    enviador.fechar()
-    loja.parar()
-    return aceitos, finais
+    marca, enviados, tempos, livres = time.time_ns(), {}, [], list(range(clientes))
+    restam = {n: iter(range(cada)) for n in range(clientes)}
+    with plateia(loja.url, "pedido.concluido", "pedido.cancelado") as (esperar_mais, vistos):
+        inicio = time.perf_counter()
+        while len(tempos) < clientes * cada:
+            novos = [um_pedido(f"{marca}-{n}-{i}", f"c-{n}", f"p-{n % produtos}") for n in livres for i in [next(restam[n], None)] if i is not None]
+            if novos:
+                enviados.update((p["pedido"], time.perf_counter()) for p in novos)
+                loja.enviar(*novos)
+            esperar_mais()
+            livres = [int(id.split("-")[1]) for id, *_ in vistos]
+            tempos += [quando - enviados[id] for id, _, quando in vistos]
+            vistos.clear()
+        return clientes * cada / (time.perf_counter() - inicio), tempos
