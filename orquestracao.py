@@ -142,7 +142,7 @@ def trabalhar(lancador: Lancador, pedidos: list[dict], escolha) -> int:
     else:
         lancador.iniciar(pedidos, ["--dados", str(escolha.dados), "--sem-eventos",
                                    "--devagar", str(escolha.devagar)])
-        with lendo(lancador.pasta, (espera.PORTA,)) as banco:  # ela já os recebeu, e disse quais recusou
+        with lendo(lancador.pasta, (espera.PORTA,)) as banco:  # ela já disse quais recusou
             outros = {*de_outro_conteudo(banco, pedidos)}
         lancador.ids = [pedido for pedido in lancador.ids if pedido not in outros]
         if escolha.ate_concluir:
