@@ -93,8 +93,8 @@ def main() -> int:
                 return mostrar_estado(escolha.dados)
             if so_limpar:
                 return 0
-            espectador = Espectador(identidade(pasta), diagrama, sozinho=escolha.so_assistir)
-            lancador = Lancador(pasta, no, ids, espectador)
+            lancador = Lancador(pasta, no, ids, None if escolha.so_broker else Espectador(
+                identidade(pasta), diagrama, sozinho=escolha.so_assistir))
             fim.callback(lancador.parar)
             if no:
                 fim.callback(despedir, "encerrando os serviços e, se ninguém mais o usa, o nó "

@@ -70,8 +70,9 @@ class Espectador:
         for linha in self.limitador.passar(self.desenho.recebidas(recebidas)):
             cabem = shutil.get_terminal_size().lines - 4 if sys.stdout.isatty() else sys.maxsize
             if self.desde_o_cabecalho is None or self.desde_o_cabecalho >= cabem:
+                nomes = self.desenho.cabecalho()  # com a legenda, que basta uma vez
                 dizer()
-                dizer(self.desenho.cabecalho(), "forte")
+                dizer(nomes if self.desde_o_cabecalho is None else nomes.split("\n")[-1], "forte")
                 self.desde_o_cabecalho = 0
             dizer(linha)
             self.desde_o_cabecalho += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from comum.leitura import criado, lendo
+from comum.leitura import lendo
 from comum.tela import alertar
 from coreografia import SERVICOS, quem_publica
 
@@ -30,21 +30,15 @@ def olhar(pasta: Path, ids: list[str]) -> tuple[set[str], bool, list[tuple]]:
 
 def pendentes_ate_aqui(pasta: Path) -> list[str]:
     """Os pedidos que outra execução deixou pendentes."""
-    return [p for p, in _de_pedidos(pasta, "SELECT pedido FROM pedidos WHERE estado = 'pendente'")]
-
-
-def _de_pedidos(pasta: Path, consulta: str, *valores) -> list[tuple]:
-    """O banco pode ainda nem existir."""
-    if not criado(pasta / f"{PORTA}.db"):
-        return []
-    with lendo(pasta, (PORTA,)) as banco:
-        return banco.execute(consulta, valores).fetchall()
+    with _pedidos(pasta) as banco:
+        return [p for p, in banco.execute("SELECT pedido FROM pedidos WHERE estado = 'pendente'")]
 
 
 def dizer_o_que_faltou(pasta: Path, ids: list[str]) -> None:
     """Depois de um Ctrl-C antes do veredito."""
-    como = dict(_de_pedidos(pasta, "SELECT pedido, estado FROM pedidos WHERE pedido IN "
-                                   "(SELECT value FROM json_each(?))", json.dumps(ids)))
+    with _pedidos(pasta) as banco:
+        como = dict(banco.execute("SELECT pedido, estado FROM pedidos WHERE pedido IN "
+                                  "(SELECT value FROM json_each(?))", (json.dumps(ids),)))
     por_registrar, partes = len(set(ids).difference(como)), []
     if pendentes := sorted(pedido for pedido in como if como[pedido] == "pendente"):
         quais = ", ".join(pendentes[:5]) + (", …" if len(pendentes) > 5 else "")
@@ -55,3 +49,8 @@ def dizer_o_que_faltou(pasta: Path, ids: list[str]) -> None:
                    "de novo, com os mesmos ids"]
     alertar("interrompido sem veredito: " + ("; ".join(partes) or "todos os pedidos desta "
                                              "execução já tinham terminado"))
+
+
+def _pedidos(pasta: Path):
+    """O banco de quem registra os pedidos; se ainda não existe, um vazio."""
+    return lendo(pasta, (PORTA,), {PORTA: "CREATE TABLE pedidos (pedido, estado)"})

@@ -27,10 +27,10 @@ class Lancador:
     """Os processos, a plateia e a espera.
 
     pasta: a dos bancos. no: o nó privado, ou None se o broker é de outro.
-    ids: os pedidos que se quer ver terminar.
+    ids: os pedidos que se quer ver terminar. espectador: None se ninguém assiste.
     """
 
-    def __init__(self, pasta: Path, no, ids: list[str], espectador: Espectador):
+    def __init__(self, pasta: Path, no, ids: list[str], espectador: Espectador | None):
         self.pasta, self.no, self.espectador = pasta, no, espectador
         self.ids = list(dict.fromkeys(ids))
         self.poucos = len(self.ids) <= POUCOS
@@ -65,23 +65,20 @@ class Lancador:
     def assistir(self, segundos: float) -> None:
         """Mostra os eventos dos próximos instantes e vigia os processos."""
         self.vigiar()
-        self.espectador.mostrar(segundos)
+        self.espectador.mostrar(segundos) if self.espectador else time.sleep(segundos)
 
     def vigiar(self) -> None:
-        """Mostra o que os serviços disseram e reinicia quem morreu, serviço ou nó privado."""
+        """Mostra o que os serviços disseram e reinicia quem morreu, serviço ou nó privado.
+
+        Levanta Falha se o nó não volta: sem broker, nada anda.
+        """
         for processo in self.processos:
             processo.manter()
         self.mostrar_linhas()
         if self.no and not self.no.vivo():
-            self.reviver_no()
-
-    def reviver_no(self) -> None:
-        alertar("o nó privado do RabbitMQ morreu: inicio de novo")
-        try:
+            alertar("o nó privado do RabbitMQ morreu: inicio de novo")
             if not self.no.usar():
                 self.no = None  # nessa porta já responde um broker que não é nosso
-        except Falha as falha:
-            alertar(f"{falha}; tento de novo")
 
     def mostrar_linhas(self) -> None:
         while not self.linhas.empty():
@@ -119,7 +116,8 @@ class Lancador:
         for um in self.processos:  # quem está parado com SIGSTOP, por exemplo, não ouviu
             um.processo.kill()
             um.processo.wait()
-        self.espectador.fechar()
+        if self.espectador:
+            self.espectador.fechar()
 
 
 def em_arquivo(pedidos: list[dict], pasta: Path):

@@ -352,6 +352,7 @@ def test_so_broker_deixa_os_servicos_para_os_outros_terminais(dados):
         assert all(loja.ouvintes(nome) == 1 for nome in SERVICOS), "só os destes terminais ouvem"
         loja.enviar(cenario("sucesso"))
         loja.conferir_repouso()
+        assert not programa.disse("pedido.criado"), "não é o terminal dele"
     finally:
         loja.fechar()
         programa.interromper()
