@@ -63,7 +63,7 @@ class Opcoes(argparse.ArgumentParser):
 
     def dos_dados(self, padrao: str) -> None:
         self.add_argument("--dados", metavar="DIR", type=pasta,
-                          default=Path(__file__).resolve().parents[2] / "dados",
+                          default=str(Path(__file__).resolve().parents[2] / "dados"),
                           help=f"onde ficam os bancos de dados (padrão: dados/, e nela {padrao}/)")
 
     def devagar(self) -> None:
@@ -114,7 +114,12 @@ def pasta(texto: str) -> Path:
     if not texto:  # seria a pasta atual
         raise argparse.ArgumentTypeError("falta o valor")
     try:
-        return Path(texto).expanduser()
+        escolhida = Path(texto).expanduser()
+        str(escolhida.absolute()).encode()  # nem o SQLite nem o RabbitMQ a achariam
+        return escolhida
+    except UnicodeEncodeError as erro:
+        raise argparse.ArgumentTypeError("no caminho há um nome que não é UTF-8: renomeie-o (mv), "
+                                         "ou use --dados OUTRA_PASTA") from erro
     except RuntimeError as erro:
         raise argparse.ArgumentTypeError(f"{texto[:40]!r}: não sei que pasta é essa") from erro
 
