@@ -22,6 +22,7 @@ import operador
 import pagamentos
 import pedidos
 from atendimento import POUCOS, Atendimento
+from comum.banco import EmUso
 from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.identidade import identidade, limpar
@@ -29,9 +30,9 @@ from comum.opcoes import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos, seg
 from comum.tela import alertar, dizer, executar
 from comum.veredito import imprimir_estado, veredito, violacoes
 from coordenador import ESPERA, Coordenador
-from decisoes import LogDeDecisoes, LogEmUso
+from decisoes import LogDeDecisoes
 from palco import quedas
-from palco.narracao import RAIAS, Narrador
+from palco.narracao import RAIAS, Calado, Narrador
 from palco.rastro import rastrear
 from participante import ForaDoAr, Participante, em_duvida
 from recuperacao import recuperar
@@ -62,8 +63,12 @@ def main() -> int:
         if opcoes.estado:
             imprimir_estado(pasta)
             return 0
-        if opcoes.em_duvida or opcoes.forcar or opcoes.reconhecer:
-            return operar(opcoes, pasta, loja, participantes, abertos)
+        if opcoes.em_duvida:
+            operador.listar(pasta, participantes)
+            return 0
+        if opcoes.forcar or opcoes.reconhecer:
+            operar(opcoes, pasta, loja, participantes, abertos)
+            return 0
         try:
             return atender(opcoes, pasta, loja, participantes, novos, abertos)
         except BrokenPipeError:  # quem lia foi embora: ninguém viu o veredito
@@ -119,49 +124,40 @@ def opcoes_de_quebrar(grupo) -> None:
                        help="deixa de avisar que a decisão forçada divergiu do log")
 
 
-def abrir_log(pasta: Path, loja: str, participantes: list[Participante]) -> LogDeDecisoes:
-    """Sem o log nada se decide: o que está em dúvida continua, e é dito. Levanta Falha."""
-    try:
-        return LogDeDecisoes(pasta, loja)
-    except LogEmUso:
-        raise
-    except Falha:
-        if esperando := em_duvida(participantes):
-            alertar("FICAM EM DÚVIDA, porque o log não pôde ser lido: "
-                    f"{', '.join(esperando)} (ver --em-duvida e --forcar)")
-        raise
-
-
 def operar(opcoes, pasta: Path, loja: str, participantes: list[Participante],
-           abertos: ExitStack) -> int:
-    """O que uma pessoa olha e decide; funciona também sem o log, mas não enquanto ele é de outro."""
-    log, em_uso = None, False
+           abertos: ExitStack) -> None:
+    """O que uma pessoa decide; funciona também sem o log, mas não enquanto ele é de outro."""
+    log = None
     try:
         log = LogDeDecisoes(pasta, loja, espera=0.2)
         abertos.callback(log.banco.close)
-    except LogEmUso:
-        if not opcoes.em_duvida:
-            raise
-        em_uso = True
+    except EmUso:
+        raise
     except Falha as falha:
         alertar(str(falha))
     if opcoes.forcar:
         operador.forcar(participantes, log, opcoes.forcar)
-    elif opcoes.reconhecer:
-        operador.reconhecer(participantes, opcoes.reconhecer)
     else:
-        operador.listar(participantes, log, em_uso)
-    return 0
+        operador.reconhecer(participantes, opcoes.reconhecer)
 
 
 def iniciar(pasta: Path, loja: str, participantes: list[Participante], narrador: Narrador,
             espera: float = ESPERA, sem_recuperar: bool = False) -> Coordenador:
     """Toma o log, registra esta execução, e só então resolve o que os mortos deixaram."""
-    log = abrir_log(pasta, loja, participantes)
+    try:
+        log = LogDeDecisoes(pasta, loja)
+    except Falha as falha:
+        esperando = em_duvida(participantes)
+        if esperando and not isinstance(falha, EmUso):
+            alertar("FICAM EM DÚVIDA, porque o log não pôde ser lido: "
+                    f"{', '.join(esperando)} (ver --em-duvida e --forcar)")
+        raise
     limpo = not log.execucoes()
     coordenador = Coordenador(participantes, log, narrador, espera)
     operador.conferir(participantes, log)
-    narrador.ja_travado(em_duvida(participantes))
+    for _, pedido, onde in em_duvida(participantes).values():
+        for participante in onde:
+            narrador.reter(participante.nome, pedido)
     if not sem_recuperar:
         recuperar(participantes, log, narrador)
         if not limpo and any((quebradas := violacoes(pasta)).values()):
@@ -176,7 +172,9 @@ def atender(opcoes: argparse.Namespace, pasta: Path, loja: str, participantes: l
     """Recupera, conduz os pedidos, e termina com o veredito; devolve o status de saída."""
     desenhar = len(chegados) <= POUCOS
     diagrama = Diagrama(opcoes.diagrama, RAIAS, len(chegados)) if opcoes.diagrama else None
-    narrador = Narrador(desenhar, diagrama, opcoes.devagar)
+    narrador = Calado()
+    if desenhar or diagrama:
+        narrador = Narrador(desenhar, diagrama, opcoes.devagar)
     quedas.armar(opcoes.cair_em)
     coordenador = iniciar(pasta, loja, participantes, narrador, opcoes.espera,
                           opcoes.sem_recuperar)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from comum.tela import Progresso, dizer
 from coordenador import Coordenador
+from palco.narracao import EU
 
 POUCOS = 4  # até tantos pedidos, o protocolo é desenhado; acima disso, uma barra de progresso
 PAUSA = 0.002  # segundos até olhar de novo, se todos esperam por travas
@@ -64,7 +65,8 @@ class Atendimento:
         self.feitos += [t.pedido for t in terminadas]
         if self.paralelos == 1 and terminadas:  # com vários, a rodada é de todos: só há a média
             antes, self.forcadas = self.forcadas, self.coordenador.forcadas()
-            self.coordenador.narrador.forcadas(terminadas[0], self.forcadas - antes)
+            self.coordenador.narrador.nota(terminadas[0].id, EU, "gravações forçadas: "
+                                           f"{self.forcadas - antes}", "fraco")
         agora = time.monotonic()
         if self.progresso and agora - self.visto > 0.1:
             self.visto = agora

@@ -34,10 +34,10 @@ class Transacao:
     trava: o voto ESPERA que a segura, ou None; desde: o instante em que ela parou.
     """
 
-    __slots__ = ("nome", "execucao", "pedido", "sim", "decisao", "trava", "desde")
+    __slots__ = ("nome", "execucao", "pedido", "id", "sim", "decisao", "trava", "desde")
 
     def __init__(self, nome: str, execucao: str, pedido: dict):
-        self.nome, self.execucao, self.pedido = nome, execucao, pedido
+        self.nome, self.execucao, self.pedido, self.id = nome, execucao, pedido, pedido["pedido"]
         self.sim: list[Participante] = []
         self.decisao = self.trava = self.desde = None
 
@@ -154,7 +154,7 @@ class Coordenador:
             avisos = [t for t in decididas
                       if participante in t.sim or participante.negocio.recusado]
             for t in avisos:
-                self.narrador.avisar(t, participante)
+                self.narrador.aviso(t.id, participante.nome, t.decisao)
             if avisos:
                 participante.insistir([t.decisao for t in avisos],
                                       [t.nome for t in avisos if participante in t.sim])

@@ -15,6 +15,7 @@ SQLite Database File", seção 2.2).
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import time
@@ -25,6 +26,7 @@ from typing import Iterator, NamedTuple
 
 from comum.banco import EmUso, abrir, transacao
 from comum.falha import Falha, em_portugues
+from comum.leitura import lendo
 
 CONFIRMAR, ABORTAR = "CONFIRMAR", "ABORTAR"
 NOME = "coordenador.db"
@@ -52,10 +54,6 @@ class Decisao(NamedTuple):
     pedido: dict | None = None
 
 
-class LogEmUso(Falha):
-    """Outro programa tem o log: é ele quem conduz pedidos nesta pasta agora."""
-
-
 class NaoGravada(Exception):
     """A decisão não foi gravada, e isso é certo."""
 
@@ -63,7 +61,7 @@ class NaoGravada(Exception):
 class LogDeDecisoes:
     """O arquivo coordenador.db, aberto só para este processo até o fim dele.
 
-    espera: segundos por quem o tem agora. Levanta LogEmUso se não o larga; Falha se não pode
+    espera: segundos por quem o tem agora. Levanta EmUso se não o larga; Falha se não pode
     ser aberto.
     """
 
@@ -103,7 +101,7 @@ class LogDeDecisoes:
         """Dentro de decidindo(): CONFIRMAR cada transação."""
         self.banco.executemany(
             "INSERT INTO decisoes (transacao, execucao, pedido) VALUES (?, ?, ?)",
-            [(t.nome, execucao, t.pedido["pedido"]) for t in transacoes])
+            [(t.nome, execucao, t.id) for t in transacoes])
 
     def decisao(self, transacao: str) -> str:
         """CONFIRMAR se está escrito; se não está, ABORTAR. Só vale se o log conhece a execução."""
@@ -127,13 +125,15 @@ class LogDeDecisoes:
 
 
 def _abrir_so_para_mim(caminho: Path, loja: str, espera: float):
+    if caminho.exists() and not os.access(caminho, os.W_OK):  # a trava pede escrita
+        raise em_portugues(PermissionError("Permission denied"), str(caminho))
     prazo = time.monotonic() + espera
     while True:
         try:
             return abrir(caminho, TABELAS, loja, exclusivo=True)
         except EmUso as erro:
             if time.monotonic() >= prazo:
-                raise LogEmUso(f"outro programa conduz pedidos em {caminho.parent} agora, e só um "
+                raise EmUso(f"outro programa conduz pedidos em {caminho.parent} agora, e só um "
                                "de cada vez pode: espere que ele acabe, ou encerre-o (Ctrl-C), "
                                "e rode de novo", 2) from erro
         # De dois que começam juntos, os dois podem desistir; o acaso os separa.
@@ -149,3 +149,24 @@ def conduzindo(pasta: Path) -> bool:
     except sqlite3.Error as erro:
         return "locked" in str(erro)
     return False
+
+
+def o_que_diz(pasta: Path, transacao: str, execucao: str) -> tuple[str, str | None]:
+    """(o que o log diz, o que o próximo início fará); None se o log não o deixa fazer nada.
+
+    Para quem só olha: não abre o log para si, nem escreve nada.
+    """
+    if not (pasta / NOME).exists():
+        return "não está nesta pasta", None
+    try:
+        with lendo(pasta, [Path(NOME).stem]) as log:
+            conhece = log.execute("SELECT 1 FROM execucoes WHERE execucao = ?", (execucao,))
+            decidiu = log.execute("SELECT 1 FROM decisoes WHERE transacao = ?", (transacao,))
+            conhece, decidiu = conhece.fetchone(), decidiu.fetchone()
+    except (Falha, sqlite3.Error) as erro:
+        return f"não pôde ser lido: {em_portugues(erro, str(pasta / NOME))}", None
+    if not conhece:
+        return f"não conhece a execução {execucao}: não é o log desta transação", None
+    if decidiu:
+        return "tem CONFIRMAR", "confirma em quem falta"
+    return "conhece a execução, e não tem decisão: aborto presumido", "aborta em quem preparou"

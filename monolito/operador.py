@@ -7,26 +7,25 @@ a reconheça. (O termo é do padrão X/Open XA: "heuristically completed".)
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from comum.banco import transacao
 from comum.falha import Falha
 from comum.tela import alertar, dizer
-from decisoes import ABORTAR, CONFIRMAR, Decisao, LogDeDecisoes
-from participante import Duvida, Participante, em_duvida
+from decisoes import ABORTAR, CONFIRMAR, Decisao, LogDeDecisoes, conduzindo, o_que_diz
+from participante import Participante, em_duvida
 
 MOTIVO = "abortado por decisão de uma pessoa"
 ESCOLHAS = {"confirmar": CONFIRMAR, "abortar": ABORTAR}
-CONDUZEM = "um programa conduz pedidos nesta pasta agora"
 
 
-def listar(participantes: list[Participante], log: LogDeDecisoes | None, em_uso: bool) -> None:
-    """Mostra cada transação que espera uma decisão, e o que ela trava; não resolve nada.
-
-    log: None se não pôde ser lido. em_uso: se foi porque outro programa o tem.
-    """
-    achadas = em_duvida(participantes)
+def listar(pasta: Path, participantes: list[Participante]) -> None:
+    """Mostra cada transação que espera uma decisão, e o que ela trava; não resolve nada."""
+    em_uso, achadas = conduzindo(pasta), em_duvida(participantes)
     dizer(f"em dúvida: {0 if em_uso else len(achadas)}")
     if em_uso:
-        dizer(f"{CONDUZEM}: o que está preparado é assunto dele, e ele o termina")
+        dizer("um programa conduz pedidos nesta pasta agora: o que está preparado é assunto dele, "
+              "e ele o termina")
     for nome, (execucao, pedido, onde) in achadas.items():
         dizer()
         dizer(f"transação {nome}   pedido {pedido}", "forte")
@@ -34,21 +33,11 @@ def listar(participantes: list[Participante], log: LogDeDecisoes | None, em_uso:
             dizer(f"  {participante.nome:10}  preparada; trava "
                   f"{', '.join(participante.travas(nome))}")
         if not em_uso:
-            dizer(f"  {'log':10}  {_o_que_diz(log, execucao, nome)}")
+            dizer(f"  {'log':10}  {o_que_diz(pasta, nome, execucao)[0]}")
     if achadas and not em_uso:
         dizer()
         dizer("No próximo início (sem --sem-recuperar) "
               "a recuperação resolve as que o log conhece.")
-
-
-def _o_que_diz(log: LogDeDecisoes | None, execucao: str, transacao: str) -> str:
-    if log is None:
-        return "não pôde ser lido"
-    if not log.conhece(execucao):
-        return f"não conhece a execução {execucao}: não é o log desta transação"
-    if log.decisao(transacao) == CONFIRMAR:
-        return CONFIRMAR
-    return "conhece a execução, e não tem decisão: aborto presumido"
 
 
 def forcar(participantes: list[Participante], log: LogDeDecisoes | None, escrito: str) -> None:
@@ -68,7 +57,7 @@ def forcar(participantes: list[Participante], log: LogDeDecisoes | None, escrito
     decisao = Decisao(nome, ESCOLHAS[escolha], MOTIVO if escolha == "abortar" else None)
     _recusar_o_impossivel(participantes, onde, decisao, pedido)
     for participante in reversed(onde):
-        participante.forcar(Duvida(nome, execucao, pedido), decisao)
+        participante.forcar(execucao, pedido, decisao)
         dizer(f"{participante.nome}: {nome} forçada a {decisao.qual}")
 
 
@@ -104,15 +93,14 @@ def conferir(participantes: list[Participante], log: LogDeDecisoes) -> None:
 
     Deve rodar antes do fim desta execução, quando o log esquece o que não está mais em dúvida.
     """
-    divergentes: dict[str, tuple] = {}
+    divergentes: dict[tuple, list[str]] = {}
     for participante in participantes:
         _anotar_o_que_o_log_diz(participante, log)
-        for nome, pedido, decisao, dizia in participante.banco.execute(
+        for qual in participante.banco.execute(
                 "SELECT transacao, pedido, decisao, log_dizia FROM heuristicas "
                 "WHERE log_dizia <> decisao AND NOT reconhecida"):
-            nova = pedido, decisao, dizia, []
-            divergentes.setdefault(nome, nova)[3].append(participante.nome)
-    for nome, (pedido, decisao, dizia, onde) in divergentes.items():
+            divergentes.setdefault(qual, []).append(participante.nome)
+    for (nome, pedido, decisao, dizia), onde in divergentes.items():
         alertar(f"DIVERGÊNCIA: a transação {nome} (pedido {pedido}) foi forçada a {decisao} "
                 f"em {', '.join(onde)}, e o log diz {dizia}. "
                 f"Corrija os dados à mão e depois: --reconhecer {nome}")

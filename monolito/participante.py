@@ -84,14 +84,6 @@ class Negocio(NamedTuple):
     recusado: Callable | None = None
 
 
-class Duvida(NamedTuple):
-    """Um registro preparado que espera uma decisão."""
-
-    transacao: str
-    execucao: str
-    pedido: str
-
-
 class Participante:
     """Um negócio com o seu banco, e o lado dele no protocolo.
 
@@ -206,10 +198,6 @@ class Participante:
 
     # --- o que está em dúvida ---
 
-    def em_duvida(self) -> list[Duvida]:
-        return [Duvida(*linha) for linha in self.banco.execute(
-            "SELECT transacao, execucao, pedido FROM preparadas ORDER BY transacao")]
-
     def travas(self, nome: str) -> list[str]:
         return [linha for linha, in self.banco.execute(
             "SELECT linha FROM travas WHERE transacao = ? ORDER BY linha", (nome,))]
@@ -218,12 +206,13 @@ class Participante:
         """O efeito que já vale aqui de um pedido, ou None."""
         return self.banco.execute(self.negocio.vale, (pedido,)).fetchone()[0]
 
-    def forcar(self, duvida: Duvida, decisao: Decisao) -> None:
+    def forcar(self, execucao: str, pedido: str, decisao: Decisao) -> None:
         """A decisão heurística de uma pessoa, lembrada para quando o log aparecer."""
         with transacao(self.banco, forcada=True):
             self._aplicar(decisao)
             self.banco.execute("INSERT INTO heuristicas (transacao, execucao, pedido, decisao) "
-                               "VALUES (?, ?, ?, ?)", (*duvida, decisao.qual))
+                               "VALUES (?, ?, ?, ?)",
+                               (decisao.transacao, execucao, pedido, decisao.qual))
 
 
 class ForaDoAr(Participante):
@@ -240,6 +229,7 @@ def em_duvida(participantes: list[Participante]) -> dict[str, tuple]:
     """{transação: (execução, pedido, [participantes que esperam])}."""
     achadas: dict[str, tuple] = {}
     for participante in participantes:
-        for transacao, execucao, pedido in participante.em_duvida():
+        for transacao, execucao, pedido in participante.banco.execute(
+                "SELECT transacao, execucao, pedido FROM preparadas ORDER BY transacao"):
             achadas.setdefault(transacao, (execucao, pedido, []))[2].append(participante)
     return achadas

@@ -17,7 +17,7 @@ from comum.falha import Falha, em_portugues
 from comum.tela import alertar, dizer
 from decisoes import ABORTAR, CONFIRMAR, NOME, Decisao, LogDeDecisoes
 from palco import quedas
-from palco.narracao import Narrador
+from palco.narracao import EU, Calado, Narrador
 from participante import Participante, em_duvida
 
 SEM_DECISAO = "abortado na recuperação: não havia decisão no log"
@@ -33,12 +33,13 @@ def recuperar(participantes: list[Participante], log: LogDeDecisoes, narrador: N
     achadas = em_duvida(participantes)
     if not achadas:
         dizer("Recuperação: nada em dúvida.", "fraco")
+    if len(achadas) > POUCAS:
+        narrador = Calado()
     try:
         for execucao in sorted({execucao for execucao, _, _ in achadas.values()}):
             dela = {nome: dados for nome, dados in achadas.items() if dados[0] == execucao}
             if log.conhece(execucao):
-                _resolver(execucao, dela, log,
-                          narrador if len(achadas) <= POUCAS else Narrador(False))
+                _resolver(execucao, dela, log, narrador)
             else:
                 _deixar(dela, f"{NOME} não conhece a execução {execucao}: foi apagado, trocado ou "
                               "é antigo. Devolva o log certo, ou decida com --forcar "
@@ -56,14 +57,19 @@ def _deixar(achadas: dict[str, tuple], por_que: str) -> None:
 
 def _resolver(execucao: str, achadas: dict, log: LogDeDecisoes, narrador: Narrador) -> None:
     dizer(f"Recuperação: a execução {execucao} morreu e deixou {len(achadas)} em dúvida.", "roxo")
-    decisoes = {nome: Decisao(nome, CONFIRMAR) if log.decisao(nome) == CONFIRMAR else
-                Decisao(nome, ABORTAR, SEM_DECISAO) for nome in achadas}
-    narrador.em_duvida(achadas)
+    for _, pedido, onde in achadas.values():
+        for participante in onde:
+            narrador.seta(pedido, participante.nome, EU, "em dúvida?", "roxo")
+    confirmadas = 0
     for nome, (_, pedido, onde) in achadas.items():
-        narrador.log_diz(pedido, decisoes[nome])
-        _resolver_transacao(decisoes[nome], pedido, onde, narrador)
-    if len(achadas) > POUCAS:
-        confirmadas = sum(decisao.qual == CONFIRMAR for decisao in decisoes.values())
+        decisao = Decisao(nome, ABORTAR, SEM_DECISAO)
+        texto, cor = "o log não tem decisão: aborto presumido", "vermelho"
+        if log.decisao(nome) == CONFIRMAR:
+            decisao, texto, cor = Decisao(nome, CONFIRMAR), "o log tem CONFIRMAR", "verde"
+            confirmadas += 1
+        narrador.nota(pedido, EU, texto, cor)
+        _resolver_transacao(decisao, pedido, onde, narrador)
+    if isinstance(narrador, Calado):
         dizer(f"  {confirmadas} com CONFIRMAR no log: confirmadas; "
               f"{len(achadas) - confirmadas} sem decisão no log: abortadas")
 

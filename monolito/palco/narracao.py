@@ -16,6 +16,18 @@ from decisoes import CONFIRMAR, Decisao
 EU = "Coordenador"
 RAIAS = [EU, "Pedidos", "Estoque", "Pagamentos", "Envio"]
 LEGENDA = "tem algo travado: do SIM até a decisão chegar"
+AVISOS = {True: ("confirmar", "verde"), False: ("abortar", "vermelho")}
+
+
+class Calado:
+    """Um narrador que não desenha nada, para quando os pedidos são muitos."""
+
+    def __getattr__(self, passo: str):
+        return nada
+
+
+def nada(*_) -> None:
+    pass
 
 
 class Narrador:
@@ -26,93 +38,56 @@ class Narrador:
 
     def __init__(self, desenhar: bool, diagrama: Diagrama | None = None, devagar: float = 0.0):
         self.raias = Raias(RAIAS) if desenhar else None
+        self.desenhos = [desenho for desenho in (self.raias, diagrama) if desenho]
         self.diagrama, self.devagar, self.cabecalho_dito = diagrama, devagar, False
-        self.calado = not (desenhar or diagrama)
 
     # --- o protocolo ---
 
     def preparar(self, t, participante) -> None:
-        if not (self.calado or t.trava):
-            self._seta(t.pedido["pedido"], EU, participante.nome, "preparar")
+        if not t.trava:  # quem volta de uma espera já tinha sido perguntado
+            self.seta(t.id, EU, participante.nome, "preparar")
 
     def sim(self, t, participante, linhas: list[str]) -> None:
-        if self.calado:
-            return
-        pedido = t.pedido["pedido"]
-        self._reter(participante.nome, pedido)
-        self._nota(pedido, participante.nome, f"trava {travadas(linhas)}", "fraco")
-        self._seta(pedido, participante.nome, EU, "SIM", "verde")
+        self.reter(participante.nome, t.id)
+        self.nota(t.id, participante.nome, f"trava {travadas(linhas)}", "fraco")
+        self.seta(t.id, participante.nome, EU, "SIM", "verde")
 
     def nao(self, t, participante, motivo: str) -> None:
-        if not self.calado:
-            self._seta(t.pedido["pedido"], participante.nome, EU, f"NÃO: {motivo}", "vermelho")
+        self.seta(t.id, participante.nome, EU, f"NÃO: {motivo}", "vermelho")
 
     def espera(self, t, participante, voto) -> None:
-        if not self.calado:
-            com = f", com {curto(voto.motivo)}" if voto.motivo else ""
-            self._nota(t.pedido["pedido"], participante.nome,
-                       f"espera {travadas(voto.linhas)}{com}", "roxo")
+        com = f", com {curto(voto.motivo)}" if voto.motivo else ""
+        self.nota(t.id, participante.nome, f"espera {travadas(voto.linhas)}{com}", "roxo")
 
     def decidiu(self, t) -> None:
-        if self.calado:
-            return
         if t.decisao.qual == CONFIRMAR:
-            self._nota(t.pedido["pedido"], EU, "CONFIRMAR, forçado ao log", "verde")
+            self.nota(t.id, EU, "CONFIRMAR, forçado ao log", "verde")
         else:
-            self._nota(t.pedido["pedido"], EU, f"ABORTAR: {t.decisao.motivo}", "vermelho")
+            self.nota(t.id, EU, f"ABORTAR: {t.decisao.motivo}", "vermelho")
 
-    def avisar(self, t, participante) -> None:
-        if not self.calado:
-            self.aviso(t.pedido["pedido"], participante.nome, t.decisao)
-
-    def aviso(self, pedido: str, nome: str, decisao: Decisao) -> None:
+    def aviso(self, id: str, nome: str, decisao: Decisao) -> None:
         """A decisão chega a um participante, e ele solta o que travava."""
-        if self.calado:
-            return
-        verbo, cor = (("confirmar", "verde") if decisao.qual == CONFIRMAR else
-                      ("abortar", "vermelho"))
-        self._seta(pedido, EU, nome, verbo, cor)
-        self._soltar(nome, pedido)
-
-    def forcadas(self, t, quantas: int) -> None:
-        if not self.calado:
-            self._nota(t.pedido["pedido"], EU, f"gravações forçadas: {quantas}", "fraco")
-
-    # --- a recuperação ---
-
-    def ja_travado(self, achadas: dict[str, tuple]) -> None:
-        """O que quem morreu deixou em dúvida. achadas: o que participante.em_duvida() devolve."""
-        for _, pedido, onde in achadas.values():
-            for participante in onde:
-                self._reter(participante.nome, pedido)
-
-    def em_duvida(self, achadas: dict[str, tuple]) -> None:
-        if self.calado:
-            return
-        for _, pedido, onde in achadas.values():
-            for participante in onde:
-                self._seta(pedido, participante.nome, EU, "em dúvida?", "roxo")
-
-    def log_diz(self, pedido: str, decisao: Decisao) -> None:
-        if self.calado:
-            return
-        texto, cor = (("o log tem CONFIRMAR", "verde") if decisao.qual == CONFIRMAR else
-                      ("o log não tem decisão: aborto presumido", "vermelho"))
-        self._nota(pedido, EU, texto, cor)
+        self.seta(id, EU, nome, *AVISOS[decisao.qual == CONFIRMAR])
+        for desenho in self.desenhos:
+            desenho.soltar(nome, id)
 
     # --- os desenhos ---
 
-    def _seta(self, pedido: str, de: str, para: str, texto: str, cor=None) -> None:
+    def seta(self, id: str, de: str, para: str, texto: str, cor=None) -> None:
         if self.raias:
-            self._desenhar(self.raias.seta(pedido, de, para, visivel(texto)), cor)
+            self._desenhar(self.raias.seta(id, de, para, visivel(texto)), cor)
         if self.diagrama:
-            self.diagrama.seta(pedido, de, para, texto)
+            self.diagrama.seta(id, de, para, texto)
 
-    def _nota(self, pedido: str, raia: str, texto: str, cor=None) -> None:
+    def nota(self, id: str, raia: str, texto: str, cor=None) -> None:
         if self.raias:
-            self._desenhar(self.raias.nota(pedido, raia, texto), cor)
+            self._desenhar(self.raias.nota(id, raia, texto), cor)
         if self.diagrama:
-            self.diagrama.nota(pedido, raia, texto)
+            self.diagrama.nota(id, raia, texto)
+
+    def reter(self, raia: str, id: str) -> None:
+        for desenho in self.desenhos:
+            desenho.reter(raia, id)
 
     def _desenhar(self, linha: str, cor: str | None) -> None:
         if not self.cabecalho_dito:
@@ -121,14 +96,6 @@ class Narrador:
             self.cabecalho_dito = True
         dizer(linha, cor)
         time.sleep(self.devagar)
-
-    def _reter(self, raia: str, pedido: str) -> None:
-        for desenho in filter(None, (self.raias, self.diagrama)):
-            desenho.reter(raia, pedido)
-
-    def _soltar(self, raia: str, pedido: str) -> None:
-        for desenho in filter(None, (self.raias, self.diagrama)):
-            desenho.soltar(raia, pedido)
 
 
 def travadas(linhas: list[str]) -> str:

@@ -17,7 +17,7 @@ PONTOS = {
     "depois-da-decisao": "CONFIRMAR está no log; ninguém foi avisado",
     "entre-confirmacoes": "Estoque e Pagamentos confirmaram; Envio e Pedidos não",
     "antes-do-fim": "todos confirmaram; o log ainda guarda a decisão",
-    "antes-do-aborto": "alguém votou NÃO (num cenário recusado); ninguém foi avisado",
+    "antes-do-aborto": "alguém votou NÃO (cenário recusado); ninguém foi avisado",
     "na-recuperacao": "a recuperação resolveu num participante; faltam os outros",
 }
 DEPOIS_DE = {"entre-votos": "Estoque", "entre-confirmacoes": "Pagamentos"}

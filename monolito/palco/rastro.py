@@ -10,58 +10,46 @@ from __future__ import annotations
 import shlex
 import sqlite3
 from pathlib import Path
-from typing import NamedTuple
 
 from comum.diagrama import Diagrama
-from comum.falha import Falha, em_portugues
 from comum.leitura import lendo
 from comum.loja import id_pelo_comeco
-from comum.raias import Raias
 from comum.tela import curto, dizer, reais
 from decisoes import NOME as LOG
-from decisoes import conduzindo
-from palco.narracao import EU, LEGENDA, RAIAS
+from decisoes import conduzindo, o_que_diz
+from palco.narracao import EU, RAIAS, Narrador
 
 CORES = {"concluido": "verde", "cancelado": "roxo"}
 DADOS = Path(__file__).resolve().parents[2] / "dados"
 
 
-class Preparada(NamedTuple):
-    """O que um dono prometeu, e ainda não sabe se faz."""
-
-    raia: str
-    transacao: str
-    execucao: str
-
-
 class Historia:
-    """Tudo o que os bancos dizem sobre um pedido; donos: os Negocio, na ordem da votação."""
+    """O que os bancos dizem de um pedido; donos: os Negocio, na ordem da votação.
+
+    fatos: [(banco, o que ele diz, raia, o mesmo em poucas palavras)].
+    preparadas: [(raia, transação, execução)], de quem prometeu e ainda não sabe se faz.
+    """
 
     def __init__(self, bancos: sqlite3.Connection, donos: list, pedido: str):
-        self.pedido, self.preparadas, self.fatos, self.notas = pedido, [], [], []
-        self.registro = bancos.execute("SELECT cliente, total, estado, motivo FROM pedidos "
-                                       "WHERE pedido = ?", (pedido,)).fetchone()
-        if self.registro:
-            cliente, total, estado, motivo = self.registro
-            self.fatos.append(("pedidos.db", f"pedido de {cliente}, {reais(total)}, {estado}"))
-            if estado != "pendente":
-                self.notas.append(("Pedidos", f"{estado}{f': {motivo}' if motivo else ''}"))
+        self.pedido, self.fatos, self.preparadas = pedido, [], []
+        self.estado, self.motivo = "pedidos.db não o conhece", ""
+        for cliente, total, self.estado, motivo in bancos.execute(
+                "SELECT cliente, total, estado, motivo FROM pedidos WHERE pedido = ?", (pedido,)):
+            self.motivo = f": {motivo}" if motivo else ""
+            self.fatos.append(("pedidos.db", f"pedido de {cliente}, {reais(total)}, {self.estado}",
+                               "Pedidos", f"{self.estado}{self.motivo}"))
         for dono in donos:
-            self._ler(bancos, dono)
+            self._ler(bancos, dono, f"{dono.arquivo}_db")
 
-    def _ler(self, bancos: sqlite3.Connection, dono) -> None:
-        def anotar(texto: str, na_raia: str) -> None:
-            self.fatos.append((f"{dono.arquivo}.db", texto))
-            self.notas.append((dono.nome, na_raia))
+    def _ler(self, bancos: sqlite3.Connection, dono, banco: str) -> None:
+        def anotar(texto: str, nota: str) -> None:
+            self.fatos.append((f"{dono.arquivo}.db", texto, dono.nome, nota))
 
-        banco = f"{dono.arquivo}_db"
-        for transacao, execucao in bancos.execute(
-                f"SELECT transacao, execucao FROM {banco}.preparadas WHERE pedido = ?",
-                (self.pedido,)).fetchall():
-            travas = ", ".join(linha for linha, in bancos.execute(
-                f"SELECT linha FROM {banco}.travas WHERE transacao = ? ORDER BY linha",
-                (transacao,)))
-            self.preparadas.append(Preparada(dono.nome, transacao, execucao))
+        for transacao, execucao, travas in bancos.execute(
+                "SELECT transacao, execucao, (SELECT group_concat(linha, ', ') FROM "
+                f"{banco}.travas t WHERE t.transacao = p.transacao) FROM {banco}.preparadas p "
+                "WHERE pedido = ?", (self.pedido,)):
+            self.preparadas.append((dono.nome, transacao, execucao))
             anotar(f"transação {transacao} preparada; trava {travas}", "preparada")
         for decisao, quando in bancos.execute(
                 f"SELECT decisao, quando FROM {banco}.heuristicas WHERE pedido = ?",
@@ -72,87 +60,51 @@ class Historia:
             anotar(f"vale agora: {vale}", vale)
 
 
-def perguntar_ao_log(pasta: Path, transacao: str, execucao: str) -> tuple[str, str | None]:
-    """(o que o log diz, o que o próximo início fará); None se o log não o deixa fazer nada."""
-    if not (pasta / LOG).exists():
-        return "não está nesta pasta", None
-    try:
-        with lendo(pasta, [Path(LOG).stem]) as log:
-            conhece = log.execute("SELECT 1 FROM execucoes WHERE execucao = ?",
-                                  (execucao,)).fetchone()
-            decidiu = log.execute("SELECT 1 FROM decisoes WHERE transacao = ? "
-                                  "AND decisao = 'CONFIRMAR'", (transacao,)).fetchone()
-    except (Falha, sqlite3.Error) as erro:
-        return f"não pôde ser lido: {em_portugues(erro, str(pasta / LOG))}", None
-    if not conhece:
-        return f"não conhece a execução {execucao}: não é o log desta transação", None
-    if decidiu:
-        return "tem CONFIRMAR", "confirma em quem falta"
-    return "conhece a execução, e não tem decisão: aborto presumido", "aborta em quem preparou"
-
-
 def mostrar(historia: Historia, pasta: Path, diagrama: Diagrama | None) -> None:
     """As raias, o que cada banco diz, e o resultado ou o que o pedido espera."""
     em_uso = bool(historia.preparadas) and conduzindo(pasta)
-    ditos = {} if em_uso else {p.transacao: perguntar_ao_log(pasta, p.transacao, p.execucao)
-                               for p in historia.preparadas}
-    do_log = [log for log, _ in ditos.values()]
-    desenhar(historia, do_log, diagrama)
-    for banco, fato in [*historia.fatos, *((LOG, log) for log in do_log)]:
-        dizer(f"  {banco:14} {fato}")
-    estado, motivo = "pedidos.db não o conhece", None
-    if historia.registro:
-        estado, motivo = historia.registro[2:]
-    dizer(f"  {curto(historia.pedido)}: {estado}{', em dúvida' if ditos else ''}"
-          f"{f': {motivo}' if motivo else ''}",
-          "vermelho" if ditos else CORES.get(estado, "vermelho"))
+    ditos = {} if em_uso else {transacao: o_que_diz(pasta, transacao, execucao)
+                               for _, transacao, execucao in historia.preparadas}
+    narrador, em_duvida = Narrador(True, diagrama), ", em dúvida" if ditos else ""
+    for raia, _, _ in historia.preparadas:
+        narrador.reter(raia, historia.pedido)
+    fatos = historia.fatos + [(LOG, log, EU, f"o log {log}") for log, _ in ditos.values()]
+    for _, _, raia, nota in fatos:
+        narrador.nota(historia.pedido, raia, nota)
+    dizer()
+    for banco, texto, _, _ in fatos:
+        dizer(f"  {banco:14} {texto}")
+    dizer(f"  {curto(historia.pedido)}: {historia.estado}{em_duvida}{historia.motivo}",
+          "vermelho" if ditos else CORES.get(historia.estado, "vermelho"))
     if em_uso:
         dizer("  espera: o programa que conduz pedidos nesta pasta agora; ele o termina")
     for transacao, (_, fara) in ditos.items():
         mostrar_espera(pasta, transacao, fara)
 
 
-def desenhar(historia: Historia, do_log: list[str], diagrama: Diagrama | None) -> None:
-    raias = Raias(RAIAS)
-    desenhos = [raias, diagrama] if diagrama else [raias]
-    for preparada in historia.preparadas:
-        for desenho in desenhos:
-            desenho.reter(preparada.raia, historia.pedido)
-    dizer(raias.legenda(LEGENDA), "fraco")
-    dizer(raias.cabecalho(), "forte")
-    for raia, texto in [*historia.notas, *((EU, f"o log {log}") for log in do_log)]:
-        dizer(raias.nota(historia.pedido, raia, texto))
-        if diagrama:
-            diagrama.nota(historia.pedido, raia, texto)
-    dizer()
-
-
 def mostrar_espera(pasta: Path, transacao: str, fara: str | None) -> None:
     outra = "" if pasta.parent.resolve() == DADOS else f" --dados {shlex.quote(str(pasta.parent))}"
-    if fara:
-        dizer(f"  espera: a recuperação; o próximo início {fara}:")
-        dizer(f"      python monolito/app.py --sem-pedido{outra}")
-    else:
-        dizer("  espera: o log certo; sem ele, todo início a deixa em dúvida, e quem sabe a "
-              "resposta pode forçá-la, com confirmar ou com abortar:")
-        dizer(f"      python monolito/app.py --forcar {transacao}=confirmar{outra}")
+    texto, comando = f"a recuperação; o próximo início {fara}", "--sem-pedido"
+    if not fara:
+        texto = ("o log certo; sem ele, todo início a deixa em dúvida, e quem sabe a resposta pode "
+                 "forçá-la, com confirmar ou com abortar")
+        comando = f"--forcar {transacao}=confirmar"
+    dizer(f"  espera: {texto}:")
+    dizer(f"      python monolito/app.py {comando}{outra}", inteira=True)
 
 
 def rastrear(pasta: Path, ditos: list[str], donos: list, arquivo: str | None) -> int:
     """pasta: a dos bancos do monolito, ou a de uma cópia. arquivo: o do diagrama, ou None.
 
-    ditos: ids de pedidos, ou o começo deles. donos: os Negocio. Levanta Falha (código 2) se um id
-    não serve, se ninguém o conhece, ou se faltam bancos.
+    ditos: ids de pedidos, ou o começo deles. donos: os Negocio. Levanta Falha (código 2) se ninguém
+    conhece um deles, ou se faltam bancos.
     """
     with lendo(pasta, [dono.arquivo for dono in donos]) as bancos:
-        conhecidos = [id for id, in bancos.execute(" UNION ".join(
-            ["SELECT pedido FROM pedidos",
-             *(f"SELECT pedido FROM {dono.arquivo}_db.preparadas" for dono in donos)]))]
+        conhecidos = [id for id, in bancos.execute("SELECT pedido FROM pedidos" + "".join(
+            f" UNION SELECT pedido FROM {dono.arquivo}_db.preparadas" for dono in donos))]
         ids = dict.fromkeys(id_pelo_comeco(dito, conhecidos) for dito in ditos)
         historias = [Historia(bancos, donos, id) for id in ids]
     diagrama = Diagrama(arquivo, RAIAS, len(historias)) if arquivo else None
     for historia in historias:
-        if historia is not historias[0]:
-            dizer()
         mostrar(historia, pasta, diagrama)
     return 0

@@ -107,12 +107,12 @@ class Ouvinte(M.narracao.Narrador):
 
     def __init__(self):
         super().__init__(False)
-        self.calado, self.contado = False, []
+        self.contado = []
 
-    def _seta(self, pedido, de, para, texto, cor=None):
+    def seta(self, pedido, de, para, texto, cor=None):
         self.contado.append((pedido, de, para, texto))
 
-    def _nota(self, pedido, raia, texto, cor=None):
+    def nota(self, pedido, raia, texto, cor=None):
         self.contado.append((pedido, raia, None, texto))
 
 
@@ -123,7 +123,7 @@ def participantes(pasta: Path) -> list:
 
 def abrir(pasta: Path, recuperar: bool = True, espera: float = 0.0, narrador=None):
     """Um início do monolito, pela mesma função de app.py; devolve o coordenador."""
-    return M.app.iniciar(pasta, M.identidade.identidade(pasta), participantes(pasta), narrador or M.narracao.Narrador(False),
+    return M.app.iniciar(pasta, M.identidade.identidade(pasta), participantes(pasta), narrador or M.narracao.Calado(),
                          espera, not recuperar)
 
 

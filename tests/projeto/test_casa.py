@@ -35,7 +35,7 @@ SETAS = {
 }
 SETAS_DO_MONOLITO = {
     "app": "atendimento recuperacao operador coordenador participante decisoes NEGOCIO palco comum",
-    "atendimento": "coordenador comum",
+    "atendimento": "coordenador palco comum",
     "recuperacao": "participante decisoes palco comum",
     "operador": "participante decisoes comum",
     "coordenador": "participante decisoes palco comum",
