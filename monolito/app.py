@@ -27,6 +27,7 @@ from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.identidade import identidade, limpar
 from comum.opcoes import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos, segundos
+from comum.repetidos import dizer_repetidos
 from comum.tela import alertar, dizer, executar
 from comum.veredito import imprimir_estado, veredito, violacoes
 from coordenador import ESPERA, Coordenador
@@ -138,7 +139,7 @@ def operar(opcoes, pasta: Path, loja: str, participantes: list[Participante],
     if opcoes.forcar:
         operador.forcar(participantes, log, opcoes.forcar)
     else:
-        operador.reconhecer(participantes, opcoes.reconhecer)
+        operador.reconhecer(participantes, log, opcoes.reconhecer)
 
 
 def iniciar(pasta: Path, loja: str, participantes: list[Participante], narrador: Narrador,
@@ -180,9 +181,9 @@ def atender(opcoes: argparse.Namespace, pasta: Path, loja: str, participantes: l
                           opcoes.sem_recuperar)
     abertos.callback(coordenador.log.banco.close)
     novos, repetidos, trocados = pedidos.separar(participantes[0].banco, chegados)
-    dizer_os_repetidos(repetidos, trocados)
+    dizer_repetidos(repetidos, trocados)
     feitos = Atendimento(coordenador, novos, opcoes.paralelos).conduzir()
-    coordenador.esquecer_execucoes()
+    coordenador.esquecer_execucoes(operador.divergentes(participantes, coordenador.log))
     if opcoes.cair_em:
         alertar(f"--cair-em {opcoes.cair_em}: nenhum pedido passou por esse ponto"
                 f"{quedas.SEM_PASSAR.get(opcoes.cair_em, '')}")
@@ -191,21 +192,6 @@ def atender(opcoes: argparse.Namespace, pasta: Path, loja: str, participantes: l
         alertar(f"interrompido: {len(novos) - len(feitos)} pedidos não foram iniciados")
         return 130
     return 0 if vale and not trocados else 1
-
-
-def dizer_os_repetidos(repetidos: list[str], trocados: list[str]) -> None:
-    """O mesmo id não muda nada; com outro conteúdo, é outro pedido, que não foi atendido."""
-    if len(repetidos) > POUCOS:
-        dizer(f"{len(repetidos)} pedidos já existiam: nada foi feito de novo")
-    else:
-        for id in repetidos:
-            dizer(f"{id} já existia: nada foi feito de novo")
-    if len(trocados) > POUCOS:
-        alertar(f"{len(trocados)} ids já existem com outro conteúdo ({', '.join(trocados[:3])}…): "
-                "estes não foram atendidos")
-    else:
-        for id in trocados:
-            alertar(f"{id} já existe com outro conteúdo: este não foi atendido")
 
 
 if __name__ == "__main__":

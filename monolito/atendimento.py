@@ -6,11 +6,10 @@ gravações forçadas. O que para numa trava espera pela próxima; o que termina
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import deque
-from contextlib import contextmanager
 
+from comum.encerramento import adiando_o_fim
 from comum.tela import Progresso, dizer
 from coordenador import Coordenador
 from palco.narracao import EU
@@ -27,7 +26,7 @@ class Atendimento:
         self.fila, self.em_andamento, self.feitos = deque(novos), [], []
         self.progresso = Progresso(self.total, "pedidos") if self.total > POUCOS else None
         self.inicio = self.visto = time.monotonic()
-        self.parado, self.forcadas = False, coordenador.forcadas()
+        self.forcadas = coordenador.forcadas()
 
     def conduzir(self) -> list[dict]:
         """Devolve os pedidos que foram até o fim.
@@ -35,9 +34,9 @@ class Atendimento:
         Ctrl-C (ou SIGTERM) não interrompe um pedido no meio: termina os que estão em andamento e
         não começa outros. Um segundo, sim; e então a recuperação termina, no próximo início.
         """
-        with self._parando_entre_rodadas():
-            while self.em_andamento or (self.fila and not self.parado):
-                while self.fila and not self.parado and len(self.em_andamento) < self.paralelos:
+        with adiando_o_fim() as fim:
+            while self.em_andamento or (self.fila and not fim.sinal):
+                while self.fila and not fim.sinal and len(self.em_andamento) < self.paralelos:
                     self.em_andamento.append(self.coordenador.nova(self.fila.popleft()))
                 terminadas = self.coordenador.rodada(self.em_andamento)
                 self._contar(terminadas)
@@ -46,20 +45,6 @@ class Atendimento:
                     time.sleep(PAUSA)
         self._resumir()
         return self.feitos
-
-    @contextmanager
-    def _parando_entre_rodadas(self):
-        def parar(*_) -> None:
-            self.parado = True
-            for sinal in normais:
-                signal.signal(sinal, signal.default_int_handler)
-
-        normais = {sinal: signal.signal(sinal, parar) for sinal in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for sinal, normal in normais.items():
-                signal.signal(sinal, normal)
 
     def _contar(self, terminadas: list) -> None:
         self.feitos += [t.pedido for t in terminadas]
@@ -76,9 +61,9 @@ class Atendimento:
         return f"{len(self.feitos) / max(time.monotonic() - self.inicio, 1e-6):.0f}/s"
 
     def _resumir(self) -> None:
+        media = self.coordenador.forcadas() / max(len(self.feitos), 1)
         if self.progresso:
             self.progresso.mostrar(len(self.feitos), self._ritmo())
-        if self.feitos and (self.progresso or self.paralelos > 1):
-            media = self.coordenador.forcadas() / len(self.feitos)
-            ritmo = f", {self._ritmo()}" if self.progresso else ""
-            dizer(f"{len(self.feitos)} pedidos{ritmo}, {media:.2f} gravações forçadas por pedido")
+        if self.progresso or (self.paralelos > 1 and self.feitos):
+            dizer(f"{len(self.feitos)} pedidos, {self._ritmo()}, "
+                  f"{media:.2f} gravações forçadas por pedido")

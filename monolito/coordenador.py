@@ -165,14 +165,15 @@ class Coordenador:
 
     # --- o fim ---
 
-    def esquecer_execucoes(self) -> None:
+    def esquecer_execucoes(self, lembrar=()) -> None:
         """O fim: tudo o que foi aplicado é forçado ao disco, e só então o log pode esquecer.
 
-        Fica no log a execução que ainda deixa algo em dúvida, ou que pode ter deixado.
+        Fica no log a execução que ainda deixa algo em dúvida, ou que pode ter deixado; e as de
+        `lembrar`.
         """
         for participante in self.participantes:
             participante.forcar_ao_disco(self.execucao)
-        ficam = {execucao for execucao, _, _ in em_duvida(self.participantes).values()}
+        ficam = {*lembrar, *(execucao for execucao, _, _ in em_duvida(self.participantes).values())}
         if any(participante.incerto for participante in self.participantes):
             ficam.add(self.execucao)
         self.log.esquecer([e for e in self.log.execucoes() if e not in ficam])

@@ -88,47 +88,41 @@ def _forcadas(participantes: list[Participante], nome: str) -> list[str]:
         "SELECT decisao FROM heuristicas WHERE transacao = ?", (nome,))]
 
 
-def conferir(participantes: list[Participante], log: LogDeDecisoes) -> None:
-    """Compara cada decisão heurística com o log, assim que ele é o certo; avisa das que divergem.
+def divergentes(participantes: list[Participante], log: LogDeDecisoes) -> dict[str, list[str]]:
+    """As decisões forçadas a que o log certo, que reapareceu, desmente, e ninguém reconheceu.
 
-    Deve rodar antes do fim desta execução, quando o log esquece o que não está mais em dúvida.
+    {execução: [transações]}: destas o log não deve esquecer.
     """
-    divergentes: dict[tuple, list[str]] = {}
+    achadas: dict[str, list[str]] = {}
     for participante in participantes:
-        _anotar_o_que_o_log_diz(participante, log)
-        for qual in participante.banco.execute(
-                "SELECT transacao, pedido, decisao, log_dizia FROM heuristicas "
-                "WHERE log_dizia <> decisao AND NOT reconhecida"):
-            divergentes.setdefault(qual, []).append(participante.nome)
-    for (nome, pedido, decisao, dizia), onde in divergentes.items():
-        alertar(f"DIVERGÊNCIA: a transação {nome} (pedido {pedido}) foi forçada a {decisao} "
-                f"em {', '.join(onde)}, e o log diz {dizia}. "
+        for nome, execucao, decisao in participante.banco.execute(
+                "SELECT transacao, execucao, decisao FROM heuristicas WHERE NOT reconhecida"):
+            if log.conhece(execucao) and log.decisao(nome) != decisao:
+                achadas.setdefault(execucao, []).append(nome)
+    return achadas
+
+
+def conferir(participantes: list[Participante], log: LogDeDecisoes) -> None:
+    """Avisa das decisões forçadas que o log desmente; a cada início, até que as reconheçam."""
+    for nome in sorted({nome for nomes in divergentes(participantes, log).values()
+                        for nome in nomes}):
+        onde = [p.nome for p in participantes if _forcadas([p], nome)]
+        alertar(f"DIVERGÊNCIA: a transação {nome} foi forçada a {_forcadas(participantes, nome)[0]}"
+                f" em {', '.join(onde)}, e o log diz {log.decisao(nome)}. "
                 f"Corrija os dados à mão e depois: --reconhecer {nome}")
 
 
-def _anotar_o_que_o_log_diz(participante: Participante, log: LogDeDecisoes) -> None:
-    for nome, execucao in participante.banco.execute(
-            "SELECT transacao, execucao FROM heuristicas WHERE log_dizia IS NULL").fetchall():
-        if log.conhece(execucao):
-            with transacao(participante.banco, forcada=True) as banco:
-                banco.execute("UPDATE heuristicas SET log_dizia = ? WHERE transacao = ?",
-                              (log.decisao(nome), nome))
-
-
-def reconhecer(participantes: list[Participante], nome: str) -> None:
+def reconhecer(participantes: list[Participante], log: LogDeDecisoes | None, nome: str) -> None:
     """A divergência já foi tratada: não é mais dita. Levanta Falha se não há nenhuma ali.
 
     Só vale para a que já foi dita: calar antes disso esconderia a que o log ainda vai mostrar.
     """
     if not _forcadas(participantes, nome):
         raise Falha(f"--reconhecer: nenhuma decisão forçada para a transação {nome!r}", 2)
-    mudou = 0
+    if not (log and any(nome in nomes for nomes in divergentes(participantes, log).values())):
+        raise Falha(f"--reconhecer: {nome} foi forçada, e este log não diz outra coisa: "
+                    "não há divergência", 2)
     for participante in participantes:
         with transacao(participante.banco, forcada=True) as banco:
-            mudou += banco.execute("UPDATE heuristicas SET reconhecida = 1 "
-                                   "WHERE transacao = ? AND log_dizia <> decisao",
-                                   (nome,)).rowcount
-    if not mudou:
-        raise Falha(f"--reconhecer: {nome} foi forçada, e até agora nenhum log disse outra coisa: "
-                    "não há divergência", 2)
+            banco.execute("UPDATE heuristicas SET reconhecida = 1 WHERE transacao = ?", (nome,))
     dizer(f"{nome}: divergência reconhecida")

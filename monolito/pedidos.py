@@ -10,7 +10,8 @@ Fica ao lado de microsservicos/servico_pedidos.py: mesmas tabelas do negócio, m
 
 from __future__ import annotations
 
-from comum.loja import PRODUTO_DESCONHECIDO, conteudo
+from comum.loja import PRODUTO_DESCONHECIDO
+from comum.repetidos import de_outro_conteudo
 from participante import Negocio, Recusa
 
 TABELAS = """
@@ -34,7 +35,7 @@ def travar(pedido):
 
 def receber(banco, pedido):
     """Fase 1: um pedido novo ganha preço e fica pendente. Um id que já existe não muda nada."""
-    if banco.execute("SELECT 1 FROM pedidos WHERE pedido = ?", (pedido["pedido"],)).fetchone():
+    if existe(banco, pedido):
         raise Recusa(REPETIDO)
     total = preco(pedido)
     if total is None:
@@ -56,7 +57,7 @@ def cancelar(banco, pedido, motivo):
 
 def anotar_recusa(banco, pedido, motivo):
     """Fase 2 de um pedido que não foi preparado aqui: guarda que existiu, e o motivo da recusa."""
-    if not banco.execute("SELECT 1 FROM pedidos WHERE pedido = ?", (pedido["pedido"],)).fetchone():
+    if not existe(banco, pedido):
         gravar(banco, pedido, preco(pedido) or 0, "cancelado", motivo)
 
 
@@ -69,27 +70,19 @@ def gravar(banco, pedido, total, estado, motivo):
     banco.execute("INSERT INTO enderecos VALUES (?, ?)", (pedido["pedido"], pedido["cep"]))
 
 
-def guardado(banco, id):
-    """O conteúdo do pedido que já tem este id, na forma de loja.conteudo(); None se não há."""
-    linha = banco.execute("SELECT cliente, cep FROM pedidos JOIN enderecos USING (pedido) "
-                          "WHERE pedido = ?", (id,)).fetchone()
-    itens = banco.execute("SELECT produto, quantidade FROM itens WHERE pedido = ? "
-                          "ORDER BY produto", (id,))
-    return linha and (*linha, *itens)
-
-
 def separar(banco, chegados):
     """Os pedidos novos, na ordem; os ids que já existiam; e os que existem com outro conteúdo."""
-    novos, repetidos, trocados = {}, [], []
+    novos, iguais, outros = {}, [], set(de_outro_conteudo(banco, chegados))
     for pedido in chegados:
-        antes = guardado(banco, pedido["pedido"])
-        if antes is None and pedido["pedido"] not in novos:
-            novos[pedido["pedido"]] = pedido
-        elif antes in (None, conteudo(pedido)):  # None: está neste mesmo arquivo, igual
-            repetidos.append(pedido["pedido"])
+        if pedido["pedido"] in novos or existe(banco, pedido):
+            iguais.append(pedido["pedido"])
         else:
-            trocados.append(pedido["pedido"])
-    return [*novos.values()], repetidos, trocados
+            novos[pedido["pedido"]] = pedido
+    return [*novos.values()], [id for id in iguais if id not in outros], sorted(outros)
+
+
+def existe(banco, pedido):
+    return banco.execute("SELECT 1 FROM pedidos WHERE pedido = :pedido", pedido).fetchone()
 
 
 def preco(pedido):

@@ -153,6 +153,10 @@ def _criar_se_falta(arquivo: Path, tabelas: str, loja: str | None) -> None:
 
     As linhas iniciais nunca são escritas de novo sobre dados que já existem.
     """
+    # Nesta ordem: um banco que outro programa cria agora existe antes do -wal dele.
+    if os.path.exists(f"{os.path.realpath(arquivo)}-wal") and not arquivo.exists():
+        raise Falha(f"falta {arquivo}, e o -wal dele ficou: devolva o banco; ou, se não há como, "
+                    "apague também o -wal, e ele recomeça das linhas iniciais", 2)
     if arquivo.exists():
         return
     arquivo.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # pedidos de clientes: só do dono

@@ -106,5 +106,6 @@ def rastrear(pasta: Path, ditos: list[str], donos: list, arquivo: str | None) ->
         historias = [Historia(bancos, donos, id) for id in ids]
     diagrama = Diagrama(arquivo, RAIAS, len(historias)) if arquivo else None
     for historia in historias:
+        dizer()
         mostrar(historia, pasta, diagrama)
     return 0

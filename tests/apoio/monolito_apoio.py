@@ -135,12 +135,16 @@ def atender(pasta: Path, pedidos: list[dict], paralelos: int = 1, **opcoes) -> N
     """Uma execução inteira."""
     coordenador = abrir(pasta, **opcoes)
     conduzir(coordenador, pedidos, paralelos)
-    coordenador.esquecer_execucoes()
+    terminar(coordenador)
+
+
+def terminar(coordenador) -> None:
+    coordenador.esquecer_execucoes(M.operador.divergentes(coordenador.participantes, coordenador.log))
 
 
 def so_recuperar(pasta: Path) -> None:
     """A recuperação e o fim dela, sem pedido nenhum."""
-    abrir(pasta).esquecer_execucoes()
+    terminar(abrir(pasta))
 
 
 def ao_gravar(antes=lambda banco: None, depois=lambda banco: None) -> None:
