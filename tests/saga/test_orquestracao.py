@@ -147,7 +147,7 @@ def ouvindo(url, dados, *argumentos, **opcoes) -> Programa:
     return orquestrar(url, dados, *argumentos, **opcoes).esperar_dizer("Ouvindo; Ctrl-C encerra.")
 
 
-@pytest.mark.parametrize("sinal", ["Ctrl-C no terminal", "SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("sinal", ["Ctrl-C no terminal", "SIGTERM", "SIGTERM, com um serviço suspenso"])
 def test_encerrar_e_quieto_rapido_e_nao_deixa_ninguem(url, dados, sinal):
     programa = ouvindo(url, dados, "--id", "p-1")
     servicos = filhos(programa.pid)
@@ -155,8 +155,10 @@ def test_encerrar_e_quieto_rapido_e_nao_deixa_ninguem(url, dados, sinal):
     if sinal == "Ctrl-C no terminal":
         os.killpg(programa.pid, signal.SIGINT)  # o terminal manda a todos os que estão nele
     else:
-        programa.sinal(getattr(signal, sinal))
-    assert programa.fim(5) == 0 and programa.linhas[-1] == "tudo encerrado"
+        if sinal != "SIGTERM":
+            os.kill(servicos[0], signal.SIGSTOP)
+        programa.encerrar()
+    assert programa.fim(20) == 0 and programa.linhas[-1] == "tudo encerrado"
     programa.limpo()
     assert not any(existe(pid) for pid in servicos)
     assert estado(dados) == esperado(cenario("sucesso"))
