@@ -140,6 +140,8 @@ def trabalhar(lancador: Lancador, pedidos: list[dict], escolha) -> int:
     elif escolha.so_assistir:
         dizer("Só assisto: não inicio serviço nenhum, e a saga nem sabe que há plateia.")
     else:
+        if not pedidos and lancador.poucos:
+            lembrar(lancador)
         lancador.iniciar(pedidos, ["--dados", str(escolha.dados), "--sem-eventos",
                                    "--devagar", str(escolha.devagar)])
         with lendo(lancador.pasta, (espera.PORTA,)) as banco:  # ela já disse quais recusou
@@ -155,25 +157,34 @@ def trabalhar(lancador: Lancador, pedidos: list[dict], escolha) -> int:
         lancador.assistir(0.2)
 
 
+def lembrar(lancador: Lancador) -> None:
+    """O que outra execução fez destes pedidos e ainda pode ser compensado: as raias o mostram."""
+    from rastro import Historia, que_rodaram
+    with lendo(lancador.pasta, que_rodaram(lancador.pasta)) as banco:
+        for pedido in lancador.ids:
+            for tipo in Historia(banco, pedido).motivos:
+                lancador.espectador.desenho.reter(tipo, pedido)
+
+
 def concluir(lancador: Lancador, paciencia: int) -> int:
     """Até o último resultado; 0 só se toda promessa foi vista cumprida."""
     lancador.esperar_finais(paciencia)
     pasta, ids = lancador.pasta, lancador.ids
     pendentes = {*espera.pendentes_ate_aqui(pasta)}
     if nossos := sorted(pendentes.intersection(ids)):
-        alertar(f"nada se moveu por {paciencia} s; {len(nossos)} pedidos pendentes:")
-        explicar_espera(pasta, nossos[:20])
+        explicar_espera(pasta, nossos, paciencia)
     if alheios := pendentes.difference(ids):
         dizer(f"de outra execução, ainda a caminho: {len(alheios)} pedidos")
     return 0 if veredito.veredito(pasta, ids, len(nossos)) else 1
 
 
-def explicar_espera(pasta: Path, pendentes: list[str]) -> None:
+def explicar_espera(pasta: Path, pendentes: list[str], paciencia: int) -> None:
     """Onde cada um está parado."""
     from rastro import onde_espera, perguntar_ao_broker  # só aqui: no início, o tempo é dos outros
+    alertar(f"nada se moveu por {paciencia} s; {len(pendentes)} pedidos pendentes:")
     with lendo(pasta, SERVICOS) as banco:
         nas_filas = perguntar_ao_broker(banco)
-    for pedido in pendentes:
+    for pedido in pendentes[:20]:
         lugares = onde_espera(pasta, pedido, nas_filas)
         alertar(f"  {pedido}: {'; '.join(lugares) or 'nada à espera'}")
 

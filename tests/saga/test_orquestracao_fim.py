@@ -200,6 +200,23 @@ def test_os_pedidos_que_outra_execucao_deixou_sao_vistos_desde_o_comeco(url, dad
         assert "pedido.criado" in desenho[0] and "pedido.concluido" in desenho[-1]
 
 
+def test_devagar_a_tela_diz_o_que_cada_servico_tem_em_maos_e_so_acaba_com_o_ultimo_evento(url, dados):
+    programa = concluir(url, dados, "--id", "p-1", "--devagar", "0.2")
+    assert all(any(linha.startswith(f"{nome:10} em mãos: p-1") for linha in programa.linhas) for nome in SERVICOS)
+    assert "COMMIT feito, por publicar pedido.concluido" in programa.texto
+    assert programa.texto.index("por publicar pedido.concluido") < programa.texto.index("● pedido.concluido")
+
+
+def test_a_raia_mostra_o_que_outra_execucao_deixou_por_compensar(url, dados):
+    loja = Loja(dados, url).iniciar("pedidos", "estoque")
+    loja.enviar(cenario("sucesso"))
+    loja.esperar_tratar("estoque", "p-1:pedido.criado")
+    loja.encerrar("pedidos", "estoque")
+    programa = concluir(url, dados, "--sem-pedido")
+    [despacho] = [linha for linha in programa.linhas if "pagamento.aprovado" in linha]
+    assert despacho.index("┊") < despacho.index("pagamento.aprovado"), "a reserva ainda podia ser desfeita"
+
+
 def test_estado_e_o_mesmo_com_bancos_faltando_e_com_os_servicos_no_ar(url, dados):
     inicial = estado(dados)
     (dados / "microsservicos" / "envio.db").unlink()
