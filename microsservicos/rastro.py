@@ -116,6 +116,8 @@ def perguntar_ao_broker(pasta: Path) -> Broker | None:
         loja = identidade_se_houver(pasta)
         quantas = filas.profundidades(loja)
         quais = tuple(nome for nome in SERVICOS if quantas.get(f"{nome}.mortas"))
+        if not quais:  # ler as mortas declararia as filas, e aqui só se olha
+            return Broker(quantas, {})
         with mensagens_mortas.ler(quais, loja) as mortas:
             return Broker(quantas, {(servico, propriedades.get("message_id")):
                                     mensagens_mortas.motivo_da_morte(propriedades)
