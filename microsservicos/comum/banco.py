@@ -132,6 +132,8 @@ def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool 
     banco = None
     try:
         _criar_se_falta(Path(os.path.realpath(caminho)), tabelas, loja)
+        if not os.access(caminho, os.W_OK):  # o SQLite o abriria assim mesmo, só para ler
+            raise sqlite3.OperationalError("readonly")
         if not exclusivo:
             _recusar_diario_apagado(caminho)
         banco = sqlite3.connect(caminho, timeout=0 if exclusivo else ESPERA,

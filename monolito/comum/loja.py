@@ -13,7 +13,7 @@ import uuid
 from contextlib import nullcontext
 from typing import Iterable
 
-from comum.falha import Falha
+from comum.falha import Falha, em_portugues
 
 DONOS = ("pedidos", "estoque", "pagamentos", "envio")  # dos dados; cada um com o seu banco
 CENARIOS = {
@@ -165,8 +165,7 @@ def ler_arquivo(caminho: str) -> list[dict]:
         with nullcontext(sys.stdin.buffer) if caminho == "-" else open(caminho, "rb") as entrada:
             pedidos = list(_ler_linhas(entrada, nome))
     except OSError as erro:
-        raise Falha(f"{nome}: não pôde ser lido; confira se existe, se é um arquivo, e as "
-                    "permissões", 2) from erro
+        raise em_portugues(erro, nome) from erro
     if not pedidos:
         raise Falha(f"{nome}: não há nenhum pedido", 2)
     return pedidos
