@@ -136,8 +136,9 @@ def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool 
             raise sqlite3.OperationalError("readonly")
         if not exclusivo:
             _recusar_diario_apagado(caminho)
-        banco = sqlite3.connect(caminho, timeout=0 if exclusivo else ESPERA,
-                                isolation_level=None, check_same_thread=False, factory=Banco)
+        banco = sqlite3.connect(so_se_existe(caminho), uri=True, isolation_level=None,
+                                timeout=0 if exclusivo else ESPERA, check_same_thread=False,
+                                factory=Banco)
         _preparar(banco, caminho, loja, exclusivo)
     except BaseException as erro:
         if isinstance(erro, (sqlite3.Error, OSError)):
@@ -208,14 +209,19 @@ def _recusar_diario_apagado(caminho: Path) -> None:
     """
     real, prazo = os.path.realpath(caminho), time.monotonic() + PRAZO
     with suppress(sqlite3.DatabaseError):  # o que houver com o arquivo, quem o abrir o dirá
-        while not all(os.path.exists(real + fim) for fim in ("-wal", "-shm")) and em_uso(real):
+        while not all(os.path.exists(real + fim) for fim in ("-wal", "-shm")) and em_uso(caminho):
             if time.monotonic() > prazo:
                 raise Falha(f"{caminho}: o -wal ou o -shm foi apagado com outro programa no ar: "
                             "encerre-o, que ele ainda salva o que gravou, e repita", 2)
             time.sleep(0.01)
 
 
-def em_uso(caminho: Path | str) -> bool:
+def so_se_existe(caminho: Path) -> str:
+    """O nome com que o SQLite abre um banco sem criar nada: um --limpar pode tê-lo apagado agora."""
+    return f"{caminho.resolve().as_uri()}?mode=rw"
+
+
+def em_uso(caminho: Path) -> bool:
     """Se algum processo tem este banco aberto, em WAL, ou o está lendo, fora dele.
 
     Em WAL, toda conexão segura uma trava compartilhada no arquivo principal até se fechar. Quem o
@@ -223,7 +229,7 @@ def em_uso(caminho: Path | str) -> bool:
     não cria WAL nenhum ao perguntar. (Manual do SQLite, "Write-Ahead Logging", seção "Use of WAL
     Without Shared-Memory".) Levanta sqlite3.DatabaseError se o arquivo não é um banco.
     """
-    with closing(sqlite3.connect(os.path.realpath(caminho), timeout=0,
+    with closing(sqlite3.connect(so_se_existe(caminho), uri=True, timeout=0,
                                  isolation_level=None)) as banco:
         try:
             banco.execute("PRAGMA locking_mode=EXCLUSIVE")

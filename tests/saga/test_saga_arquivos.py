@@ -1,4 +1,4 @@
-"""Alguém mexe nos arquivos de um serviço no ar: não se perde nada do que a fila já esqueceu."""
+"""O que alguém deixou, com o sqlite3, nas tabelas de um serviço."""
 
 from __future__ import annotations
 
@@ -7,77 +7,8 @@ import sqlite3
 
 import pytest
 
-from conftest import esperar
-from verbos import M, MODULOS, SERVICOS, banco_em_memoria, cenario, loja, mistura, rodar  # noqa: F401
+from verbos import M, MODULOS, SERVICOS, banco_em_memoria, cenario, loja  # noqa: F401
 
-
-@pytest.mark.parametrize("sobra", ["-wal", "-shm", ("-wal", "-shm")], ids=str)
-@pytest.mark.parametrize("trabalhando", [True, False], ids=["trabalhando", "ocioso"])
-def test_diario_apagado_sob_o_servico_e_kill_9_depois_nada_se_perde(loja, sobra, trabalhando):
-    loja.repor()
-    loja.iniciar()
-    loja.enviar(*mistura(100, "a"))
-    loja.conferir_repouso()
-    if trabalhando:
-        loja.enviar(*mistura(300, "b"))
-        esperar(lambda: loja.consultar("estoque", "SELECT count(*) FROM caixa_entrada")[0][0] > 120,
-                que="um pouco de trabalho")
-    apagados = [loja.pasta / f"estoque.db{fim}"
-                for fim in ((sobra,) if isinstance(sobra, str) else sobra)]
-    for arquivo in apagados:
-        arquivo.unlink()
-    # O serviço nota sozinho, e os refaz: a partir daí um kill -9 não leva nada.
-    esperar(lambda: all(arquivo.exists() for arquivo in apagados), que="o serviço refazer o diário")
-    loja.matar("estoque")
-    assert loja.consultar("estoque", "PRAGMA integrity_check") == [("ok",)]
-    loja.iniciar("estoque")
-    loja.conferir_repouso()
-
-
-def test_diario_apagado_enquanto_outro_programa_le_o_banco(loja):
-    """Como o lançador, que mantém os quatro abertos: o que só o -wal tinha vai para o banco."""
-    loja.repor()
-    loja.iniciar()
-    leitor = M.veredito.abrir_leitura(loja.pasta)
-    try:
-        leitor.execute("SELECT count(*) FROM estoque_db.produtos").fetchone()
-        loja.enviar(*mistura(100))
-        loja.conferir_repouso()
-        (loja.pasta / "estoque.db-wal").unlink()
-        loja.enviar(cenario("sucesso", "depois"))
-        loja.programas["estoque"][0].esperar_dizer("foi trocado ou apagado com o programa no ar")
-        loja.matar("estoque")
-    finally:
-        leitor.close()
-    loja.iniciar("estoque")
-    loja.conferir_repouso()
-
-
-def test_servico_so_da_por_feito_o_que_foi_forcado_ao_disco(tmp_path, monkeypatch):
-    """Sem synchronous=FULL, uma queda de energia perderia o que a fila já esqueceu."""
-    vistos = []
-    original = M.banco.Banco.conferir_arquivo
-
-    def espiar(banco):
-        if banco.in_transaction:
-            vistos.append((banco.execute("PRAGMA synchronous").fetchone()[0],
-                           banco.execute("PRAGMA journal_mode").fetchone()[0]))
-        original(banco)
-    monkeypatch.setattr(M.banco.Banco, "conferir_arquivos", espiar)
-    for nome in SERVICOS:
-        servico = M.servico.Servico(nome, MODULOS[nome].TABELAS, MODULOS[nome].OUVE, tmp_path,
-                                    mostrar=False)
-        tipo = M.coreografia.o_que_ouve(nome)[0]
-        for rodada in range(2):  # a segunda, depois de a caixa de saída ter sido esvaziada
-            vistos.clear()
-            servico.tratar([M.canal.Recebida(1, b"x", {"type": tipo})])
-            assert vistos == [(2, "wal")], (nome, vistos)
-            servico.tentativas.guardar(b"x", {}, "motivo")
-            servico.marcar([1], [])
-        servico.banco.close()
-
-
-# --- o que alguém deixou nas tabelas ---
 
 def test_linha_estranha_na_caixa_de_saida_nao_deixa_o_lote_sem_ack(tmp_path):
     """O ack do lote sai na mesma volta: num Ctrl-C logo depois, a fila o entregaria de novo."""
@@ -135,17 +66,3 @@ def test_o_banco_recusa_o_que_ninguem_saberia_publicar(tabela, colunas, valores)
     marcas = ", ".join("?" * len(valores))
     with pytest.raises(sqlite3.Error):
         banco_em_memoria("pedidos").execute(f"INSERT INTO {tabela} ({colunas}) VALUES ({marcas})", valores)
-
-
-def test_copia_que_chega_com_o_diario_apagado_nao_abre_outro(loja):
-    """A segunda não veria o que só a primeira vê, e uma apagaria o que a outra gravou."""
-    loja.iniciar("estoque")
-    loja.suspender("estoque")  # não pode notar, nem se salvar
-    for fim in ("-wal", "-shm"):
-        (loja.pasta / f"estoque.db{fim}").unlink()
-    segunda = rodar("microsservicos/servico_estoque.py", "--dados", loja.dados, url=loja.url)
-    assert segunda.fim() == 2 and "apagado com outro programa no ar" in segunda.texto
-    loja.continuar("estoque")
-    loja.iniciar("pedidos", "pagamentos", "envio")
-    loja.enviar(cenario("sucesso"))
-    loja.conferir_repouso()

@@ -1,0 +1,208 @@
+"""Um arquivo de um banco é apagado ou trocado com o programa no ar: dito, e nada se perde calado.
+
+O programa para (SIGSTOP), alguém mexe, às vezes grava com o sqlite3, e o programa continua. Ele
+acaba numa linha e num status 2, sem fechar o banco; o próximo início é a recuperação.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+from contextlib import closing, suppress
+
+import pytest
+
+from conftest import RAIZ, carregar, esperar
+from verbos import M, Programa, loja, mistura, rodar  # noqa: F401
+
+
+def apagar(*fins):
+    def mexer(pasta, banco):
+        for fim in fins:
+            (pasta / f"{banco}.db{fim}").unlink(missing_ok=True)
+    return mexer
+
+
+def trocar(fim):
+    """O mesmo conteúdo, noutro arquivo: o que faz quem restaura uma cópia de segurança."""
+    def mexer(pasta, banco):
+        arquivo = pasta / f"{banco}.db{fim}"
+        shutil.copy(arquivo, pasta / "copia")
+        os.replace(pasta / "copia", arquivo)
+    return mexer
+
+
+SALVO, NO_WAL, SUMIU = "já passei ao banco", "está no -wal", "estava no arquivo que sumiu"
+CASOS = {
+    "apaga -wal": (apagar("-wal"), SALVO), "troca -wal": (trocar("-wal"), SALVO),
+    "apaga -shm": (apagar("-shm"), NO_WAL), "troca -shm": (trocar("-shm"), NO_WAL),
+    "apaga -wal e -shm": (apagar("-wal", "-shm"), SALVO),
+    "apaga o banco": (apagar(""), SUMIU), "troca o banco": (trocar(""), SUMIU),
+    "apaga tudo": (apagar("", "-wal", "-shm"), SUMIU),
+}
+
+
+@pytest.mark.parametrize("caso", CASOS)
+def test_sob_um_servico(caso, loja):
+    mexer, dito = CASOS[caso]
+    loja.repor()
+    loja.iniciar()
+    loja.enviar(*mistura(60, "a"))
+    loja.conferir_repouso()
+    loja.enviar(*mistura(200, "b"))
+    loja.esperar_um_pouco(40)
+    [estoque] = loja.programas["estoque"]
+    loja.suspender("estoque")
+    mexer(loja.pasta, "estoque")
+    loja.continuar("estoque")
+    estoque.esperar_dizer("foi trocado ou apagado com o programa no ar: encerro")
+    assert estoque.fim() == 2 and dito in estoque.texto, estoque.texto
+    loja.matar("estoque")
+    if dito != SUMIU:  # do banco, só o que se disse que estava no outro se perde
+        assert loja.consultar("estoque", "PRAGMA integrity_check") == [("ok",)]
+        loja.iniciar("estoque")
+        loja.conferir_repouso()
+
+
+@pytest.mark.parametrize("fins, ficou", [(("-shm",), True), (("-wal", "-shm"), False)], ids=str)
+def test_o_que_outro_programa_gravou_enquanto_isso(fins, ficou, loja):
+    """Só sem o -shm, o sqlite3 grava no -wal de verdade, e fica; sem os dois, num outro, e é dito onde."""
+    loja.repor()
+    loja.iniciar()
+    loja.enviar(*mistura(60, "a"))
+    loja.conferir_repouso()
+    [estoque] = loja.programas["estoque"]
+    loja.suspender("estoque")
+    apagar(*fins)(loja.pasta, "estoque")
+    loja.escrever("estoque", "UPDATE produtos SET inicial = inicial + 7, quantidade = quantidade + 7 WHERE produto = 'livro'")
+    loja.continuar("estoque")
+    assert estoque.fim() == 2, estoque.texto
+    guardados = [*loja.pasta.glob("estoque.db-wal.*")]
+    assert [str(um) in estoque.texto for um in guardados] == [True] * (not ficou), estoque.texto
+    loja.matar("estoque")
+    loja.inicial["produtos"]["livro"] += 7 * ficou
+    loja.iniciar("estoque")
+    loja.enviar(*mistura(20, "b"))
+    loja.conferir_repouso()
+
+
+def test_copia_que_chega_com_o_diario_apagado_nao_abre_outro(loja):
+    """A segunda não veria o que só a primeira vê, e uma apagaria o que a outra gravou."""
+    loja.iniciar("estoque")
+    loja.suspender("estoque")  # não pode notar, nem se salvar
+    apagar("-wal", "-shm")(loja.pasta, "estoque")
+    segunda = rodar("microsservicos/servico_estoque.py", "--dados", loja.dados, url=loja.url)
+    assert segunda.fim() == 2 and "apagado com outro programa no ar" in segunda.texto
+    assert not (loja.pasta / "estoque.db-wal").exists()
+    loja.continuar("estoque")
+    assert loja.programas["estoque"][0].fim() == 2
+    loja.matar("estoque")
+    loja.iniciar()
+    loja.enviar(*mistura(5))
+    loja.conferir_repouso()
+
+
+# --- o monolito ---
+
+def contar(pasta, consulta: str) -> int:
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{(pasta / 'pedidos.db').as_uri()}?mode=ro", uri=True)) as banco:
+        return banco.execute(consulta).fetchone()[0]
+    return 0
+
+
+FINAIS = "SELECT count(*) FROM pedidos WHERE estado <> 'pendente'"
+
+
+def mexer_sob_o_monolito(dados, banco: str, mexer) -> tuple[Programa, int]:
+    """Com o programa no meio de muitos pedidos; devolve o que ele disse, e quantos tinham resultado."""
+    pasta = dados / "monolito"
+    assert rodar("monolito/app.py", "--dados", dados, "--sem-pedido").fim() == 0
+    for dono, comando in (("estoque", "UPDATE produtos SET inicial = 1000000, quantidade = 1000000"),
+                          ("pagamentos", "UPDATE clientes SET inicial = 1000000000, saldo = 1000000000")):
+        with closing(sqlite3.connect(pasta / f"{dono}.db")) as aberto, aberto:
+            aberto.execute(comando)
+    programa = Programa(RAIZ / "monolito" / "app.py", "--dados", dados, "--pedidos", "20000", url="")
+    try:
+        esperar(lambda: contar(pasta, FINAIS) > 40, que="um pouco de trabalho")
+        programa.sinal(signal.SIGSTOP)
+        finais = contar(pasta, FINAIS)
+        mexer(pasta, banco)
+        programa.sinal(signal.SIGCONT)
+        assert programa.fim() == 2, programa.texto
+    finally:
+        programa.matar()
+    return programa, finais
+
+
+@pytest.mark.parametrize("banco", ["estoque", "pedidos"])
+@pytest.mark.parametrize("caso", [caso for caso in CASOS if "-" in caso])
+def test_sob_o_monolito(caso, banco, tmp_path):
+    """Nenhum pedido fica aplicado num dono e não noutro, e todo o que foi dado por concluído continua."""
+    mexer, dito = CASOS[caso]
+    programa, finais = mexer_sob_o_monolito(tmp_path, banco, mexer)
+    assert dito in programa.linhas[-1], programa.texto
+    depois = rodar("monolito/app.py", "--dados", tmp_path, "--sem-pedido")
+    assert depois.fim() == 0 and "FALHOU" not in depois.texto and depois.disse("em dúvida: 0"), depois.texto
+    assert contar(tmp_path / "monolito", FINAIS) >= finais
+
+
+@pytest.mark.parametrize("caso", ["apaga -wal", "troca -wal"])
+def test_sob_o_log_do_monolito(caso, tmp_path):
+    """As decisões que só o programa via vão para o log, e a recuperação as lê."""
+    programa, finais = mexer_sob_o_monolito(tmp_path, "coordenador", CASOS[caso][0])
+    assert SALVO in programa.linhas[-1], programa.texto
+    depois = rodar("monolito/app.py", "--dados", tmp_path, "--sem-pedido")
+    assert depois.fim() == 0 and "FICA EM DÚVIDA" not in depois.texto, depois.texto
+    assert contar(tmp_path / "monolito", FINAIS) >= finais
+
+
+# --- o que uma gravação forçada promete ---
+
+@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
+def test_forcada_e_full_e_a_conta_e_so_das_que_escreveram(ala, tmp_path):
+    banco_py = carregar(ala, "banco")
+    with closing(banco_py.abrir(tmp_path / "um.db", "CREATE TABLE a (x INTEGER NOT NULL) STRICT")) as banco:
+        modos = []
+        for forcada, escreve in ((True, True), (True, False), (False, True), (True, True)):
+            with banco_py.transacao(banco, forcada):
+                modos.append(banco.execute("PRAGMA synchronous").fetchone()[0])
+                banco.executemany("INSERT INTO a VALUES (?)", [(1,)] * escreve)
+        assert modos == [2, 2, 1, 2] and banco.forcadas == 2
+        with pytest.raises(sqlite3.IntegrityError), banco_py.transacao(banco):
+            banco.execute("INSERT INTO a VALUES (2)")
+            banco.execute("INSERT INTO a VALUES ('10.000,00')")
+        assert banco.execute("SELECT sum(x), count(*) FROM a").fetchone() == (3, 3) and not banco.in_transaction
+
+
+@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
+def test_so_quem_tem_o_banco_exclusivo_o_abre(ala, tmp_path):
+    """E nem ler o cabeçalho dele no mesmo processo solta a trava."""
+    banco_py, carimbo = carregar(ala, "banco"), carregar(ala, "carimbo")
+    with closing(banco_py.abrir(tmp_path / "log.db", "CREATE TABLE a (x)", exclusivo=True)):
+        assert not (tmp_path / "log.db-shm").exists()
+        carimbo.do_arquivo(tmp_path / "log.db")
+        programa = rodar_python("import sqlite3; sqlite3.connect(%r, timeout=0).execute('SELECT * FROM a')" % str(tmp_path / "log.db"))
+        assert "database is locked" in programa.texto
+        with pytest.raises(banco_py.EmUso):
+            banco_py.abrir(tmp_path / "log.db", "CREATE TABLE a (x)", exclusivo=True)
+    banco_py.abrir(tmp_path / "log.db", "", exclusivo=True).close()
+
+
+def rodar_python(codigo: str) -> Programa:
+    programa = Programa("-c", codigo, url="")
+    programa.fim()
+    return programa
+
+
+def test_um_banco_nasce_inteiro_e_uma_vez_so(tmp_path):
+    """Doze que o criam ao mesmo tempo: um banco, com as linhas iniciais uma vez, e mais nenhum arquivo."""
+    codigo = ("import sys; sys.path.insert(0, %r); from comum import banco; from pathlib import Path\n"
+              "banco.abrir(Path(%r), 'CREATE TABLE a (x); INSERT INTO a VALUES (1)').close()"
+              % (str(RAIZ / "microsservicos"), str(tmp_path / "um.db")))
+    programas = [Programa("-c", codigo, url="") for _ in range(12)]
+    assert [programa.fim() for programa in programas] == [0] * 12, [p.texto for p in programas]
+    assert [arquivo.name for arquivo in tmp_path.iterdir()] == ["um.db"]
+    with closing(sqlite3.connect(tmp_path / "um.db")) as banco:
+        assert banco.execute("SELECT * FROM a").fetchall() == [(1,)]

@@ -1,0 +1,174 @@
+"""`--limpar` troca a identidade da pasta num passo só: morra onde morrer, nada velho se mistura ao novo."""
+
+from __future__ import annotations
+
+import shlex
+import sqlite3
+import sys
+from contextlib import closing
+
+import pytest
+
+from conftest import RAIZ, carregar
+from verbos import SEM_BROKER, SERVICOS, M, Programa, cenario, loja, rodar  # noqa: F401
+
+# Roda um script do projeto, e na enésima vez que ele passa por um evento do Python (os.rename,
+# os.remove, sqlite3.connect...) com este trecho entre os argumentos, morre, ou roda um comando.
+COM_GANCHO = """
+import os, re, runpy, signal, subprocess, sys
+evento, trecho, n, comando, *sys.argv = sys.argv[1:]
+vistos = []
+def gancho(nome, argumentos):
+    if re.fullmatch(evento, nome) and any(re.search(trecho, str(um)) for um in argumentos):
+        vistos.append(nome)
+        if len(vistos) == int(n):
+            os.kill(os.getpid(), signal.SIGKILL) if comando == "morrer" else subprocess.run(comando, shell=True)
+sys.addaudithook(gancho)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+PASSOS = ("os.rename|os.remove|open", r"monolito/|microsservicos/[^/]*\.(db|loja)")
+
+
+def com_gancho(evento: str, trecho: str, n: int, comando: str, script: str, *argumentos, url: str = SEM_BROKER) -> Programa:
+    programa = Programa("-c", COM_GANCHO, evento, trecho, n, comando, RAIZ / script, *argumentos, url=url)
+    programa.fim()
+    return programa
+
+
+def monolito(dados, *argumentos) -> Programa:
+    return rodar("monolito/app.py", "--dados", dados, *argumentos)
+
+
+@pytest.fixture
+def pasta(tmp_path):
+    """A de um monolito que já vendeu, e que uma pessoa usa também para outras coisas."""
+    assert monolito(tmp_path, "--id", "velho").fim() == 0
+    pasta = tmp_path / "monolito"
+    (pasta / "anotações.txt").write_text("minhas")
+    with closing(sqlite3.connect(pasta / "outra coisa.db")) as banco:
+        banco.executescript("CREATE TABLE minha (x); PRAGMA user_version=3")
+    with closing(sqlite3.connect(pasta / "sem-versão.db")) as banco:
+        banco.executescript("CREATE TABLE minha (x); PRAGMA application_id=1")
+    return pasta
+
+
+def nossas_coisas(pasta) -> list[str]:
+    return sorted(arquivo.name for arquivo in pasta.iterdir()
+                  if arquivo.name in ("anotações.txt", "outra coisa.db", "sem-versão.db"))
+
+
+def quantos_passos(limpeza, *argumentos, url: str = SEM_BROKER) -> int:
+    """Quantos nomes a limpeza cria, troca ou apaga."""
+    programa = com_gancho("os.remove|os.rename", "[.](db|loja)", 99, "true", limpeza, *argumentos, url=url)
+    assert programa.fim() == 0, programa.texto
+    return programa
+
+
+@pytest.mark.parametrize("n", range(1, 23))
+def test_o_monolito_morto_em_cada_passo_da_limpeza(n, pasta):
+    """Ou nada mudou, ou todo programa recusa os bancos que sobraram e diz como terminar."""
+    dados = pasta.parent
+    morto = com_gancho("os.remove|os.rename", "monolito/.*[.](db|loja)", n, "morrer", "monolito/app.py", "--dados", dados, "--limpar", "--sim")
+    assert morto.fim() in (-9, 0), morto.texto
+    conferir_pela_metade(dados, pasta, morto.fim() == -9 and n > 1)
+    assert len(nossas_coisas(pasta)) == 3
+    assert n < 22 or morto.fim() == 0, "a limpeza tem mais passos do que se pensava"
+
+
+def conferir_pela_metade(dados, pasta, comecou: bool) -> None:
+    if comecou and any((pasta / f"{nome}.db").exists() for nome in (*SERVICOS, "coordenador")):
+        for recusa in (monolito(dados, "--id", "novo"), monolito(dados, "--estado"), monolito(dados, "--em-duvida")):
+            assert recusa.fim() == 2 and len(recusa.linhas) == 1, recusa.texto
+            assert "se um --limpar foi interrompido, rode-o de novo" in recusa.linhas[0]
+        assert monolito(dados, "--limpar", "--sim").fim() == 0
+    depois = monolito(dados, "--estado")
+    assert depois.fim() == 0 and ('"velho"' in depois.texto) != comecou or not comecou, depois.texto
+    assert monolito(dados, "--id", "novo").fim() == 0
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 6, 10, 14, 17, 18])
+def test_o_lancador_morto_em_cada_passo_da_limpeza(n, loja):
+    """As filas também: nenhum evento da loja velha chega aos bancos da nova, e um --limpar comum termina."""
+    loja.iniciar("pedidos")
+    loja.enviar(cenario("sucesso", "velho"))
+    loja.encerrar()
+    assert loja.profundidade("estoque") == 1
+    limpeza = ("--dados", loja.dados, "--limpar", "--sim")
+    morto = com_gancho("os.remove|os.rename", "microsservicos/[^/]*[.](db|loja)", n, "morrer", "orquestracao.py", *limpeza, url=loja.url)
+    assert morto.fim() in (-9, 0), morto.texto
+    if sobrou := [*loja.pasta.glob("*.db")] if n > 1 else []:
+        for script in ("orquestracao.py", *(f"microsservicos/servico_{nome}.py" for nome in SERVICOS)):
+            recusa = rodar(script, "--dados", loja.dados, url=loja.url)
+            assert recusa.fim() == 2 and recusa.linhas[-1].count("se um --limpar foi interrompido, rode-o de novo") == 1, recusa.texto
+        assert {*loja.pasta.glob("*.db")} == {*sobrou}
+    assert rodar("orquestracao.py", *limpeza, url=loja.url).fim() == 0
+    assert loja.profundidade("estoque") == 0 and not [*loja.pasta.glob("*.db")]
+    loja.enviados.clear()
+    loja.iniciar()
+    loja.enviar(cenario("envio-recusado", "novo"))
+    loja.conferir_repouso()
+
+
+@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
+def test_quem_abre_um_banco_entre_a_conferencia_e_a_troca_e_visto_depois(ala, tmp_path):
+    """E nada é apagado: a linha diz para encerrar e repetir."""
+    identidade, banco = carregar(ala, "identidade"), carregar(ala, "banco")
+    banco.abrir(tmp_path / "estoque.db", "CREATE TABLE a (x)", identidade.identidade(tmp_path)).close()
+    abertos, armado = [], [True]
+
+    def gancho(evento, argumentos):
+        if evento == "os.rename" and str(tmp_path) in str(argumentos) and armado:
+            armado.clear()
+            abertos.append(banco.abrir(tmp_path / "estoque.db", "", identidade.identidade(tmp_path)))
+    sys.addaudithook(gancho)
+    with pytest.raises(carregar(ala, "falha").Falha, match="há programas usando"):
+        identidade.limpar(tmp_path)
+    assert (tmp_path / "estoque.db").exists()
+    abertos[0].close()
+    identidade.limpar(tmp_path)
+    assert not (tmp_path / "estoque.db").exists()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6])
+def test_um_programa_que_se_inicia_em_qualquer_instante_de_uma_limpeza(n, pasta):
+    """Uma limpeza inteira cabe entre dois passos dele: ou vê a pasta nova, ou é recusado numa linha."""
+    limpeza = shlex.join([sys.executable, str(RAIZ / "monolito/app.py"), "--dados", str(pasta.parent), "--limpar", "--sim"])
+    meio = com_gancho("sqlite3.connect", "monolito/estoque.db", n, limpeza, "monolito/app.py", "--dados", pasta.parent, "--id", "meio")
+    assert meio.fim() == 0 or meio.fim() == 2 and len(meio.linhas) == 1, meio.texto
+    assert "Traceback" not in meio.texto
+    if monolito(pasta.parent, "--estado").fim():
+        assert monolito(pasta.parent, "--limpar", "--sim").fim() == 0
+    estado = monolito(pasta.parent, "--estado")
+    assert estado.fim() == 0 and ('"meio"' in estado.texto) == (meio.fim() == 0)
+    assert len(nossas_coisas(pasta)) == 3
+
+
+def test_duas_limpezas_ao_mesmo_tempo(pasta):
+    """A que acorda depois não apaga o que foi vendido desde a outra."""
+    eu = [sys.executable, str(RAIZ / "monolito/app.py"), "--dados", str(pasta.parent)]
+    a_outra_e_uma_venda = f"{shlex.join([*eu, '--limpar', '--sim'])}; {shlex.join([*eu, '--id', 'novo'])}"
+    for n in (1, 2, 3):
+        lenta = com_gancho("os.remove|os.rename", "monolito/.*[.](db|loja)", n, a_outra_e_uma_venda,
+                           "monolito/app.py", "--dados", pasta.parent, "--limpar", "--sim")
+        assert lenta.fim() in (0, 2) and "Traceback" not in lenta.texto, lenta.texto
+        depois = monolito(pasta.parent, "--id", "depois")
+        assert depois.fim() == 0 or "rode-o de novo" in depois.texto, depois.texto
+        monolito(pasta.parent, "--limpar", "--sim")
+
+
+def test_limpar_e_recusado_com_um_programa_no_ar(loja):
+    loja.iniciar("estoque")
+    recusa = rodar("orquestracao.py", "--dados", loja.dados, "--limpar", "--sim", url=loja.url)
+    assert recusa.fim() == 2 and recusa.disse("há programas usando"), recusa.texto
+    assert (loja.pasta / "estoque.db").exists()
+
+
+def test_atras_de_links_so_o_link_e_apagado(pasta, tmp_path):
+    """O arquivo do outro disco não é tocado."""
+    fora = tmp_path / "outro disco"
+    fora.mkdir()
+    (pasta / "estoque.db").rename(fora / "estoque.db")
+    (pasta / "estoque.db").symlink_to(fora / "estoque.db")
+    assert monolito(tmp_path, "--limpar", "--sim").fim() == 0
+    assert (fora / "estoque.db").exists() and not (pasta / "estoque.db").is_symlink()
+    assert monolito(tmp_path, "--id", "novo").fim() == 0
