@@ -22,7 +22,7 @@ sys.path.insert(0, str(MICROSSERVICOS))
 from comum import veredito
 from comum.diagrama import Diagrama
 from comum.encerramento import encerrar_uma_vez_so
-from comum.identidade import (apagar_bancos, carimbos, conferir_sem_uso, identidade,
+from comum.identidade import (apagar_bancos, conferir_sem_uso, identidade, lojas_da_pasta,
                                trocar_identidade)
 from comum.leitura import criado, lendo
 from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
@@ -126,9 +126,7 @@ def garantir_broker(dados: Path, recomecar: bool):
 
 def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
     """Nada é apagado se o vhost é de outra loja, e ninguém disse para tomá-lo."""
-    # Os bancos, antes do arquivo: se outra limpeza morreu no meio, são eles a loja antiga.
-    antiga = next(iter(carimbos(pasta).values()), None) or identidade(pasta)
-    filas.conferir_limpeza(antiga, tomar_vhost)
+    filas.conferir_limpeza(lojas_da_pasta(pasta), tomar_vhost)
     filas.esvaziar_filas(trocar_identidade(pasta))
     apagar_bancos(pasta)  # por último: enquanto sobra um, ele diz de que loja eram as filas
     dizer(f"dados de {pasta} de volta às linhas iniciais; filas vazias")

@@ -59,6 +59,13 @@ def identidade_se_houver(pasta: Path) -> str | None:
     return identidade(pasta) if (pasta / LOJA).exists() or carimbos(pasta) else None
 
 
+def lojas_da_pasta(pasta: Path) -> list[str]:
+    """As lojas de que ainda há algo aqui: uma; ou duas, se um --limpar morreu no meio."""
+    if not (pasta / LOJA).exists():
+        identidade(pasta)
+    return [*{*carimbos(pasta).values(), identidade_no_arquivo(pasta)}]
+
+
 def carimbos(pasta: Path) -> dict[Path, str]:
     """{banco: a loja que ele diz}, dos que são desta versão do projeto."""
     lidos = {arquivo: _carimbo(arquivo) for arquivo in sorted(pasta.glob("*.db"))}

