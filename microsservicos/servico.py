@@ -30,7 +30,7 @@ from rabbitmq.erros import Passageira
 from rabbitmq.mensagem import MensagemInvalida, entender
 from rabbitmq.reconexao import Reconexao
 from terminal.devagar import Devagar
-from terminal.lancador import morrer_com_o_lancador
+from terminal.orfao import morrer_com_o_lancador
 from terminal.linha_de_comando import opcoes_de_servico
 from terminal.narracao import Narrador
 

@@ -6,7 +6,7 @@ import time
 
 from comum.encerramento import Fim
 from comum.tela import curto, dizer, visivel
-from terminal.lancador import morrer_com_o_lancador
+from terminal.orfao import morrer_com_o_lancador
 
 
 class Devagar:
