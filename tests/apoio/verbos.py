@@ -348,6 +348,10 @@ class Loja:
         with closing(sqlite3.connect(self.pasta / f"{nome}.db", timeout=30, isolation_level=None)) as banco:
             banco.execute(sql, valores)
 
+    def a_enviar(self, nome: str) -> int:
+        """Quantos eventos da caixa de saída ainda não foram ao broker."""
+        return self.consultar(nome, "SELECT count(*) FROM caixa_saida WHERE enviado = 0")[0][0]
+
     def tratou(self, nome: str, mensagem: str) -> bool:
         """Se a mensagem já está na caixa de entrada do serviço."""
         return bool(self.consultar(nome, "SELECT 1 FROM caixa_entrada WHERE mensagem = ?", mensagem))
