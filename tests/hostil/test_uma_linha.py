@@ -201,6 +201,11 @@ def filas_de_uma_versao_anterior(cena):
                                         arguments={"x-queue-type": "quorum", "x-delivery-limit": 100_000})
 
 
+def nome_que_nao_e_utf8(cena):
+    cena.dados = Path(os.fsdecode(os.fsencode(cena.pasta) + b"/ruim\xff"))
+    cena.dados.mkdir()
+
+
 def identidade_ilegivel(cena):
     (cena.dados / cena.ala).mkdir(parents=True)
     (cena.dados / cena.ala / ".loja").write_text("xis")
@@ -214,6 +219,7 @@ SITUACOES = {  # situação: (preparação, programas, a frase)
     "a pasta de dados não se pode abrir": (pasta_fechada, DONOS, "não dá permissão de acesso"),
     "a pasta de dados não se pode criar": (pasta_que_nao_se_cria, DONOS, "não dá permissão de acesso"),
     "bancos só de leitura": (so_de_leitura, (*DONOS, PEDIDOS), "permiss"),
+    "a pasta tem um nome que não é UTF-8": (nome_que_nao_e_utf8, DONOS, "não é UTF-8"),
     "disco montado só para leitura": (disco_so_de_leitura, DONOS, "--dados OUTRA_PASTA"),
     "--limpar onde não se pode escrever": (limpar_sem_permissao, (APP, LANCADOR), "permiss"),
     "lixo no lugar do banco": (banco(lambda a: a.write_bytes(b"lixo " * 1000)), DONOS, "não é um banco SQLite"),
