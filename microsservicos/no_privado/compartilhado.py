@@ -42,7 +42,15 @@ def garantir(pasta: Path, entrar: Callable = entrar_e_sair) -> NoPrivado | None:
             raise Falha(f"{fora}: suba-o, ou tire RABBITMQ_URL para usar um nó privado nesta "
                         "máquina", 2) from None
         return iniciar(no)
-    return no if no and e_privado(no) and usar_o_que_responde(no) else None
+    if no is None or not e_privado(no):
+        return None
+    if no.usar():  # o de outro orquestracao.py desta pasta passa a ser nosso também
+        return no
+    # Entrar no de outra pasta misturaria duas lojas, e ninguém cria outro vhost num nó privado.
+    outra = next((p for p in range(no.porta + 1, no.porta + 100) if porta_livre(p)), "PORTA")
+    raise Falha(f"na porta {no.porta} responde o nó privado de outra pasta (de outra pessoa, ou da "
+                "original de que esta é cópia): use outra, com "
+                f"RABBITMQ_URL=amqp://guest:guest@localhost:{outra}/", 2)
 
 
 def iniciar(no: NoPrivado) -> NoPrivado | None:
@@ -53,27 +61,13 @@ def iniciar(no: NoPrivado) -> NoPrivado | None:
         dizer(f"nenhum RabbitMQ responde: inicio um nó privado em {no.pasta.parent}")
     else:  # o Docker abre a porta antes que o RabbitMQ de dentro fique pronto
         dizer(f"quem tem a porta {no.porta} ainda não responde como um RabbitMQ: espero por ele")
-    if not no.usar():
-        return None
-    if no.pagina_url:
+    e_nosso = no.usar()
+    if e_nosso and no.pagina_url:
         dizer(f"página de administração: {no.pagina_url} (usuário guest, senha guest)")
-    return no
+    return no if e_nosso else None
 
 
 def e_privado(no: NoPrivado) -> bool:
     """Se quem responde é um nó privado, desta pasta ou de outra: só eles têm esse nome."""
     with Conexao("orquestracao") as conexao:
         return conexao.nome_do_broker.split("@")[0] == no.pasta.name
-
-
-def usar_o_que_responde(no: NoPrivado) -> bool:
-    """O de outro orquestracao.py desta pasta passa a ser nosso também. Levanta Falha se é de outra.
-
-    Entrar no de outra misturaria duas lojas, e ninguém cria outro vhost num nó privado.
-    """
-    if no.usar():
-        return True
-    outra = next((p for p in range(no.porta + 1, no.porta + 100) if porta_livre(p)), "PORTA")
-    raise Falha(f"na porta {no.porta} responde o nó privado de outra pasta (de outra pessoa, ou da "
-                "original de que esta é cópia): use outra, com "
-                f"RABBITMQ_URL=amqp://guest:guest@localhost:{outra}/", 2)

@@ -1,6 +1,6 @@
 """O pai de um nó privado e do epmd dele: acaba com os dois quando ninguém mais usa o nó.
 
-    python guardiao.py SERVIDOR PORTA PORTA_DO_EPMD TRAVA   (na pasta do nó, com o ambiente dele)
+    python guardiao.py SERVIDOR PORTA TRAVA    (na pasta do nó, com o ambiente dele)
 
 Cada lançador que usa o nó tem a trava compartilhada do arquivo `uso`, e o sistema operacional a
 solta quando ele morre, seja como for. Quem consegue a exclusiva sabe que não há mais ninguém: de
@@ -13,6 +13,7 @@ escrever: quando o pipe se fecha, ele mata o grupo inteiro. É também assim que
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -46,13 +47,12 @@ def soltar(arquivo) -> None:
 
 
 def main() -> None:
-    servidor, porta, epmd_porta, trava = sys.argv[1], *map(int, sys.argv[2:])
+    servidor, porta, trava = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     herdam = {"stdin": subprocess.PIPE, "pass_fds": [trava]}
-    subprocess.Popen(["sh", "-c", "read fim; kill -9 0"], **herdam)
+    fim = subprocess.Popen(["sh", "-c", "read fim; kill -9 0"], **herdam)  # noqa: F841
     with open("uso", "rb+") as uso:
-        epmd = subprocess.Popen(["epmd", "-port", str(epmd_porta), "-address", "127.0.0.1"],
-                                **herdam)
-        while not responde(epmd_porta):
+        epmd = subprocess.Popen(["epmd"], **herdam)  # o endereço e a porta estão no ambiente
+        while not responde(int(os.environ["ERL_EPMD_PORT"])):
             if epmd.poll() is not None or travar(uso, so_eu=True):
                 sys.exit("epmd: eaddrinuse")
             time.sleep(0.02)

@@ -46,6 +46,8 @@ MOTIVOS = (  # (o que o nó escreveu no registro, o que isso quer dizer)
     (rb"enospc|No space left", "disco cheio em {pasta}: libere espaço"),
     (rb"eaddrinuse|already_used", "outro programa tomou uma porta que estava livre: rode de novo"),
 )
+OCUPADA = ("a porta {porta} está ocupada por outro programa (ou é proibida): libere-a, ou escolha "
+           "outra em RABBITMQ_URL")
 NAO_SE_SABE = "o RabbitMQ não ficou de pé; o motivo está em {registro}"
 OUTRA_VERSAO = ("os dados do nó privado são do RabbitMQ {escreveu}, e o {instalada}, agora "
                 "instalado, não os lê. Há pedidos pendentes (python microsservicos/rastro.py "
@@ -137,22 +139,21 @@ class NoPrivado:
 
     def _ligar_se_preciso(self) -> bool:
         """A partir da trava de `uso`, enquanto este processo viver, o guardião não acaba."""
-        prazo, ligou = Prazo(PRAZO_INICIO), False
+        prazo, ligou, limite = Prazo(PRAZO_INICIO), False, time.monotonic() + PRAZO_INICIO
         while not (travar(self._uso, so_eu=False) and self.vivo() and self.responde()):
-            ocupada = porta_livre(self.porta) is None
             with open(self.pasta / "guardiao", "ab") as trava:
-                if travar(trava, so_eu=True):  # senão, alguém o está ligando ou desligando
+                # Sem as duas, alguém o está ligando ou desligando.
+                if travar(self._uso, so_eu=False) and travar(trava, so_eu=True):
                     if self.responde():
                         return False
                     if ligou:
                         raise self._por_que_acabou()
-                    if not ocupada:
+                    if ligou := porta_livre(self.porta) is not None:
                         self._ligar(trava)
-                        ligou = True
+                    elif time.monotonic() > limite:  # cada pergunta a um programa mudo custa 5 s
+                        raise self._falha(OCUPADA)
             if prazo.acabou():
-                raise self._falha("a porta {porta} está ocupada por outro programa (ou é "
-                                  "proibida): libere-a, ou escolha outra em RABBITMQ_URL" if ocupada
-                                  else "o RabbitMQ não respondeu a tempo; ver {registro}")
+                raise self._falha("o RabbitMQ não respondeu a tempo; ver {registro}")
             time.sleep(PASSO)
         if ligou:
             self._gravar("versao", self._instalada)
@@ -167,17 +168,16 @@ class NoPrivado:
         if numeros(self._instalada) < numeros(self._ler("versao")):
             # Nem tentar: o 3.10 inicia com os dados do 4.3, e não vê nenhuma das filas deles.
             raise self._falha(OUTRA_VERSAO)
-        epmd_porta = self.configurar()
-        variaveis = ambiente(servidor, self.pasta, self.nome, epmd_porta)
+        variaveis = ambiente(servidor, self.pasta, self.nome, self.configurar())
         self._gravar("rabbitmqctl", rabbitmqctl(servidor, variaveis))
         with open(self.registro, "ab") as registro:
             self._inicio = registro.tell()
             # start_new_session: o Ctrl-C do terminal não chega ao nó.
             self._guardiao = subprocess.Popen(
                 [sys.executable, "-I", guardiao.__file__, servidor, str(self.porta),
-                 str(epmd_porta), str(trava.fileno())], pass_fds=[trava.fileno()], cwd=self.pasta,
-                env=variaveis, umask=0o077, start_new_session=True, stdin=subprocess.DEVNULL,
-                stdout=registro, stderr=registro)
+                 str(trava.fileno())], pass_fds=[trava.fileno()], cwd=self.pasta, env=variaveis,
+                umask=0o077, start_new_session=True, stdin=subprocess.DEVNULL, stdout=registro,
+                stderr=registro)
 
     def configurar(self) -> int:
         """Escreve o que o nó vai ler ao iniciar; devolve a porta para o epmd."""
