@@ -63,23 +63,6 @@ def test_produto_desconhecido_cancela_sem_incomodar_os_outros_servicos(loja_aber
     assert escuta.tipos(id) == ["pedido.cancelado"]
 
 
-def test_cliente_desconhecido_devolve_o_estoque(loja_aberta):
-    id = novo_id()
-    loja_aberta.enviar(pedido(id, "fulano"))
-    loja_aberta.conferir_repouso()
-    assert loja_aberta.resultado(id) == ("cancelado", "cliente desconhecido")
-
-
-def test_o_mesmo_id_duas_vezes_mostra_o_resultado_que_ja_ha(loja_aberta, escuta):
-    id = fazer(loja_aberta, "sucesso")
-    escuta.esperar_tipo(id, "pedido.concluido")
-    loja_aberta.enviar(pedido(id, "carla", "caneca", 7))
-    fazer(loja_aberta, "sucesso")  # o que vier depois já passou por todas as filas
-    assert escuta.tipos(id) == IDA_E_VOLTA["sucesso"]
-    assert loja_aberta.resultado(id) == ("concluido", None)
-    loja_aberta.conferir_repouso()
-
-
 # --- a forma das mensagens ---
 
 @pytest.mark.parametrize("nome", CENARIOS)
@@ -163,72 +146,6 @@ def test_cancelamento_que_ultrapassa_o_pedido_barra_todas_as_acoes_atrasadas(loj
     assert loja_aberta.resultado(id) == ("cancelado", "desisti")
     assert set(escuta.tipos(id)) == {"pedido.cancelamento_solicitado", "envio.recusado", "pagamento.estornado",
                                      "estoque.liberado", "pedido.criado", "pedido.cancelado"}
-
-
-@pytest.mark.parametrize("atrasado, acao", [("pagamentos", "estoque.reservado"), ("envio", "pagamento.aprovado")])
-def test_compensacao_antes_da_acao_num_servico_so(loja_aberta, atrasado, acao):
-    """O serviço está parado; a compensação entra na fila dele antes da ação."""
-    id = novo_id()
-    compensacao = {"pagamentos": "envio.recusado", "envio": "pedido.cancelamento_solicitado"}[atrasado]
-    loja_aberta.suspender(atrasado)
-    try:
-        loja_aberta.publicar(compensacao, {"pedido": id, "motivo": "desisti"})
-        loja_aberta.enviar(cenario("sucesso", id))
-        anterior = {"pagamentos": "estoque", "envio": "pagamentos"}[atrasado]
-        esperar(lambda: loja_aberta.consultar(anterior, "SELECT 1 FROM respostas WHERE pedido = ?", id), que="a ação seguir")
-    finally:
-        loja_aberta.continuar(atrasado)
-    loja_aberta.esperar_tratar(atrasado, f"{id}:{acao}")
-    loja_aberta.conferir_repouso()
-    assert loja_aberta.resultado(id) == ("cancelado", "desisti")
-
-
-def test_cancelar_antes_do_despacho_compensa_tudo(loja_aberta):
-    id = novo_id()
-    loja_aberta.suspender("pagamentos")
-    try:
-        loja_aberta.enviar(cenario("sucesso", id))
-        loja_aberta.esperar_tratar("estoque", f"{id}:pedido.criado")
-        loja_aberta.cancelar(id)
-        loja_aberta.esperar_tratar("envio", f"{id}:pedido.cancelamento_solicitado")
-    finally:
-        loja_aberta.continuar("pagamentos")
-    loja_aberta.conferir_repouso()
-    assert loja_aberta.resultado(id) == ("cancelado", "cancelado a pedido do cliente")
-
-
-def test_cancelar_duas_vezes_e_o_mesmo_que_uma(loja_aberta):
-    id = novo_id()
-    loja_aberta.suspender("estoque")
-    try:
-        loja_aberta.enviar(cenario("sucesso", id))
-        loja_aberta.cancelar(id)
-        loja_aberta.cancelar(id)
-        loja_aberta.esperar_tratar("envio", f"{id}:pedido.cancelamento_solicitado")
-    finally:
-        loja_aberta.continuar("estoque")
-    loja_aberta.conferir_repouso()
-    assert loja_aberta.resultado(id) == ("cancelado", "cancelado a pedido do cliente")
-
-
-def test_cancelar_depois_do_despacho_e_tarde_demais(loja_aberta, escuta):
-    """O pivô já passou: o pedido de cancelamento chega ao envio antes de o resultado chegar a pedidos."""
-    id = novo_id()
-    loja_aberta.enviar(cenario("sucesso", id))
-    loja_aberta.esperar_tratar("envio", f"{id}:pagamento.aprovado")
-    loja_aberta.publicar("pedido.cancelamento_solicitado", {"pedido": id, "motivo": "desisti"})
-    loja_aberta.esperar_tratar("envio", f"{id}:pedido.cancelamento_solicitado")
-    loja_aberta.conferir_repouso()
-    assert loja_aberta.resultado(id) == ("concluido", None)
-    assert "envio.recusado" not in escuta.tipos(id)
-
-
-def test_cancelar_um_pedido_terminado_nao_manda_nada(loja_aberta, escuta):
-    id = fazer(loja_aberta, "sucesso")
-    escuta.esperar_tipo(id, "pedido.concluido")
-    loja_aberta.cancelar(id)
-    fazer(loja_aberta, "sucesso")
-    assert escuta.tipos(id) == IDA_E_VOLTA["sucesso"]
 
 
 # --- muitos de uma vez ---

@@ -133,16 +133,3 @@ def test_muitos_pedidos_disputando_o_mesmo_estoque_e_saldo(semente):
                 rede.passo()
     rede.ate_o_fim()
     rede.conferir(enviados)
-
-
-def test_sem_a_caixa_de_entrada_esta_rede_acusaria():
-    """A rede de brinquedo pega o erro que procura: sem lembrar o que já tratou, a repetição reserva duas vezes."""
-    rede = Rede(1, repetir=0, cair=0)
-    rede.enviar(cenario("sucesso"))
-    [(quem, evento), *_] = rede.sacola
-    rede.sacola = [(quem, evento)]
-    rede.passo()
-    rede.bancos["estoque"].execute("DELETE FROM caixa_entrada")
-    rede.sacola.append((quem, evento))
-    with pytest.raises(sqlite3.IntegrityError):
-        rede.passo()

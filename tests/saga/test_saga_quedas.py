@@ -147,34 +147,6 @@ def test_servico_parado_por_um_tempo_retoma_de_onde_estava(loja_aberta, nome):
     loja_aberta.conferir_repouso()
 
 
-def test_morte_entre_o_commit_e_a_publicacao_publica_na_volta(loja_aberta):
-    """A função rodou e foi gravada; o processo que ia publicar nunca existiu."""
-    id = novo_id()
-    loja_aberta.matar("estoque")
-    dados = {**cenario("sucesso", id), "total": 10000}
-    with Escuta(loja_aberta) as escuta:
-        banco = M.banco.abrir(loja_aberta.pasta / "estoque.db", "")
-        with M.banco.transacao(banco):
-            M.caixas.tratar(banco, "estoque", MODULOS["estoque"].reservar, M.coreografia.Evento("pedido.criado", id, dados))
-        banco.close()
-        loja_aberta.enviar(cenario("sucesso", id))  # o pedido.criado de verdade chega depois, e é uma repetição
-        assert "estoque.reservado" not in escuta.tipos(id)
-        loja_aberta.iniciar("estoque")
-        loja_aberta.conferir_repouso()
-        assert escuta.tipos(id).count("estoque.reservado") == 1
-    assert loja_aberta.resultado(id) == ("concluido", None)
-
-
-def test_morte_depois_de_publicar_e_antes_de_anotar_publica_de_novo_e_ninguem_repete(loja_aberta):
-    id = novo_id()
-    loja_aberta.enviar(cenario("sucesso", id))
-    loja_aberta.conferir_repouso()
-    for nome, tipo, causa in (("estoque", "estoque.reservado", "pedido.criado"), ("pedidos", "pedido.criado", None)):
-        loja_aberta.escrever(nome, "INSERT INTO caixa_saida (tipo, pedido, corpo, causa) VALUES (?, ?, ?, ?)", tipo, id,
-                             json.dumps({**cenario("sucesso", id), "total": 10000}), causa and f"{id}:{causa}")
-    loja_aberta.conferir_repouso()
-
-
 # --- duas cópias ---
 
 def test_duas_copias_de_cada_servico_dividem_o_trabalho_sem_repetir(loja_aberta):
@@ -225,7 +197,6 @@ def test_ligacao_desfeita_nao_vira_silencio(loja_aberta):
 
 # --- o broker ---
 
-@pytest.mark.longo
 def test_fila_que_acaba_de_nascer_ja_guarda_o_que_o_broker_confirmou(broker_proprio):
     """Sem gravar_ultima_fila, a última fila declarada volta do kill -9 sem o que confirmou, em qualquer RabbitMQ de 3.10 a 4.3."""
     declarar(broker_proprio.url, "00000001")

@@ -146,32 +146,6 @@ def test_liberar_respeita_a_reposicao_feita_no_meio(estoque):
     assert estoque.quantidades()["livro"] == 105
 
 
-def test_liberar_devolve_todos_os_itens(estoque):
-    estoque.ouvir("pedido.criado", com_total("p-1", caneca=3, teclado=1))
-    estoque.ouvir("pagamento.estornado", volta("p-1"))
-    assert estoque.quantidades() == INICIAL["produtos"]
-
-
-def test_liberar_antes_de_reservar_e_a_reserva_atrasada_nao_faz_nada(estoque):
-    assert estoque.ouvir("pagamento.estornado", volta("p-1")) == [("estoque.liberado", volta("p-1"))]
-    assert estoque.ouvir("pedido.criado", com_total("p-1")) == []
-    assert estoque.quantidades() == INICIAL["produtos"]
-    assert estoque.linhas("SELECT * FROM reservas") == []
-
-
-def test_reserva_recusada_e_depois_compensada_nao_devolve_o_que_nao_tirou(estoque):
-    estoque.ouvir("pedido.criado", com_total("p-1", "ana", "notebook", 3))
-    assert estoque.ouvir("pagamento.estornado", volta("p-1")) == []
-    assert estoque.quantidades() == INICIAL["produtos"]
-
-
-def test_duas_compensacoes_do_mesmo_pedido_devolvem_uma_vez_so(estoque):
-    estoque.ouvir("pedido.criado", com_total("p-1"))
-    estoque.ouvir("pagamento.recusado", volta("p-1"))
-    estoque.ouvir("pagamento.estornado", volta("p-1"))
-    assert estoque.quantidades() == INICIAL["produtos"]
-
-
 # --- pagamentos ---
 
 def test_cobrar_tira_o_total_do_saldo(pagamentos):
@@ -202,19 +176,6 @@ def test_estornar_soma_de_volta_sem_apagar_o_que_os_outros_fizeram(pagamentos):
     assert pagamentos.linhas("SELECT pedido FROM cobrancas") == [("p-2",)]
 
 
-def test_estornar_antes_de_cobrar_e_a_cobranca_atrasada_nao_faz_nada(pagamentos):
-    assert pagamentos.ouvir("envio.recusado", volta("p-1")) == [("pagamento.estornado", volta("p-1"))]
-    assert pagamentos.ouvir("estoque.reservado", com_total("p-1")) == []
-    assert pagamentos.saldos() == INICIAL["clientes"]
-    assert pagamentos.linhas("SELECT * FROM cobrancas") == []
-
-
-def test_cobranca_recusada_e_depois_compensada_nao_devolve_o_que_nao_tirou(pagamentos):
-    pagamentos.ouvir("estoque.reservado", com_total("p-1", "bruno", "teclado", 1))
-    assert pagamentos.ouvir("envio.recusado", volta("p-1")) == []
-    assert pagamentos.saldos() == INICIAL["clientes"]
-
-
 # --- envio, o pivô ---
 
 def test_despachar_registra_o_envio(envio):
@@ -235,21 +196,10 @@ def test_cep_vizinho_da_area_recusada_e_entregue(envio, cep):
     assert envio.ouvir("pagamento.aprovado", com_total("p-1", cep=cep))[0][0] == "envio.despachado"
 
 
-def test_cancelar_antes_do_despacho_e_o_despacho_atrasado_nao_sai(envio):
-    assert envio.ouvir("pedido.cancelamento_solicitado", volta("p-1")) == [("envio.recusado", volta("p-1"))]
-    assert envio.ouvir("pagamento.aprovado", com_total("p-1")) == []
-    assert envio.envios() == {}
-
-
 def test_cancelar_depois_do_despacho_nao_muda_nada(envio):
     envio.ouvir("pagamento.aprovado", com_total("p-1"))
     assert envio.ouvir("pedido.cancelamento_solicitado", volta("p-1")) == []
     assert envio.envios() == {"p-1": "despachado"}
-
-
-def test_cancelar_o_que_o_envio_ja_recusou_nao_recusa_de_novo(envio):
-    envio.ouvir("pagamento.aprovado", com_total("p-1", cep="69900-062"))
-    assert envio.ouvir("pedido.cancelamento_solicitado", volta("p-1")) == []
 
 
 # --- pedidos ---
@@ -296,11 +246,6 @@ def test_pedido_encerrado_nao_muda_mais(pedidos):
     assert pedidos.estado("p-1") == [("concluido", None, 10000)]
 
 
-def test_resultado_de_um_pedido_que_ninguem_fez_e_um_erro(pedidos):
-    with pytest.raises(ValueError, match="ausente"):
-        pedidos.ouvir("envio.despachado", com_total("p-9"))
-
-
 def test_solicitar_cancelamento_so_de_um_pedido_pendente(pedidos):
     M.servico_pedidos.receber(pedidos.banco, pedido("p-1"))
     assert M.servico_pedidos.solicitar_cancelamento(pedidos.banco, "p-1") == [
@@ -310,39 +255,22 @@ def test_solicitar_cancelamento_so_de_um_pedido_pendente(pedidos):
     assert M.servico_pedidos.solicitar_cancelamento(pedidos.banco, "p-9") == []
 
 
-# --- nada negativo, nem que a função errasse ---
+# --- nada negativo, nem que a função errasse, nem que alguém o escrevesse com o sqlite3 ---
+
+A_SAIDA = "INSERT INTO caixa_saida (tipo, pedido, corpo, causa) VALUES ('pedido.criado', "
+TENTATIVA = "INSERT INTO tentativas (corpo, propriedades, restam, motivo) VALUES "
+
 
 @pytest.mark.parametrize("nome, sql", [
     ("estoque", "UPDATE produtos SET quantidade = -1 WHERE produto = 'livro'"),
+    ("estoque", "UPDATE produtos SET quantidade = '10.000,00'"),
     ("pagamentos", "UPDATE clientes SET saldo = -1 WHERE cliente = 'ana'"),
     ("pedidos", "INSERT INTO pedidos VALUES ('p-1', 'ana', -1, 'pendente', NULL)"),
     ("pedidos", "INSERT INTO pedidos VALUES ('p-1', 'ana', 1, 'talvez', NULL)"),
-])
+    ("pedidos", A_SAIDA + "printf('%070d', 1), '{}', NULL)"), ("pedidos", A_SAIDA + "'z', printf('%070000d', 1), NULL)"),
+    ("pedidos", A_SAIDA + "'v', x'fffe', NULL)"), ("pedidos", A_SAIDA + "'w', '{}', printf('%0300d', 1))"),
+    ("pedidos", TENTATIVA + "(x'00', 'isto não é JSON', 0, '')"), ("pedidos", TENTATIVA + "(x'00', '[1]', 0, '')"),
+    ("pedidos", TENTATIVA + "(x'00', '{}', 'muitas', '')"), ("pedidos", TENTATIVA + "(5, '{}', 0, '')")])
 def test_o_proprio_banco_recusa_o_impossivel(nome, sql):
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(sqlite3.Error, match="constraint failed|cannot store|malformed JSON"):
         banco_em_memoria(nome).execute(sql)
-
-
-# --- toda ordem de chegada ---
-
-ENTREGAS = ["reserva", "compensa", "outro"]
-
-
-@pytest.mark.parametrize("ordem", list(itertools.permutations(ENTREGAS)), ids="-".join)
-def test_em_qualquer_ordem_o_estoque_termina_igual(estoque, ordem):
-    passos = {"reserva": ("pedido.criado", com_total("p-1", "ana", "livro", 10)), "compensa": ("pagamento.estornado", volta("p-1")),
-              "outro": ("pedido.criado", com_total("p-2", "ana", "livro", 7))}
-    for passo in ordem:
-        estoque.ouvir(*passos[passo])
-    assert estoque.quantidades()["livro"] == 93
-    assert estoque.linhas("SELECT pedido FROM reservas") == [("p-2",)]
-
-
-@pytest.mark.parametrize("ordem", list(itertools.permutations(ENTREGAS)), ids="-".join)
-def test_em_qualquer_ordem_o_saldo_termina_igual(pagamentos, ordem):
-    passos = {"reserva": ("estoque.reservado", com_total("p-1")), "compensa": ("envio.recusado", volta("p-1")),
-              "outro": ("estoque.reservado", com_total("p-2", "ana", "caneca", 2))}
-    for passo in ordem:
-        pagamentos.ouvir(*passos[passo])
-    assert pagamentos.saldos()["ana"] == 995000
-    assert pagamentos.linhas("SELECT pedido FROM cobrancas") == [("p-2",)]

@@ -86,14 +86,10 @@ def test_so_sai_da_caixa_o_que_o_broker_respondeu(banco):
     assert [linha[2] for linha in caixas.a_enviar(banco, M.coreografia.EVENTOS, 10)] == ["p-3", "p-4"]
 
 
-def test_numero_de_saida_nao_volta_depois_de_esvaziada_a_caixa(banco):
-    """Dois publicadores: um esvazia a caixa, chega evento novo, o outro confirma tarde o que leu antes."""
+def test_o_que_outra_versao_deixou_na_caixa_espera_por_ela_e_nao_para_os_outros(banco):
+    banco.execute("INSERT INTO caixa_saida (tipo, pedido, corpo) VALUES ('fidelidade.pontuada', 'x', '{}')")
     tratar(banco, CRIADO)
-    lido_pelo_outro = [linha[0] for linha in caixas.a_enviar(banco, M.coreografia.EVENTOS, 10)]
-    caixas.marcar_enviados(banco, lido_pelo_outro)
-    tratar(banco, Evento("pedido.criado", "p-2", com_total("p-2")))
-    caixas.marcar_enviados(banco, lido_pelo_outro)
-    assert [linha[2] for linha in caixas.a_enviar(banco, M.coreografia.EVENTOS, 10)] == ["p-2"]
+    assert [linha[1] for linha in caixas.a_enviar(banco, M.coreografia.o_que_publica("estoque"), 1)] == ["estoque.reservado"]
 
 
 def test_falha_que_esgota_enquanto_outra_copia_enterra_nao_some(banco):

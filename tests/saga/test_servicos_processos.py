@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import json
 import os
 import signal
 import sqlite3
@@ -14,13 +14,12 @@ from contextlib import closing
 import pytest
 
 from conftest import RAIZ, esperar
-from verbos import MICROSSERVICOS, SEM_BROKER, SERVICOS, Loja, Porta, Programa, cenario, linhas_largas, loja, rodar, vhost_novo  # noqa: F401
+from verbos import MICROSSERVICOS, SEM_BROKER, SERVICOS, Loja, Porta, Programa, cenario, linhas_largas, loja, pedido, vhost_novo  # noqa: F401
 
-SCRIPTS = ["orquestracao.py", *(f"microsservicos/servico_{nome}.py" for nome in SERVICOS), "microsservicos/mortas.py"]
 SO_OUVEM = ("estoque", "pagamentos", "envio")
 
 
-# --- a ordem da partida ---
+# --- quem começa ---
 
 def test_pedidos_sozinho_envia_espera_e_os_outros_chegam_depois(loja):
     """A sequência da semente do projeto: o serviço de pedidos primeiro, sem mais ninguém."""
@@ -35,23 +34,6 @@ def test_pedidos_sozinho_envia_espera_e_os_outros_chegam_depois(loja):
     loja.conferir_repouso()
     assert pedidos.vivo(), "devia continuar ouvindo"
     assert not linhas_largas(pedidos.texto)
-
-
-@pytest.mark.parametrize("ordem", [("envio", "pagamentos", "estoque", "pedidos"), ("pagamentos", "pedidos", "envio", "estoque")],
-                         ids="-".join)
-def test_partida_em_outra_ordem_um_de_cada_vez(loja, ordem):
-    """Cada um sobe, faz o que pode e morre antes do seguinte; os eventos ficam nas filas."""
-    loja.enviar(cenario("sucesso", "p-1"), cenario("envio-recusado", "p-2"))
-    for nome in itertools.islice(itertools.cycle(ordem), 12):
-        loja.iniciar(nome)
-        esperar(lambda: not loja.profundidade(nome) and not loja.consultar(nome, "SELECT 1 FROM caixa_saida WHERE enviado = 0"), que=f"{nome} trabalhar")
-        loja.encerrar(nome)
-        if not loja.pendentes():
-            break
-    loja.iniciar()
-    loja.conferir_repouso()
-    assert loja.resultado("p-1") == ("concluido", None)
-    assert loja.resultado("p-2") == ("cancelado", "CEP fora da área de entrega")
 
 
 def test_quatro_ao_mesmo_tempo_numa_pasta_nova(broker, tmp_path):
@@ -69,19 +51,34 @@ def test_quatro_ao_mesmo_tempo_numa_pasta_nova(broker, tmp_path):
                 programa.matar()
 
 
-def test_cinco_copias_criam_o_mesmo_banco_ao_mesmo_tempo(url, tmp_path):
-    programas = [Programa(MICROSSERVICOS / "servico_estoque.py", "--dados", tmp_path, url=url) for _ in range(5)]
-    try:
-        for programa in programas:
-            programa.esperar_dizer(": pronto")
-        with closing(sqlite3.connect(tmp_path / "microsservicos" / "estoque.db")) as banco:
-            assert banco.execute("SELECT count(*) FROM produtos").fetchone() == (4,)
-    finally:
-        for programa in programas:
-            programa.matar()
+# --- o mesmo id, o cancelamento ---
+
+VEZES = {  # o que se pede depois de p-1 (dois livros para ana), o que se diz, o status
+    "igual": (["--id", "p-1"], "p-1 já existia: nada foi feito de novo", 0),
+    "outra quantidade": (["--id", "p-1", "--quantidade", "3"], "p-1 já existe com outro conteúdo: este não foi atendido", 1),
+    "outro cep": (["--id", "p-1", "--cep", "69900062"], "p-1 já existe com outro conteúdo: este não foi atendido", 1),
+    "muitos": (["--id", "n", "--pedidos", "6"], "6 pedidos já existiam: nada foi feito de novo", 0),
+    "muitos, outros": (["--arquivo", "outros"], "6 pedidos já existem com outro conteúdo: estes não foram atendidos", 1),
+    "cancelar o que acabou": (["--cancelar", "p-"], "p-1 está concluido", 0),
+    "cancelar o que não há": (["--cancelar", "x"], "não há nenhum pedido 'x'", 2),
+}
 
 
-# --- cancelar ---
+def test_o_mesmo_id_outra_vez_e_dito_com_o_status_do_contrato(loja, tmp_path):
+    """--so-enviar deixa o pedido para a cópia que está no ar: é ela que o leva até o fim."""
+    loja.iniciar()
+    loja.enviados |= {"p-1": cenario("sucesso"), **{f"n-{n}": cenario("sucesso") for n in range(1, 7)}}
+    for opcoes in (["--id", "p-1"], ["--id", "n", "--pedidos", "6"]):
+        assert loja.lancar("pedidos", "--so-enviar", *opcoes).fim() == 0
+    loja.conferir_repouso()
+    (tmp_path / "outros").write_text("".join(json.dumps(pedido(f"n-{n}", caneca=1)) + "\n" for n in range(1, 7)))
+    for opcoes, diz, status in VEZES.values():
+        opcoes = [tmp_path / "outros" if opcao == "outros" else opcao for opcao in opcoes]
+        programa = loja.lancar("pedidos", "--so-enviar", *opcoes)
+        assert programa.fim() == status and programa.disse(diz), (opcoes, programa.texto)
+        programa.limpo()
+    loja.conferir_repouso()
+
 
 def test_cancelar_antes_do_despacho(loja):
     loja.iniciar("estoque", "pagamentos")
@@ -103,27 +100,46 @@ def test_cancelar_antes_do_despacho(loja):
     assert cancelador.vivo(), "devia continuar ouvindo"
 
 
-def test_cancelar_depois_do_despacho_nao_muda_nada(loja):
-    loja.iniciar()
+# --- devagar ---
+
+def test_devagar_cada_parada_diz_o_que_morre_e_nada_se_perde(loja):
     loja.enviar(cenario("sucesso"))
+    loja.iniciar("pedidos")
+    em_maos = loja.lancar("estoque", "--devagar", "60").esperar_dizer("em mãos: p-1 pedido.criado; morto agora, volta à fila")
+    assert not loja.tratou("estoque", "p-1:pedido.criado")
+    em_maos.matar()
+    depois = loja.lancar("estoque", "--devagar", "0.5").esperar_dizer("devolvidas à fila: 1")
+    depois.esperar_dizer("COMMIT feito, por publicar estoque.reservado: está na caixa de saída").matar()
+    assert loja.consultar("estoque", "SELECT tipo FROM caixa_saida WHERE enviado = 0") == [("estoque.reservado",)]
+    loja.iniciar("estoque", "pagamentos", "envio")
     loja.conferir_repouso()
-    cancelador = loja.lancar("pedidos", "--cancelar", "p-1").esperar_dizer(": pronto")
-    assert cancelador.disse("p-1 está concluido")
-    loja.conferir_repouso()
-    assert loja.resultado("p-1") == ("concluido", None)
 
 
-def test_cancelar_um_pedido_que_nao_existe_e_uma_linha(loja):
-    programa = loja.lancar("pedidos", "--cancelar", "p-9")
-    assert programa.fim() == 2 and len(programa.linhas) == 1 and "p-9" in programa.texto
-    programa.limpo()
-    assert loja.consultar("pedidos", "SELECT 1 FROM caixa_saida WHERE enviado = 0") == []
+@pytest.mark.parametrize("vezes", [1, 2])
+def test_devagar_o_ctrl_c_nao_espera(loja, vezes):
+    loja.enviar(cenario("sucesso"))
+    loja.iniciar("pedidos")
+    estoque = loja.lancar("estoque", "--devagar", "60").esperar_dizer("em mãos")
+    for _ in range(vezes):
+        estoque.interromper()
+    assert estoque.fim(10) == 0 and estoque.linhas[-1] == "estoque: encerrado"
+    estoque.limpo()
+    loja.iniciar("estoque", "pagamentos", "envio")
+    loja.conferir_repouso()
+
+
+@pytest.mark.longo
+def test_devagar_mais_que_o_heartbeat_nao_perde_a_conexao(loja):
+    loja.enviar(cenario("sucesso"))
+    loja.iniciar("pedidos", "pagamentos", "envio")
+    estoque = loja.lancar("estoque", "--devagar", "35")
+    loja.esperar_finais(120)
+    assert estoque.texto.count(": pronto") == 1 and "continuo tentando" not in estoque.texto
 
 
 # --- encerrar ---
 
-@pytest.mark.parametrize("nome", SERVICOS)
-@pytest.mark.parametrize("sinal", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("nome, sinal", [*zip(SERVICOS, [signal.SIGINT, signal.SIGTERM] * 2)])
 def test_encerrar_ouvindo_e_quieto_rapido_e_com_status_zero(loja, nome, sinal):
     programa = loja.lancar(nome).esperar_dizer(": pronto")
     inicio = time.monotonic()
@@ -133,10 +149,9 @@ def test_encerrar_ouvindo_e_quieto_rapido_e_com_status_zero(loja, nome, sinal):
     programa.limpo()
 
 
-@pytest.mark.parametrize("sinal", [signal.SIGINT, signal.SIGTERM])
-def test_encerrar_enquanto_procura_o_broker_e_igual(tmp_path, sinal):
+def test_encerrar_enquanto_procura_o_broker_e_igual(tmp_path):
     programa = Programa(MICROSSERVICOS / "servico_envio.py", "--dados", tmp_path, url=SEM_BROKER).esperar_dizer("continuo tentando")
-    programa.sinal(sinal)
+    programa.interromper()
     assert programa.fim(5) == 0 and programa.linhas[-1] == "envio: encerrado"
     programa.limpo()
 
@@ -202,7 +217,7 @@ def test_rede_que_cai_e_volta_muitas_vezes_no_meio_do_trabalho(loja, porta):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="o tamanho do pipe é o do Linux")
 def test_encerrar_com_a_saida_presa_num_pipe_que_ninguem_le(loja):
-    """A escrita presa também é do lote em mãos: passados os segundos dele, o serviço larga o broker."""
+    """A escrita presa também é do lote em mãos: o segundo sinal não espera por ela, e larga o broker."""
     leitura, escrita = os.pipe()
     os.write(escrita, b"x" * (65536 - 200))  # sobra o lugar da linha que diz "pronto", e de pouco mais
     loja.iniciar("pedidos", "pagamentos", "envio")
@@ -211,10 +226,7 @@ def test_encerrar_com_a_saida_presa_num_pipe_que_ninguem_le(loja):
     try:
         loja.enviar(*(cenario("sucesso", f"p-{n}") for n in range(5)))
         loja.esperar_tratar("estoque", *(f"p-{n}:pedido.criado" for n in range(5)))
-        estoque.terminate()
-        esperar(lambda: loja.ouvintes("estoque") == 0, 20, "ele largar o broker")
-        # Presa, agora, está a linha em que ele diz que encerrou: o próximo SIGTERM a interrompe.
-        esperar(lambda: estoque.poll() is not None or estoque.terminate(), 20, "o fim dele")
+        esperar(lambda: estoque.terminate() or loja.ouvintes("estoque") == 0, 20, "ele largar o broker")
     finally:
         estoque.kill()
         estoque.wait()
@@ -225,14 +237,15 @@ def test_encerrar_com_a_saida_presa_num_pipe_que_ninguem_le(loja):
 
 
 def test_encerrar_enquanto_o_broker_nao_responde_por_um_lote(loja, porta):
-    """O lote em mãos tem alguns segundos para acabar, e não mais que isso."""
+    """O primeiro sinal espera o lote em mãos; o mesmo outra vez, não."""
     porta.abrir()
     estoque = Programa(MICROSSERVICOS / "servico_estoque.py", "--dados", loja.dados, url=por(porta, loja)).esperar_dizer(": pronto")
     porta.deixa_ir.clear()
     loja.iniciar("pedidos", "pagamentos", "envio")
     loja.enviar(cenario("sucesso"))
     esperar(lambda: loja.tratou("estoque", "p-1:pedido.criado"), que="o lote em mãos")
-    assert estoque.encerrar().fim(15) == 0 and estoque.linhas[-1] == "estoque: encerrado"
+    esperar(lambda: estoque.encerrar() and not estoque.vivo(), que="o fim dele")
+    assert estoque.fim() == 0 and estoque.linhas[-1] == "estoque: encerrado"
     estoque.limpo()
     porta.cortar()
     loja.iniciar("estoque")
@@ -250,20 +263,7 @@ def test_ligacao_que_cai_no_aperto_de_mao_nao_e_uma_recusa(loja, porta, resposta
     programa.limpo()
 
 
-@pytest.mark.parametrize("script", ["orquestracao.py", "microsservicos/servico_estoque.py", "microsservicos/mortas.py"])
-def test_broker_que_recusa_e_uma_linha_sem_a_senha(broker, tmp_path, script):
-    extra = [] if "mortas" in script else ["--dados", tmp_path / "dados"]
-    for url, trecho in ((f"amqp://guest:segredo-secreto@127.0.0.1:{broker.porta}/", "senha"),
-                        (f"amqp://guest:guest@127.0.0.1:{broker.porta}/nao-existe", "vhost"),
-                        ("amqp://guest:segredo-secreto@", "RABBITMQ_URL"), ("http://segredo-secreto/", "RABBITMQ_URL")):
-        programa = rodar(script, *extra, url=url, prazo=20)
-        assert programa.fim() == 2, (url, programa.texto)
-        ditas = [linha for linha in programa.linhas if not linha.startswith("Só inicia")]
-        assert len(ditas) == 1 and trecho in ditas[0] and "segredo" not in programa.texto, (url, programa.texto)
-        programa.limpo()
-
-
-# --- o banco ---
+# --- o banco e a tela ---
 
 def test_banco_travado_por_um_momento_so_atrasa(loja):
     """O professor deixou um BEGIN EXCLUSIVE aberto no sqlite3."""
@@ -276,53 +276,6 @@ def test_banco_travado_por_um_momento_so_atrasa(loja):
         assert loja.pendentes() == 1
         outro.execute("ROLLBACK")
     loja.conferir_repouso()
-
-
-@pytest.mark.longo
-def test_banco_travado_por_muito_tempo_e_dito_e_recupera(loja):
-    loja.iniciar()
-    with closing(sqlite3.connect(loja.pasta / "estoque.db", isolation_level=None)) as outro:
-        outro.execute("BEGIN EXCLUSIVE")
-        loja.enviar(cenario("sucesso"))
-        loja.programas["estoque"][0].esperar_dizer("está travado por outro programa", 40)
-        outro.execute("ROLLBACK")
-    loja.programas["estoque"][0].esperar_dizer("o banco voltou")
-    loja.conferir_repouso()
-
-
-def test_pasta_de_dados_que_nao_serve_e_uma_linha(tmp_path):
-    (tmp_path / "arquivo").touch()
-    for script in SCRIPTS[:-1]:
-        programa = rodar(script, "--dados", tmp_path / "arquivo", url=SEM_BROKER, prazo=20)
-        assert programa.fim() == 2, programa.texto
-        assert "não é uma pasta" in programa.linhas[-1] and len(programa.linhas) == (2 if "orquestracao" in script else 1), programa.texto
-        programa.limpo()
-
-
-# --- o que todo script tem ---
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_ajuda_em_portugues(script):
-    programa = rodar(script, "--help")
-    assert programa.fim() == 0 and programa.texto.startswith("uso: ") and "mostra esta ajuda e sai" in programa.texto
-    for ingles in ("usage", "options", "show this help", "optional", "positional", "exit"):
-        assert ingles not in programa.texto, ingles
-    assert not linhas_largas(programa.texto), linhas_largas(programa.texto)
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_uso_errado_e_uma_linha_com_status_2(script):
-    programa = rodar(script, "--inventada", "sobrou")
-    assert programa.fim() == 2 and len(programa.linhas) == 1, programa.texto
-    for ingles in ("usage", "error", "unrecognized", "argument", "invalid"):
-        assert ingles not in programa.texto, programa.texto
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_sem_o_pika_instalado_diz_como_instalar(script):
-    programa = rodar(script, python=(sys.executable, "-S"))
-    assert programa.fim() == 2 and len(programa.linhas) == 1, programa.texto
-    assert "pika" in programa.texto and "pip install -r requirements.txt" in programa.texto
 
 
 def test_servicos_na_codificacao_mais_pobre(loja):
