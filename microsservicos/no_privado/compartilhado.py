@@ -7,13 +7,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Callable
 
 from comum.falha import Falha
 from comum.tela import dizer
-from no_privado.instalacao import WINDOWS_USA_SERVICO, porta_livre
+from no_privado.instalacao import porta_livre
 from no_privado.no import NoPrivado
 from rabbitmq.conexao import Conexao, enderecos
 from rabbitmq.erros import BrokerFora
@@ -26,7 +24,7 @@ def entrar_e_sair() -> None:
     Conexao("orquestracao").fechar()
 
 
-def garantir(pasta: Path, entrar: Callable = entrar_e_sair) -> NoPrivado | None:
+def garantir(pasta: Path, entrar=entrar_e_sair) -> NoPrivado | None:
     """Usa o RabbitMQ que responde; se nenhum, e o endereço é desta máquina, liga um em `pasta`.
 
     entrar(): a primeira conexão; levanta BrokerFora se ninguém responde.
@@ -55,8 +53,6 @@ def garantir(pasta: Path, entrar: Callable = entrar_e_sair) -> NoPrivado | None:
 
 def iniciar(no: NoPrivado) -> NoPrivado | None:
     """Liga o nó; None se a porta já era de outro broker, que só não respondia ainda."""
-    if os.name == "nt":
-        raise Falha(WINDOWS_USA_SERVICO, 2)
     if porta_livre(no.porta):
         dizer(f"nenhum RabbitMQ responde: inicio um nó privado em {no.pasta.parent}")
     else:  # o Docker abre a porta antes que o RabbitMQ de dentro fique pronto

@@ -13,17 +13,13 @@ escrever: quando o pipe se fecha, ele mata o grupo inteiro. É também assim que
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
-
-try:
-    import fcntl
-except ImportError:  # Windows, onde não há nó privado
-    fcntl = None
 
 PASSO = 0.1          # segundos entre duas perguntas "ainda há alguém?"
 PRAZO_PARADA = 30.0  # segundos até trocar o pedido gentil pelo SIGKILL; medido: 1 a 6

@@ -11,14 +11,9 @@ from pathlib import Path
 COMO_INSTALAR = """o RabbitMQ não está instalado (ou não foi encontrado). Instale e rode de novo:
   Debian, Ubuntu   sudo apt install rabbitmq-server
   macOS            brew install rabbitmq
-  Windows          choco install rabbitmq        (como administrador)
+  Windows          no WSL2, o mesmo do Ubuntu
   Docker           docker run -d -p 127.0.0.1:5672:5672 rabbitmq
 Se o broker está em outra máquina, diga onde: RABBITMQ_URL=amqp://usuario:senha@maquina:5672/"""
-
-WINDOWS_USA_SERVICO = (
-    "no Windows o RabbitMQ roda como serviço, e ele está parado: num terminal de administrador,"
-    " `net start RabbitMQ` (ou `choco install rabbitmq`, se não estiver instalado); depois rode"
-    " de novo")
 
 # O primeiro é o script de verdade do Debian, do Ubuntu e do Fedora. O que eles põem no
 # PATH (/usr/sbin/rabbitmq-server) só aceita os usuários root e rabbitmq, e liga o nó do sistema.

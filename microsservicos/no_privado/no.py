@@ -23,7 +23,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable
 
 from comum.falha import Falha, em_portugues
 from comum.prazo import Prazo
@@ -66,7 +65,7 @@ class NoPrivado:
     familia, pagina = "loja", True  # o nome Erlang; se liga a página de administração
 
     def __init__(self, pasta, porta: int, usuario: str = "guest", senha: str = "guest",
-                 vhost: str = "/", entrar: Callable = lambda: None):
+                 vhost: str = "/", entrar=lambda: None):
         self.porta, self.entrar = porta, entrar
         self.usuario, self.senha, self.vhost = usuario, senha, vhost
         self.nome = f"{self.familia}-{porta}@localhost"

@@ -252,7 +252,7 @@ def test_rabbitmq_ausente_ensina_a_instalar(no_novo, monkeypatch):
     monkeypatch.setenv("PATH", os.devnull)
     with pytest.raises(Falha) as falha:
         no_novo().iniciar()
-    for comando in ("apt install", "brew install", "choco install", "docker run"):
+    for comando in ("apt install", "brew install", "WSL2", "docker run"):
         assert comando in str(falha.value)
     assert falha.value.codigo == 2
 
