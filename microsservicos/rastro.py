@@ -125,7 +125,7 @@ def perguntar_ao_broker(pasta: Path) -> Broker | None:
     except SystemExit:  # falta o pika, e isso já foi dito
         return None
     except Falha as falha:
-        alertar(f"{falha}: sem contar as filas (python orquestracao.py --sem-pedido liga tudo)")
+        alertar(f"{falha}: sem contar as filas")
         return None
 
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Callable
 
 from comum.falha import Falha
-from rabbitmq.enderecos import enderecos, lugar, nome_do_broker, onde, pika
+from rabbitmq.enderecos import conselhos, enderecos, onde, pika
 from rabbitmq import ilegiveis  # noqa: F401 (importar já instala)
 from rabbitmq.erros import BrokerFora, explicar
 from rabbitmq.transporte import IOLoop, Servicos
@@ -43,6 +43,7 @@ class Conexao:
         self._conexao: pika.SelectConnection | None = None
         self._erro: Falha | None = None  # o que o broker encerrou, já nas nossas palavras
         self._bloqueio = ""  # por que ele não aceita publicações agora
+        self.nome_do_broker = ""  # o do cluster; o de um nó privado é loja-PORTA@máquina
         self._acordando = False
         try:
             self._entrar(quem)
@@ -89,6 +90,8 @@ class Conexao:
                     conexao.close()
                     self._girar(0.2)
                 raise
+            apresentacao = conexao.server_properties or {}
+            self.nome_do_broker = str(apresentacao.get("cluster_name", ""))
             if conexao.is_open:
                 self._conexao = conexao
                 conexao.add_on_close_callback(self._ao_encerrar)
@@ -96,7 +99,7 @@ class Conexao:
                 conexao.add_on_connection_unblocked_callback(lambda *_: self.ao_bloquear(None))
                 return
             fracassos += chegou[1:]  # depois da conexão, o erro
-        raise explicar(fracassos, lugar(conexao))
+        raise self.explicar(fracassos)
 
     def abrir_canal(self, ao_encerrar: Callable | None = None):
         """Um canal do pika, já aberto.
@@ -130,12 +133,10 @@ class Conexao:
             with suppress(Exception):
                 self._laco.close()
 
-    @property
-    def nome_do_broker(self) -> str:
-        """O nome do cluster; o de um nó privado é loja-PORTA@máquina."""
-        return nome_do_broker(self._conexao)
-
     # --- o que o broker diz sem ser perguntado ---
+
+    def explicar(self, erros: list[BaseException]) -> Falha:
+        return explicar(erros, **conselhos(self.nome_do_broker))
 
     def _ao_encerrar(self, de_que, motivo: BaseException) -> None:
         if isinstance(motivo, pika.exceptions.ChannelClosedByClient):
@@ -143,13 +144,13 @@ class Conexao:
         if isinstance(motivo, pika.exceptions.ConnectionBlockedTimeout):
             self.derrubar(BrokerFora(self._bloqueio))
         elif self._conexao:
-            self.derrubar(explicar([motivo], lugar(self._conexao)))
+            self.derrubar(self.explicar([motivo]))
 
     def _ao_bloquear(self, conexao, quadro) -> None:
-        aqui = lugar(conexao)
-        self._bloqueio = (f"o RabbitMQ em {aqui.onde} não aceita publicações agora "
-                          f"(«{quadro.method.reason}»): alivie-o ({aqui.rabbitmqctl} status diz o "
-                          "que falta); nada se perde")
+        rabbitmqctl = conselhos(self.nome_do_broker).get("rabbitmqctl", "rabbitmqctl")
+        self._bloqueio = (f"o RabbitMQ em {onde()} não aceita publicações agora "
+                          f"(«{quadro.method.reason}»): alivie-o ({rabbitmqctl} status diz o que "
+                          "falta); nada se perde")
         self.ao_bloquear(self._bloqueio)
 
     def ao_bloquear(self, por_que: str | None) -> None:
@@ -221,4 +222,4 @@ class Conexao:
             canal.close()
             return resposta[0].method
         if getattr(resposta[0], "reply_code", None) != nao:
-            raise explicar(resposta, lugar(self._conexao))
+            raise self.explicar(resposta)

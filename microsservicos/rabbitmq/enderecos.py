@@ -11,7 +11,6 @@ import sys
 from urllib.parse import urlsplit
 
 from comum.falha import Falha
-from rabbitmq.erros import Lugar
 
 try:
     import pika
@@ -60,20 +59,17 @@ def onde() -> str:
                      for e in enderecos())
 
 
-def nome_do_broker(conexao: pika.SelectConnection) -> str:
-    """Como ele se apresenta: o nome do cluster; vazio se nem isso chegou a dizer."""
-    return str((conexao.server_properties or {}).get("cluster_name", ""))
+def conselhos(broker: str) -> dict[str, str]:
+    """Onde ele está e o que ali se pode aconselhar: o que explicar() põe nas linhas.
 
-
-def lugar(conexao: pika.SelectConnection) -> Lugar:
-    """O broker desta conexão, e os conselhos que servem nele.
-
-    Ao nó privado (no_privado/) o rabbitmqctl do sistema não chega, e outra loja na mesma máquina
-    usa outro nó, em outra porta.
+    broker: o nome com que se apresenta. Ao nó privado (no_privado/), que é loja-PORTA@máquina, o
+    rabbitmqctl do sistema não chega, e outra loja na mesma máquina usa outro nó, em outra porta.
     """
-    privado = re.match(r"loja-\d+(?=@)", nome_do_broker(conexao))
-    if not privado:
-        return Lugar(onde())
-    outra = enderecos()[0].port + 1
-    return Lugar(onde(), f"sh dados/rabbitmq/{privado[0]}/rabbitmqctl",
-                 f"outra porta em RABBITMQ_URL (amqp://guest:guest@localhost:{outra}/)")
+    primeiro, daqui = enderecos()[0], {"onde": onde()}
+    if primeiro.host in ("localhost", "127.0.0.1", "::1"):
+        daqui["como_subir"] = " (para subir um: python orquestracao.py --so-broker)"
+    if privado := re.match(r"loja-\d+(?=@)", broker):
+        daqui["rabbitmqctl"] = f"sh dados/rabbitmq/{privado[0]}/rabbitmqctl"
+        daqui["outro"] = ("outra porta em RABBITMQ_URL "
+                          f"(amqp://guest:guest@localhost:{primeiro.port + 1}/)")
+    return daqui

@@ -9,7 +9,6 @@ Os erros são lidos pelo texto (`repr`), que já traz uns dentro dos outros.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from comum.falha import Falha
 from comum.tela import visivel
@@ -31,18 +30,6 @@ class BrokerRecusa(Falha):
 
 class BrokerIniciando(BrokerFora):
     """A porta aceita a conexão, e dela não vem AMQP: ou ainda não, ou é outro programa."""
-
-
-class Lugar(NamedTuple):
-    """Onde está o broker, e o que ali se pode aconselhar.
-
-    onde: o endereço, sem senha. rabbitmqctl: o comando que fala com ele. outro: aonde ir com
-    outra loja.
-    """
-
-    onde: str
-    rabbitmqctl: str = "rabbitmqctl"
-    outro: str = "outro vhost em RABBITMQ_URL"
 
 
 # (o que o broker disse, o que se diz). Código 2. A primeira linha que serve é a que vale.
@@ -76,10 +63,13 @@ INICIANDO = (r"IncompatibleProtocol|ProtocolVersionMismatch|ProtocolSyntax|Inval
              r"StackTimeout|SSL\w*Error")
 
 
-def explicar(erros: list[BaseException], lugar: Lugar) -> Falha:
+def explicar(erros: list[BaseException], onde: str, rabbitmqctl: str = "rabbitmqctl",
+             outro: str = "outro vhost em RABBITMQ_URL", como_subir: str = "") -> Falha:
     """O que houve e o que fazer.
 
-    erros: o que o pika, o socket ou o TLS levantou.
+    erros: o que o pika, o socket ou o TLS levantou. onde: o endereço, sem senha. rabbitmqctl: o
+    comando que fala com ele. outro: aonde ir com outra loja.
+    como_subir: o que fazer se ninguém responde.
     Devolve BrokerFora se tentar de novo adianta; senão, BrokerRecusa (código 2).
     """
     texto = " ".join(map(repr, erros)).replace("\\", "")
@@ -87,10 +77,8 @@ def explicar(erros: list[BaseException], lugar: Lugar) -> Falha:
     disse = visivel(dito[2][:300]) if dito else ""
     for padrao, frase in DEFINITIVOS:
         if achado := re.search(padrao, disse):
-            return BrokerRecusa(frase.format(
-                disse=disse, onde=lugar.onde, rabbitmqctl=lugar.rabbitmqctl, outro=lugar.outro,
-                **achado.groupdict()), 2)
-    onde = lugar.onde
+            return BrokerRecusa(frase.format(disse=disse, onde=onde, rabbitmqctl=rabbitmqctl,
+                                             outro=outro, **achado.groupdict()), 2)
     if "CertVerificationError" in texto:
         return BrokerRecusa(f"a conexão segura com {onde} falhou: confira o certificado "
                             "(SSL_CERT_FILE) e o nome do servidor", 2)
@@ -102,7 +90,7 @@ def explicar(erros: list[BaseException], lugar: Lugar) -> Falha:
                                "RabbitMQ que ainda está iniciando")
     if "gaierror" in texto:
         return BrokerFora(f"não conheço o servidor de {onde}: confira RABBITMQ_URL")
-    return BrokerFora(f"o RabbitMQ em {onde} não responde")
+    return BrokerFora(f"o RabbitMQ em {onde} não responde{como_subir}")
 
 
 def talvez_outro_programa(onde: str) -> str:

@@ -15,20 +15,16 @@ cada declaração, e recusa outro (406). Uma fila serviria, mas uma política co
 
 from __future__ import annotations
 
-import time
 import uuid
 from contextlib import contextmanager
 
 from comum.falha import Falha
 from coreografia import SERVICOS, o_que_ouve
 from rabbitmq.conexao import Conexao, onde
-from rabbitmq.erros import BrokerFora
 
 EXCHANGE = "loja"
 IDENTIDADE = "loja.identidade"  # o exchange que diz de que loja é o vhost
 FILAS = [fila for servico in SERVICOS for fila in (f"{servico}.mortas", servico)]
-ESPERA_POR_QUEM_SAI = 2.0  # segundos até o broker notar que um serviço acabou de sair
-COMO_LIGAR = "(para subir um: python orquestracao.py --so-broker)"
 # Quorum, e para sempre: declarar uma fila com outros argumentos é um erro (406). O limite de
 # entregas é uma barreira distante, para uma mensagem que mate o processo antes de ele poder contar
 # as tentativas. Pequeno demais, condenaria mensagens sãs de um serviço morto muitas vezes: cada
@@ -47,7 +43,7 @@ def declarar(conexao: Conexao, loja: str | None) -> None:
     """
     canal = conexao.canal
     conferir_identidade(conexao, loja)
-    novas = not _ha_exchange(conexao)
+    novas = not conexao.perguntar(404, "exchange_declare", EXCHANGE, passive=True)
     for servico in SERVICOS:
         mortas = f"{servico}.mortas"
         canal.queue_declare(mortas, durable=True, arguments=ARGUMENTOS)
@@ -86,26 +82,21 @@ def gravar_ultima_fila(canal) -> None:
     canal.queue_delete(seguinte)
 
 
-def _ha_exchange(conexao: Conexao) -> bool:
-    return bool(conexao.perguntar(404, "exchange_declare", EXCHANGE, passive=True))
-
-
 def profundidades(loja: str | None = None) -> dict[str, int]:
     """Quantas mensagens esperam em cada fila do projeto, sem criar nada; {} se não há fila nenhuma.
 
     Levanta o mesmo que Conexao(), e Falha (código 2) se o vhost é de outra loja.
     """
     with Conexao("tarefa avulsa") as conexao:
-        if not _ha_exchange(conexao):
-            return {}
-        conferir_identidade(conexao, loja)  # quem criou o exchange deixou antes a marca de quem era
-        filas = {fila: _fila(conexao, fila) for fila in FILAS}
-        return {fila: achada.message_count for fila, achada in filas.items() if achada}
+        if filas := existentes(conexao):  # quem as criou deixou antes a marca de quem era
+            conferir_identidade(conexao, loja)
+        return {nome: fila.message_count for nome, fila in filas.items()}
 
 
-def _fila(conexao: Conexao, nome: str):
-    """O que o broker diz de uma fila (message_count, consumer_count), ou None se ela não existe."""
-    return conexao.perguntar(404, "queue_declare", nome, passive=True)
+def existentes(conexao: Conexao) -> dict:
+    """{fila do projeto que existe: o que o broker diz dela (message_count, consumer_count)}."""
+    filas = {nome: conexao.perguntar(404, "queue_declare", nome, passive=True) for nome in FILAS}
+    return {nome: fila for nome, fila in filas.items() if fila}
 
 
 def preparar(loja: str | None) -> None:
@@ -113,8 +104,8 @@ def preparar(loja: str | None) -> None:
 
     Levanta o mesmo que Conexao(), e Falha (código 2) se o vhost é de outra loja.
     """
-    with Conexao("tarefa avulsa") as conexao:
-        declarar(conexao, loja)
+    with avulso(loja):
+        pass
 
 
 def conferir_limpeza(lojas: list[str], tomar: bool = False) -> None:
@@ -128,13 +119,10 @@ def conferir_limpeza(lojas: list[str], tomar: bool = False) -> None:
         if not tomar and not any(conexao.perguntar(406, "exchange_declare", **identidade_de(loja))
                                  for loja in outras):
             conferir_identidade(conexao, ultima)
-        prazo = time.monotonic() + ESPERA_POR_QUEM_SAI
-        while ouvidas := [fila for fila in FILAS if getattr(_fila(conexao, fila),
-                                                            "consumer_count", 0)]:
-            if time.monotonic() > prazo:
-                raise Falha(f"há programas recebendo de {' e '.join(ouvidas)} em {onde()}: "
-                            "encerre-os antes de --limpar", 2)
-            conexao.andar(0.1)
+        ouvidas = [nome for nome, fila in existentes(conexao).items() if fila.consumer_count]
+        if ouvidas:
+            raise Falha(f"há programas recebendo de {' e '.join(ouvidas)} em {onde()}: encerre-os "
+                        "antes de --limpar", 2)
 
 
 def esvaziar_filas(loja: str | None) -> None:
@@ -155,19 +143,8 @@ def esvaziar_filas(loja: str | None) -> None:
 def avulso(loja: str | None = None, tipo=Conexao):
     """Uma conexão para uma tarefa curta, com tudo já declarado, fechada ao fim dela.
 
-    Levanta o mesmo que Conexao(); se não há broker, a linha diz também como ligar um.
+    Levanta o mesmo que preparar().
     """
-    with com_dica():
-        conexao = tipo("tarefa avulsa")
-    with conexao:
+    with tipo("tarefa avulsa") as conexao:
         declarar(conexao, loja)
         yield conexao
-
-
-@contextmanager
-def com_dica():
-    """Dentro deste bloco, a falta de um broker diz também como ligar um."""
-    try:
-        yield
-    except BrokerFora as fora:
-        raise BrokerFora(f"{fora} {COMO_LIGAR}") from None

@@ -18,7 +18,7 @@ from comum.falha import Falha
 from rabbitmq.canal import Publicador, em_dicionario, refazer
 from rabbitmq.conexao import onde, pika
 from rabbitmq.erros import BrokerFora
-from rabbitmq.filas import com_dica, declarar
+from rabbitmq.filas import declarar
 
 CHAVE = "loja.leitura"  # uma fila exclusiva: só um leitor de cada vez a tem
 ESPERA_PELA_VEZ = 0.2  # segundos entre dois pedidos da chave
@@ -39,8 +39,7 @@ class Leitor(Publicador):
 
     def __init__(self, loja: str | None):
         self.loja = loja
-        with com_dica():
-            super().__init__("mensagens mortas")
+        super().__init__("mensagens mortas")
 
     def preparar(self, quem: str) -> None:
         declarar(self, self.loja)

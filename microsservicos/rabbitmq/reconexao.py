@@ -1,8 +1,8 @@
 """Manter um serviço ligado ao broker até Ctrl-C, e dizer cada tropeço uma vez só.
 
 Uma conexão que cai é refeita, com pausas que dobram. Uma publicação recusada não é motivo para
-reconectar: a rota dela espera, e as outras seguem. Uma porta aberta
-que não fala AMQP é um RabbitMQ que está iniciando, até que demore demais.
+reconectar: a rota dela espera, e as outras seguem. Uma porta aberta que não fala AMQP é um
+RabbitMQ que está iniciando, até que demore demais.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from coreografia import EVENTOS, quem_ouve
 from rabbitmq.canal import Canal
 from rabbitmq.conexao import onde
 from rabbitmq.erros import BrokerIniciando, BrokerRecusa, Passageira, talvez_outro_programa
-from rabbitmq.filas import COMO_LIGAR
 
 PRIMEIRA_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de reconectar; dobra a cada vez
 PAUSA_DA_ROTA = 1.0  # segundos antes de insistir no que o broker recusou guardar
@@ -42,9 +41,8 @@ class Reconexao:
     def manter(self, volta: Callable[[Canal], None], ao_ligar: Callable[[], None]) -> None:
         """Repete `volta(canal)` para sempre, reconectando quando a ligação cai.
 
-        ao_ligar: chamada quando o serviço está ouvindo.
-        Uma recusa do broker passa adiante se é a primeira conexão; depois, espera-se que alguém a
-        desfaça. Outra Falha passa sempre.
+        ao_ligar: chamada quando o serviço está ouvindo. Uma recusa do broker passa adiante se é a
+        primeira conexão; depois, espera-se que alguém a desfaça. Outra Falha passa sempre.
         """
         pausa = PRIMEIRA_PAUSA
         while True:
@@ -69,14 +67,15 @@ class Reconexao:
             pausa = min(pausa * 2, MAIOR_PAUSA)
 
     def explicar(self, falha: Falha) -> str:
-        """O que se diz de uma falha: antes da primeira conexão, também o que fazer."""
-        agora = time.monotonic()
+        """O que se diz de uma falha; de um RabbitMQ que demora demais a iniciar, que talvez não o
+        seja."""
         if not isinstance(falha, BrokerIniciando):
             self.porta_aberta_desde = None
-            return f"{falha}{'' if self.ja_esteve else ' ' + COMO_LIGAR}"
-        self.porta_aberta_desde = self.porta_aberta_desde or agora
-        demorou = agora - self.porta_aberta_desde > PRAZO_DE_INICIO
-        return talvez_outro_programa(onde()) if demorou else str(falha)
+        elif not self.porta_aberta_desde:
+            self.porta_aberta_desde = time.monotonic()
+        elif time.monotonic() - self.porta_aberta_desde > PRAZO_DE_INICIO:
+            return talvez_outro_programa(onde())
+        return str(falha)
 
     def pronto(self) -> None:
         self.ditos.pop(CONEXAO, None)

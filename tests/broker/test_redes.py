@@ -118,7 +118,7 @@ def test_servico_cortado_da_rede_percebe_diz_uma_linha_e_retoma_sozinho(loja_em_
     trabalhar_e_cortar(loja_em_rede, redes, servico)
     cortado = loja_em_rede.programas[servico][0]
     inicio = time.monotonic()
-    cortado.esperar_dizer("não responde; continuo tentando", PRAZO_DA_PERCEPCAO)
+    cortado.esperar_dizer("não responde", PRAZO_DA_PERCEPCAO)
     percebeu = time.monotonic() - inicio
     assert loja_em_rede.pendentes(), "um serviço cortado não poderia ter terminado tudo"
     redes.religar(servico)

@@ -162,7 +162,7 @@ def test_nada_no_programa_desliga_a_verificacao():
 def test_conexao_segura_que_cai_vale_uma_nova_tentativa():
     """Um broker que morre no meio da conversa não é um certificado errado: o serviço não desiste dele."""
     import ssl
-    explicar, BrokerFora, x = M.erros.explicar, M.erros.BrokerFora, M.erros.Lugar("x")
+    explicar, BrokerFora, x = M.erros.explicar, M.erros.BrokerFora, "x"
     assert isinstance(explicar([ssl.SSLEOFError(8, "EOF occurred")], x), BrokerFora)
     assert isinstance(explicar([ssl.SSLZeroReturnError(6, "closed")], x), BrokerFora)
     errado = explicar([ssl.SSLCertVerificationError(1, "certificate verify failed")], x)
