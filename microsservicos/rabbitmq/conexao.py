@@ -62,11 +62,6 @@ class Conexao:
     def __exit__(self, *_):
         self.fechar()
 
-    @property
-    def nome_do_broker(self) -> str:
-        """O nome do nó, ou o que o administrador deu ao cluster; vazio se não se sabe."""
-        return str(self._conexao.server_properties.get("cluster_name", ""))
-
     # --- abrir e fechar ---
 
     def _entrar(self, quem: str) -> None:

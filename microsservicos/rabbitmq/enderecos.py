@@ -62,14 +62,18 @@ def onde() -> str:
 def conselhos(broker: str) -> dict[str, str]:
     """Onde ele está e o que ali se pode aconselhar: o que explicar() põe nas linhas.
 
-    broker: o nome com que se apresenta. Ao nó privado (no_privado/), que é loja-PORTA@máquina, o
-    rabbitmqctl do sistema não chega, e outra loja na mesma máquina usa outro nó, em outra porta.
+    broker: o nome com que se apresenta; vazio se ele encerrou antes de entrarmos. Ao nó privado
+    (no_privado/), que é loja-PORTA@máquina, o rabbitmqctl do sistema não chega, e outra loja na
+    mesma máquina usa outro nó, em outra porta.
     """
-    primeiro, daqui = enderecos()[0], {"onde": onde()}
-    if primeiro.host in ("localhost", "127.0.0.1", "::1"):
+    porta, daqui = enderecos()[0].port, {"onde": onde()}
+    do_no = f"sh dados/rabbitmq/loja-{porta}/rabbitmqctl"
+    if enderecos()[0].host in ("localhost", "127.0.0.1", "::1"):
         daqui["como_subir"] = " (para subir um: python orquestracao.py --so-broker)"
-    if privado := re.match(r"loja-\d+(?=@)", broker):
-        daqui["rabbitmqctl"] = f"sh dados/rabbitmq/{privado[0]}/rabbitmqctl"
-        daqui["outro"] = ("outra porta em RABBITMQ_URL "
-                          f"(amqp://guest:guest@localhost:{primeiro.port + 1}/)")
+        daqui["rabbitmqctl"] = f"rabbitmqctl; num nó privado, {do_no}"
+    if broker:
+        daqui["rabbitmqctl"] = "rabbitmqctl"
+    if re.match(r"loja-\d+@", broker):
+        daqui["rabbitmqctl"] = do_no
+        daqui["outro"] = f"outra porta em RABBITMQ_URL (amqp://guest:guest@localhost:{porta + 1}/)"
     return daqui

@@ -40,11 +40,11 @@ DEFINITIVOS = (
     (r"Login was refused",
      "o RabbitMQ em {onde} recusou o usuário ou a senha: confira RABBITMQ_URL"),
     (r"vhost .* not found",
-     "o RabbitMQ em {onde} não tem esse vhost: confira RABBITMQ_URL, ou crie-o ({rabbitmqctl} "
-     "add_vhost)"),
+     "o RabbitMQ em {onde} não tem esse vhost: confira RABBITMQ_URL, ou crie-o (add_vhost, com "
+     "{rabbitmqctl})"),
     (r"NOT_ALLOWED.*access to vhost",
      "o usuário de RABBITMQ_URL não tem permissão no vhost de {onde}: «{disse}»; dê-lhe uma "
-     "({rabbitmqctl} set_permissions)"),
+     "(set_permissions, com {rabbitmqctl})"),
     (r"inequivalent arg .* exchange 'loja\.identidade'.*current is .*'loja\.(?P<loja>[0-9a-f]+)'",
      "o vhost de {onde} é da loja {loja}, e esta pasta de dados é de outra: use {outro}, ou a "
      "pasta daquela em --dados; se ela já não existe: python orquestracao.py --limpar "
@@ -57,10 +57,10 @@ DEFINITIVOS = (
      "(«{disse}»)"),
     (r"ACCESS_REFUSED",
      "falta uma permissão ao usuário de RABBITMQ_URL em {onde}: «{disse}»; o README diz quais "
-     "são ({rabbitmqctl} set_permissions)"),
+     "são (set_permissions, com {rabbitmqctl})"),
 )
 INICIANDO = (r"IncompatibleProtocol|ProtocolVersionMismatch|ProtocolSyntax|InvalidFrame|"
-             r"StackTimeout|SSL\w*Error")
+             r"ConnectionOpenAborted|SSL\w*Error")  # o que o pika acha de uma porta aberta
 
 
 def explicar(erros: list[BaseException], onde: str, rabbitmqctl: str = "rabbitmqctl",

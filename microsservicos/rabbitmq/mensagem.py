@@ -3,7 +3,8 @@
 Das propriedades AMQP só fica o que o contrato conhece. O resto não se guarda nem se repete: nem
 CC e BCC, com que uma mensagem morta ressuscitaria na fila de onde saiu (manual do RabbitMQ,
 "Sender-Selected Distribution"), nem o que o pika não sabe escrever de volta. O corpo vai inteiro.
-Uma mensagem só vira um Evento se for exatamente o que o contrato diz. Aqui não se sabe o que é pika.
+Uma mensagem só vira um Evento se for exatamente o que o contrato diz.
+Aqui não se sabe o que é pika.
 """
 
 from __future__ import annotations

@@ -250,7 +250,7 @@ SITUACOES = {  # situação: (preparação, programas, a frase)
     "sem permissão no vhost": (sem_permissao_no_vhost, COM_BROKER, "não tem permissão no vhost"),
     "outro nome desta máquina, sem broker": (endereco("amqp://guest:guest@127.0.0.2:1/"), (LANCADOR,), "127.0.0.2"),
     "outra máquina, que não responde": (endereco("amqp://guest:guest@192.0.2.1:5672/"), (LANCADOR,), "192.0.2.1"),
-    "fila com o nome da nossa, de outro programa": (fila_de_outro_programa, (ESTOQUE,), "de outro programa: use outra porta"),
+    "fila com o nome da nossa, de outro programa": (fila_de_outro_programa, (ESTOQUE,), "de outro programa: use outro vhost"),
     "filas de uma versão anterior": (filas_de_uma_versao_anterior, (LANCADOR, ESTOQUE), "termine com ela o que há nelas"),
 }
 CASOS = [pytest.param(nome, programa, id=f"{nome}-{Path(programa).stem}")

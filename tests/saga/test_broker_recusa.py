@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pika
 import pytest
+from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
-from bloqueante import conectar, no_endereco
+from bloqueante import conectar, declarar, no_endereco
 from cluster import rabbitmqctl
 from conftest import esperar
 from venenos import VALORES, Cruas, escrever
-from verbos import M, SERVICOS, Loja, Programa, cenario, loja, mistura, pedido, rodar  # noqa: F401
+from verbos import (M, SERVICOS, Loja, Porta, Programa, cenario, loja, mistura, pedido,  # noqa: F401
+                    rodar)
 
 # A regra do README para set_permissions: configurar, escrever e ler só estes nomes.
 REGRA = r"^(loja(\..*)?|(pedidos|estoque|pagamentos|envio)(\.mortas)?|amq\.default)$"
@@ -26,21 +30,28 @@ def vhost_de(loja: Loja) -> str:
 
 
 @contextmanager
-def cheia(broker, loja: Loja, fila: str, cabem: int):
-    """Uma política que faz a fila recusar publicações a partir de `cabem` mensagens."""
-    rabbitmqctl(broker, "set_policy", "-p", vhost_de(loja), "cheia", f"^{re.escape(fila)}$",
-                json.dumps({"max-length": cabem, "overflow": "reject-publish"}))
+def politica(broker, loja: Loja, fila: str, **regra):
+    """O que um administrador impõe a esta fila enquanto o bloco dura."""
+    rabbitmqctl(broker, "set_policy", "-p", vhost_de(loja), "dele", f"^{re.escape(fila)}$",
+                json.dumps({nome.replace("_", "-"): valor for nome, valor in regra.items()}))
     try:
         yield
     finally:
-        rabbitmqctl(broker, "clear_policy", "-p", vhost_de(loja), "cheia")
+        rabbitmqctl(broker, "clear_policy", "-p", vhost_de(loja), "dele")
+
+
+def calado(programa: Programa, segundos: float) -> bool:
+    """Se ele nada diz por tantos segundos."""
+    desde, limite = len(programa.linhas), time.monotonic() + segundos
+    esperar(lambda: time.monotonic() > limite or novas(programa, desde), que="o silêncio")
+    return not novas(programa, desde)
 
 
 def novas(programa: Programa, desde: int) -> list[str]:
     return [linha for linha in programa.linhas[desde:] if re.match(r"\w+: ", linha)]
 
 
-# --- uma fila cheia ---
+# --- uma política que enche uma fila: sem reject-publish, o broker jogaria fora o que confirmou ---
 
 def test_fila_cheia_e_uma_linha_sem_reconectar_e_os_outros_eventos_seguem(broker, loja):
     """Pagamentos desligado, e a fila dele recusa: estoque insiste aos poucos, e atende."""
@@ -48,7 +59,7 @@ def test_fila_cheia_e_uma_linha_sem_reconectar_e_os_outros_eventos_seguem(broker
     loja.iniciar("pedidos", "estoque", "envio")
     estoque = loja.programas["estoque"][0]
     conexoes = rabbitmqctl(broker, "list_connections", "-p", vhost_de(loja), "pid")
-    with cheia(broker, loja, "pagamentos", 5):
+    with politica(broker, loja, "pagamentos", max_length=5):
         loja.enviar(*(cenario("sucesso", f"p-{n}") for n in range(600)))
         estoque.esperar_dizer("recusou guardar estoque.reservado")
         desde = len(estoque.linhas)
@@ -56,9 +67,7 @@ def test_fila_cheia_e_uma_linha_sem_reconectar_e_os_outros_eventos_seguem(broker
         loja.enviar(pedido("sem-estoque", "ana", "notebook", 1000))
         esperar(lambda: loja.resultado("sem-estoque") == ("cancelado", "estoque insuficiente"),
                 que="o outro evento passar")
-        limite = time.monotonic() + 4  # tempo para várias tentativas, e nenhuma pode falar
-        esperar(lambda: time.monotonic() > limite or novas(estoque, desde), que="o silêncio")
-        assert not novas(estoque, desde), estoque.texto
+        assert calado(estoque, 4), estoque.texto  # tempo para várias tentativas
         assert "«pagamentos»" in estoque.texto and "max-length" in estoque.texto
         assert loja.consultar("estoque", "SELECT count(*) FROM caixa_saida WHERE enviado = 0")[0][0] > 100
         assert rabbitmqctl(broker, "list_connections", "-p", vhost_de(loja),
@@ -71,7 +80,7 @@ def test_fila_cheia_e_uma_linha_sem_reconectar_e_os_outros_eventos_seguem(broker
 
 def test_fila_de_mortas_cheia_guarda_a_morta_e_nao_para_o_servico(broker, loja):
     loja.iniciar()
-    with cheia(broker, loja, "estoque.mortas", 1):
+    with politica(broker, loja, "estoque.mortas", max_length_bytes=1):
         for n in range(6):
             loja.publicar("pedido.criado", b"veneno", message_id=f"v-{n}", correlation_id="x")
         loja.programas["estoque"][0].esperar_dizer("recusou guardar estoque.mortas")
@@ -83,24 +92,162 @@ def test_fila_de_mortas_cheia_guarda_a_morta_e_nao_para_o_servico(broker, loja):
 
 
 def test_recusa_do_broker_ignorada_seria_um_evento_perdido(broker, loja):
-    """O nack de uma publicação: o evento tem de ficar na caixa de saída."""
+    """O nack de uma publicação: o evento tem de ficar por enviar."""
     loja.repor()
     loja.iniciar("pedidos")
     ids = {f"p-{n}" for n in range(600)}  # a fila demora algumas dezenas a perceber que encheu
-    with cheia(broker, loja, "estoque", 1):
+    with politica(broker, loja, "estoque", max_length=1):
         loja.enviar(*(cenario("sucesso", id) for id in ids))
         loja.programas["pedidos"][0].esperar_dizer("recusou guardar pedido.criado")
         loja.matar("pedidos")
-        na_caixa = {pedido for pedido,
-                    in loja.consultar("pedidos", "SELECT pedido FROM caixa_saida WHERE enviado = 0")}
+        por_enviar = {pedido for pedido, in loja.consultar(
+            "pedidos", "SELECT pedido FROM caixa_saida WHERE enviado = 0")}
         with loja.canal() as canal:
             na_fila = set()
             while (resposta := canal.basic_get("estoque"))[0]:
                 na_fila.add(resposta[1].correlation_id)
-        assert na_caixa | na_fila == ids, "um evento recusado saiu da caixa"
-        assert na_caixa and na_fila
+        assert por_enviar | na_fila == ids, "um evento recusado foi marcado como enviado"
+        assert por_enviar and na_fila
     loja.iniciar()
     loja.conferir_repouso()
+
+
+# --- o que uma política faz e não se pode recusar: é dito, e há um comando que traz de volta ---
+
+POLITICAS = {  # (a política sobre a fila do estoque, o que se lê nas mortas)
+    "prazo": ({"message_ttl": 300}, "venceu o prazo de uma política (message-ttl)"),
+    "descarte": ({"max_length": 3, "overflow": "drop-head"}, "não cabia na fila (max-length"),
+    "entregas": ({"delivery_limit": 1}, "foi entregue vezes demais sem ack (delivery-limit)"),
+}
+
+
+@pytest.mark.parametrize("qual", POLITICAS)
+def test_o_que_a_politica_tira_da_fila_esta_nas_mortas_com_o_motivo_e_volta(broker, loja, qual):
+    regra, motivo = POLITICAS[qual]
+    loja.repor()
+    loja.iniciar("pedidos")
+    with politica(broker, loja, "estoque", **regra):
+        loja.enviar(*(cenario("sucesso", f"p-{n}") for n in range(20)))
+        esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida WHERE enviado = 0"),
+                que="tudo publicado")
+        for _ in range(3 * (qual == "entregas")):
+            with loja.canal() as canal:  # recebe uma e vai embora sem o ack
+                canal.basic_get("estoque")
+        mortas = len(loja.esperar_morta("estoque"))
+        lidas = rodar("microsservicos/mortas.py", "--dados", loja.dados, "estoque", url=loja.url)
+        assert lidas.fim() == 0 and lidas.texto.count(f"o broker desistiu de entregá-la: {motivo}") >= mortas
+    loja.iniciar("estoque", "pagamentos", "envio")
+    esperar(lambda: not loja.profundidade("estoque"), que="estoque atender o que ficou na fila")
+    assert rodar("microsservicos/mortas.py", "--dados", loja.dados, "estoque", "--reenviar",
+                 url=loja.url).fim() == 0
+    loja.conferir_repouso()
+
+
+def test_fila_que_a_politica_apagou_e_declarada_de_novo_e_republicar_traz_o_pedido(broker, loja):
+    """expires: a fila sem ouvinte some, com o que havia nela, e sem mensagem morta nenhuma."""
+    loja.enviar(cenario("sucesso"))
+    loja.iniciar("pedidos")
+    esperar(lambda: loja.profundidade("estoque") == 1, que="o evento na fila")
+    loja.encerrar()
+    with politica(broker, loja, "estoque", expires=300):
+        esperar(lambda: "estoque\n" not in rabbitmqctl(broker, "list_queues", "-p", vhost_de(loja), "name"),
+                que="a fila sumir")
+    loja.iniciar("estoque", "pagamentos", "envio")
+    assert loja.pendentes() == 1
+    loja.lancar("pedidos", "--republicar", "p-1").esperar_dizer(": pronto")
+    loja.conferir_repouso()
+
+
+def test_fila_que_acaba_de_nascer_ja_guarda_o_que_o_broker_confirmou(broker_proprio):
+    """Sem gravar_ultima_fila, a última volta do kill -9 sem o que confirmou, do 3.10 ao 4.3."""
+    declarar(broker_proprio.url, "00000001")
+    filas = [fila for nome in SERVICOS for fila in (nome, f"{nome}.mortas")]
+    canal = conectar(broker_proprio.url).channel()
+    canal.confirm_delivery()
+    for fila in filas:
+        canal.basic_publish("", fila, b"guarde", mandatory=True)
+    broker_proprio.matar()
+    broker_proprio.iniciar()
+    with conectar(broker_proprio.url) as conexao:
+        canal = conexao.channel()
+        for fila in filas:
+            metodo, _, corpo = next(canal.consume(fila, inactivity_timeout=20))
+            assert metodo and corpo == b"guarde", f"{fila} perdeu o que tinha confirmado"
+            canal.cancel()
+
+
+# --- uma porta em que ainda não há um RabbitMQ ---
+
+def fechar_logo(cliente: socket.socket) -> None:
+    cliente.close()  # como o Docker, antes de o RabbitMQ de dentro ficar pronto
+
+
+def calar(cliente: socket.socket) -> None:
+    cliente.recv(100)
+
+
+def falar_outra_lingua(cliente: socket.socket) -> None:
+    cliente.recv(100)
+    cliente.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    cliente.close()
+
+
+@pytest.mark.parametrize("responder", [fechar_logo, calar, falar_outra_lingua])
+def test_porta_que_nao_fala_amqp_e_esperada_ate_haver_um_rabbitmq(broker, loja, responder):
+    porta, abertos = Porta(broker.porta), []
+    loja.url = loja.url.replace(f":{broker.porta}/", f":{porta.numero}/")
+    with socket.create_server(("127.0.0.1", porta.numero)) as ainda_nao:
+        def atender():
+            with suppress(OSError):
+                while True:
+                    abertos.append(ainda_nao.accept()[0])
+                    responder(abertos[-1])
+        threading.Thread(target=atender, daemon=True).start()
+        estoque = loja.lancar("estoque").esperar_dizer("não fala AMQP")
+        esperar(lambda: len(abertos) > 2, que="várias tentativas")
+        ainda_nao.shutdown(socket.SHUT_RDWR)
+    for um in abertos:
+        um.close()
+    try:
+        porta.abrir()
+        estoque.esperar_dizer(": pronto")
+    finally:
+        porta.cortar()
+    assert estoque.texto.count("não fala AMQP") == 1 and "talvez não seja" not in estoque.texto
+
+
+def test_porta_que_demora_demais_a_falar_amqp_talvez_seja_de_outro_programa(monkeypatch):
+    reconexao, iniciando = M.reconexao.Reconexao("estoque", None), M.erros.BrokerIniciando("ainda não")
+    assert [reconexao.explicar(iniciando) for _ in range(2)] == ["ainda não", "ainda não"]
+    monkeypatch.setattr(M.reconexao, "PRAZO_DE_INICIO", 0)
+    assert "talvez não seja um RabbitMQ" in reconexao.explicar(iniciando)
+    assert reconexao.explicar(M.erros.BrokerFora("caiu")) == "caiu"
+    assert reconexao.explicar(iniciando) == "ainda não", "a conta recomeça quando o que responde muda"
+
+
+@pytest.mark.parametrize("fim, vhost", [("", "/"), ("/", "/"), ("//", "/"), ("/%2F", "/"), ("/loja", "loja")])
+def test_o_vhost_que_cada_endereco_diz(fim, vhost):
+    """amqp://…//, como o Celery escreve, é o vhost /."""
+    with no_endereco(f"amqp://ana:senha@servidor:5672{fim}"):
+        [endereco] = M.enderecos.enderecos()
+    assert endereco.virtual_host == vhost
+
+
+@pytest.mark.parametrize("nome, comando, outro", [
+    ("", "rabbitmqctl; num nó privado, sh dados/rabbitmq/loja-5672/rabbitmqctl", "outro vhost em RABBITMQ_URL"),
+    ("loja-5672@vm", "sh dados/rabbitmq/loja-5672/rabbitmqctl", "outra porta em RABBITMQ_URL (amqp://guest:guest@localhost:5673/)"),
+    ("rabbit@escola", "rabbitmqctl", "outro vhost em RABBITMQ_URL")])
+def test_o_conselho_serve_onde_e_dado(broker, loja, nome, comando, outro):
+    """A um nó privado o rabbitmqctl do sistema não chega, e nele não se cria vhost."""
+    with no_endereco(loja.url), M.conexao.Conexao("teste") as conexao:
+        assert conexao.nome_do_broker.split("@")[0] == broker.nome.split("@")[0]
+    with no_endereco("amqp://guest:guest@localhost:5672/"):
+        conselhos = M.enderecos.conselhos(nome)
+    sem = M.erros.explicar([ChannelClosedByBroker(406, "inequivalent arg 'alternate-exchange' for exchange 'loja.identidade' "
+                                                  "in vhost '/': received 'loja.1' but current is 'loja.2'")], **conselhos)
+    assert f"é da loja 2, e esta pasta de dados é de outra: use {outro}, ou" in str(sem)
+    falta = M.erros.explicar([ConnectionClosedByBroker(530, "NOT_ALLOWED - vhost x not found")], **conselhos)
+    assert f"(add_vhost, com {comando})" in str(falta) and isinstance(falta, M.erros.BrokerRecusa)
 
 
 # --- o canal encerrado, e não a conexão ---
@@ -172,10 +319,7 @@ def test_permissao_tirada_com_o_servico_no_ar_e_uma_linha_e_volta_com_ela(broker
                 "^amq.default|pedidos|estoque|pagamentos|envio$", so_le)
     loja.enviar(cenario("sucesso"))
     pedidos.esperar_dizer("falta uma permissão", 20)
-    desde = len(pedidos.linhas)
-    limite = time.monotonic() + 3
-    esperar(lambda: time.monotonic() > limite or novas(pedidos, desde), que="o silêncio")
-    assert not novas(pedidos, desde), pedidos.texto
+    assert calado(pedidos, 3), pedidos.texto
     assert "ACCESS_REFUSED" in pedidos.texto and "'loja'" in pedidos.texto
     rabbitmqctl(broker, "set_permissions", "-p", vhost, usuario, REGRA, REGRA, REGRA)
     pedidos.esperar_dizer(": pronto")
@@ -207,14 +351,6 @@ def test_limite_do_vhost_e_dito_com_as_palavras_do_broker(broker, loja, limites)
     loja.conferir_repouso()
 
 
-def test_filas_de_outro_programa_ninguem_manda_apagar(loja):
-    with conectar(loja.url) as conexao:
-        conexao.channel().queue_declare("envio", durable=True)
-    programa = rodar("microsservicos/servico_envio.py", "--dados", loja.dados, url=loja.url)
-    assert programa.fim() == 2 and len(programa.linhas) == 1, programa.texto
-    assert "outra porta em RABBITMQ_URL" in programa.texto and "apag" not in programa.texto
-
-
 # --- a conexão ---
 
 def test_ctrl_c_no_meio_de_um_passo_ainda_deixa_fechar(loja, monkeypatch):
@@ -238,8 +374,11 @@ def test_ctrl_c_no_meio_de_um_passo_ainda_deixa_fechar(loja, monkeypatch):
         inicio = time.monotonic()
         canal.fechar()
         assert time.monotonic() - inicio < 2 * M.conexao.PRAZO_DE_FECHO
-    esperar(lambda: loja.profundidade("estoque") == 600 and not loja.ouvintes("estoque"), 20,
-            "as 600 voltarem à fila")
+        esperar(lambda: loja.profundidade("estoque") == 600 and not loja.ouvintes("estoque"), 20,
+                "as 600 voltarem à fila")
+        with M.canal.Canal("estoque", M.reconexao.Reconexao("estoque", None)) as outro:
+            recebidas = esperar(lambda: outro.receber(1), que="a fila entregar")
+            assert recebidas[0].devolvida, "o broker já as tinha entregado"
 
 
 def test_o_pika_ainda_precisa_de_ajuda(monkeypatch):

@@ -197,25 +197,6 @@ def test_ligacao_desfeita_nao_vira_silencio(loja_aberta):
 
 # --- o broker ---
 
-def test_fila_que_acaba_de_nascer_ja_guarda_o_que_o_broker_confirmou(broker_proprio):
-    """Sem gravar_ultima_fila, a última fila declarada volta do kill -9 sem o que confirmou, em qualquer RabbitMQ de 3.10 a 4.3."""
-    declarar(broker_proprio.url, "00000001")
-    canal = conectar(broker_proprio.url).channel()
-    canal.confirm_delivery()
-    for nome in SERVICOS:
-        canal.basic_publish("", nome, b"guarde", mandatory=True)
-        canal.basic_publish("", f"{nome}.mortas", b"guarde", mandatory=True)
-    broker_proprio.matar()
-    broker_proprio.iniciar()
-    with conectar(broker_proprio.url) as conexao:
-        canal = conexao.channel()
-        for nome in SERVICOS:
-            for fila in (nome, f"{nome}.mortas"):
-                metodo, _, corpo = next(canal.consume(fila, inactivity_timeout=20))
-                assert metodo and corpo == b"guarde", f"{fila} perdeu o que tinha confirmado"
-                canal.cancel()
-
-
 def servicos_ligados(loja: Loja) -> bool:
     return all(loja.ouvintes(nome) == 1 for nome in SERVICOS)
 
