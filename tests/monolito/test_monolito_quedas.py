@@ -7,6 +7,7 @@ vai até a execução chegar ao fim sem morrer.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from itertools import count
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 if not hasattr(os, "fork"):
     pytest.skip("estes testes matam processos filhos feitos com fork", allow_module_level=True)
 
-from monolito_apoio import (DONOS, Disco, M, Retrato, abrir, atender, cair_no_passo, cenario, conferir_repouso, copiar,
+from monolito_apoio import (BANCOS, DONOS, Disco, M, Retrato, abrir, atender, cair_no_passo, cenario, conferir_repouso, consultar, copiar,
                             no_filho, nova_pasta, pedido, so_recuperar)
 
 @pytest.fixture
@@ -197,7 +198,7 @@ def test_morre_ao_criar_os_bancos(rapida):
 
 
 def criar_e_morrer(pasta, passo):
-    criar, faltam = M.banco._criar, iter(range(1, 100))
+    criar, faltam = M.banco._criar_se_falta, iter(range(1, 100))
 
     def criar_contando(*argumentos):
         if next(faltam) == passo:
@@ -206,7 +207,7 @@ def criar_e_morrer(pasta, passo):
         if next(faltam) == passo:
             M.quedas.morrer()
 
-    M.banco._criar = criar_contando
+    M.banco._criar_se_falta = criar_contando
     abrir(pasta)
 
 
@@ -241,3 +242,51 @@ def test_cair_antes_do_aborto_e_na_recuperacao(rapida):
 def cair_em(pasta, ponto, p):
     M.quedas.armar(ponto)
     atender(pasta, [p])
+
+
+# --- atrás de um link, e de volta de uma cópia ---
+
+def link_de_arquivo(pasta, fora):
+    """Um link relativo para outro link, com outro nome: o WAL fica ao lado do arquivo de verdade."""
+    for banco in BANCOS:
+        shutil.move(pasta / f"{banco}.db", fora / f"{banco}.outro-nome")
+        (fora / banco).symlink_to(f"{banco}.outro-nome")
+        (pasta / f"{banco}.db").symlink_to(os.path.relpath(fora / banco, pasta))
+
+
+def link_de_pasta(pasta, fora):
+    shutil.copytree(pasta, fora / "dados")
+    shutil.rmtree(pasta)
+    pasta.symlink_to(fora / "dados")
+
+
+@pytest.mark.parametrize("ligar", [link_de_arquivo, link_de_pasta])
+def test_atras_de_um_link_as_gravacoes_forcadas_estao_no_disco(ligar, rapida):
+    """A energia cai depois da decisão, e o disco só guarda o que foi forçado: os votos e a decisão."""
+    pasta, fora, disco = nova_pasta(rapida / "dados com espaço"), rapida / "outro disco", Disco()
+    fora.mkdir()
+    ligar(pasta, fora)
+    assert no_filho(decidir_e_morrer, pasta, disco).morto
+    assert set(disco.forcado()) == set(BANCOS), "cada banco tem algo forçado"
+    disco.cortar(pasta, BANCOS)
+    retrato = Retrato(pasta)
+    assert retrato.esperando("p-1") == set(DONOS) and retrato.decididos() == {"p-1"}
+    no_filho(so_recuperar, pasta)
+    conferir_repouso(pasta)
+    assert Retrato(pasta).pedidos == {"p-1": "concluido"}
+
+
+def decidir_e_morrer(pasta, disco):
+    disco.vigiar()
+    cair_em(pasta, "depois-da-decisao", pedido("p-1"))
+
+
+def test_copia_que_volta_sem_o_wal_volta_a_ter_wal(rapida):
+    pasta = nova_pasta(rapida / "d")
+    for banco in BANCOS:
+        consultar(pasta, banco, "VACUUM INTO ?", str(pasta / "copia"))
+        os.replace(pasta / "copia", pasta / f"{banco}.db")
+        assert consultar(pasta, banco, "PRAGMA journal_mode") == [("delete",)]
+    no_filho(atender, pasta, [pedido("p-1")])
+    conferir_repouso(pasta)
+    assert [consultar(pasta, banco, "PRAGMA journal_mode") for banco in BANCOS] == [[("wal",)]] * 5
