@@ -23,7 +23,7 @@ PONTOS = {
 DEPOIS_DE = {"entre-votos": "Estoque", "entre-confirmacoes": "Pagamentos"}
 SEM_PASSAR = {  # o que falta quando ninguém passa pelo ponto
     "antes-do-aborto": ": é preciso um pedido recusado, como --cenario envio-recusado",
-    "na-recuperacao": ": é preciso haver algo em dúvida: antes, rode com --cair-em antes-da-decisao",
+    "na-recuperacao": ": é preciso haver algo em dúvida: antes, --cair-em antes-da-decisao",
 }
 
 _ponto: str | None = None

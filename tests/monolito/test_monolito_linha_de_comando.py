@@ -194,7 +194,7 @@ def test_muitos_pedidos_com_progresso_e_em_paralelo(dados):
 @pytest.mark.parametrize("opcoes, falta", [
     (["--cenario", "sem-estoque", "--cair-em", "depois-da-decisao"], ""),
     (["--cair-em", "antes-do-aborto"], "--cenario envio-recusado"),
-    (["--cair-em", "na-recuperacao"], "antes, rode com --cair-em antes-da-decisao")])
+    (["--cair-em", "na-recuperacao"], "antes, --cair-em antes-da-decisao")])
 def test_ponto_que_nao_foi_alcancado_e_dito(opcoes, falta, dados):
     feito = rodar(dados, *opcoes)
     assert feito.returncode == 0 and "nenhum pedido passou" in feito.erro and falta in feito.erro
