@@ -181,37 +181,29 @@ def sem_poderes() -> tuple:
     return (*comando, sys.executable)
 
 
-def filhos(pid: int) -> list[int]:
-    """Os processos que `pid` iniciou."""
-    achados = []
-    for processo in Path("/proc").glob("[0-9]*"):
-        try:
-            if int((processo / "stat").read_text().rsplit(")", 1)[1].split()[1]) == pid:
-                achados.append(int(processo.name))
-        except (OSError, IndexError):
-            continue
+def processos() -> dict[int, tuple[int, list[bytes]]]:
+    """Os que vivem: {pid: (o pai, o comando)}; um zumbi já acabou."""
+    achados = {}
+    for pasta in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            estado, pai = (pasta / "stat").read_text().rsplit(")", 1)[1].split()[:2]
+            if estado != "Z":
+                achados[int(pasta.name)] = int(pai), (pasta / "cmdline").read_bytes().split(b"\0")
     return achados
 
 
+def filhos(pid: int) -> list[int]:
+    """Os processos que `pid` iniciou."""
+    return [filho for filho, (pai, _) in processos().items() if pai == pid]
+
+
 def existe(pid: int) -> bool:
-    """Se o processo vive; um zumbi já acabou."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    return pid in processos()
 
 
 def processos_dos_dados(pasta: Path) -> list[int]:
     """Os programas vivos que trabalham sobre esta pasta de dados."""
-    achados = []
-    for processo in Path("/proc").glob("[0-9]*"):
-        try:
-            comando = (processo / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if str(pasta).encode() in comando and existe(int(processo.name)):
-            achados.append(int(processo.name))
-    return achados
+    return [pid for pid, (_, comando) in processos().items() if str(pasta).encode() in comando]
 
 
 # --- a loja ---
@@ -316,12 +308,10 @@ class Loja:
         esperar(lambda: self.pendentes() <= meta, que="um pouco de trabalho")
 
     def esperar_finais(self, prazo: float = 60) -> Loja:
-        limite = time.monotonic() + prazo
-        while self.pendentes():
-            if time.monotonic() > limite:
-                pytest.fail(f"passaram {prazo:g} s sem todo pedido terminar:\n{self.onde_parou()}")
-            time.sleep(0.02)
-        return self
+        with suppress(pytest.fail.Exception):
+            esperar(lambda: not self.pendentes(), prazo)
+            return self
+        pytest.fail(f"passaram {prazo:g} s sem todo pedido terminar:\n{self.onde_parou()}")
 
     def onde_parou(self) -> str:
         """O que um teste que falhou precisa contar: quem não vive, o que disse por último, e onde os pedidos esperam."""
@@ -421,10 +411,8 @@ class Loja:
     def mortas(self, nome: str) -> list[tuple[bytes, pika.BasicProperties]]:
         """O que há em NOME.mortas, sem tirar de lá."""
         with self.canal() as canal:
-            achadas = []
-            while (resposta := canal.basic_get(f"{nome}.mortas"))[0]:
-                achadas.append((resposta[2], resposta[1]))
-            return achadas
+            lidas = iter(lambda: canal.basic_get(f"{nome}.mortas"), (None, None, None))
+            return [(corpo, props) for _, props, corpo in lidas]
 
     def esperar_morta(self, nome: str, quantas: int = 1, prazo: float = 30) -> list:
         esperar(lambda: self.profundidade(f"{nome}.mortas") >= quantas, prazo, f"{quantas} em {nome}.mortas")
@@ -449,8 +437,7 @@ class Loja:
 
     def conferir_contas(self) -> None:
         """As promessas do contrato, pelo veredito e por uma soma independente do que foi enviado."""
-        violadas = {nome: linhas for nome, linhas in M.veredito.violacoes(self.pasta).items() if linhas}
-        assert not violadas, violadas
+        self.conferir_veredito()
         estado = M.veredito.estado(self.pasta)
         assert set(estado["pedidos"]) == set(self.enviados), "um pedido se perdeu, ou apareceu do nada"
         produtos, clientes = dict(self.inicial["produtos"]), dict(self.inicial["clientes"])
@@ -470,7 +457,7 @@ class Loja:
             tratados = {m for m, in self.consultar(nome, "SELECT mensagem FROM caixa_entrada")}
             assert {f"{id}:{tipo}" for id in concluidos} <= tratados, f"{nome} não tratou tudo o que acabou bem"
 
-    def conferir_contas_parciais(self) -> None:
+    def conferir_veredito(self) -> None:
         """As promessas que valem a qualquer instante, mesmo com pedidos pendentes."""
         violadas = {nome: linhas for nome, linhas in M.veredito.violacoes(self.pasta).items() if linhas}
         assert not violadas, violadas
@@ -592,31 +579,24 @@ def loja(tmp_path, url):
 
 @pytest.fixture(scope="module")
 def loja_do_arquivo(broker, tmp_path_factory):
-    """Onde fica a loja que os testes de um arquivo dividem."""
-    onde: dict[str, Loja] = {}
-
-    def abrir() -> Loja:
-        if "loja" not in onde:
-            url = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
-            onde["loja"] = Loja(tmp_path_factory.mktemp("loja") / "dados", url, fartura=True).iniciar()
-        return onde["loja"]
-
-    def fechar() -> None:
-        if "loja" in onde:
-            onde.pop("loja").fechar()
-
-    yield abrir, fechar
-    fechar()
+    """A loja que os testes de um arquivo dividem: uma lista com ela, ou vazia enquanto não há."""
+    abertas: list[Loja] = []
+    yield abertas
+    for loja in abertas:
+        loja.fechar()
 
 
 @pytest.fixture
-def loja_aberta(loja_do_arquivo):
+def loja_aberta(loja_do_arquivo, broker, tmp_path_factory):
     """Os quatro serviços ligados o tempo todo, com fartura; quem a deixa suja não atrapalha o teste seguinte."""
-    abrir, fechar = loja_do_arquivo
-    loja = abrir()
+    if not loja_do_arquivo:
+        url = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
+        loja_do_arquivo.append(Loja(tmp_path_factory.mktemp("loja") / "dados", url, fartura=True).iniciar())
+    [loja] = loja_do_arquivo
     yield loja
     if not loja.limpa():
-        fechar()
+        loja.fechar()
+        loja_do_arquivo.clear()
 
 
 def linhas_largas(texto: str) -> list[str]:

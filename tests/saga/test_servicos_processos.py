@@ -165,7 +165,7 @@ def test_encerrar_no_meio_do_trabalho_nao_perde_nem_repete(loja):
         loja.encerrar()
         if not loja.pendentes():
             break
-        loja.conferir_contas_parciais()
+        loja.conferir_veredito()
     loja.iniciar()
     loja.conferir_repouso()
 
