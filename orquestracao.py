@@ -8,6 +8,7 @@ Com ele desligado, tudo funciona igual.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -34,7 +35,7 @@ from palco import espera
 from palco.desenho import NOMES
 from palco.espectador import Espectador
 from palco.lancador import Lancador
-from palco.processo import criar_banco
+from palco.processo import comando
 from rabbitmq import filas
 from rabbitmq.conexao import onde
 
@@ -78,7 +79,7 @@ def main() -> int:
     # Antes do primeiro serviço: depois, os mais rápidos já teriam terminado.
     ids = [pedido["pedido"] for pedido in pedidos]
     if not (pedidos or escolha.limpar or sem_servicos):
-        ids = espera.pendentes_ate_aqui(pasta)
+        ids = espera.pendentes(pasta)
     if not (so_limpar or sem_servicos):
         dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
     with ExitStack() as fim:
@@ -105,11 +106,12 @@ def main() -> int:
 
 
 def mostrar_estado(dados: Path) -> int:
-    """O banco que ainda não existe é criado antes, pelo serviço dele."""
+    """O banco que ainda não existe é criado antes, pelo serviço dele, que diz se não consegue."""
     pasta = dados / "microsservicos"
     for nome in SERVICOS:
-        if not criado(pasta / f"{nome}.db"):
-            criar_banco(nome, dados)
+        criar = [*comando(nome), "--dados", str(dados), "--criar-banco"]
+        if not criado(pasta / f"{nome}.db") and subprocess.run(criar).returncode:
+            return 2
     veredito.imprimir_estado(pasta)
     return 0
 
@@ -168,7 +170,7 @@ def concluir(lancador: Lancador, paciencia: int) -> int:
     """Até o último resultado; 0 só se toda promessa foi vista cumprida."""
     lancador.esperar_finais(paciencia)
     pasta, ids = lancador.pasta, lancador.ids
-    pendentes = {*espera.pendentes_ate_aqui(pasta)}
+    pendentes = {*espera.pendentes(pasta)}
     if nossos := sorted(pendentes.intersection(ids)):
         explicar_espera(pasta, nossos, paciencia)
     if alheios := pendentes.difference(ids):
@@ -180,8 +182,7 @@ def explicar_espera(pasta: Path, pendentes: list[str], paciencia: int) -> None:
     """Onde cada um está parado."""
     from rastro import onde_espera, perguntar_ao_broker  # só aqui: no início, o tempo é dos outros
     alertar(f"nada se moveu por {paciencia} s; {len(pendentes)} pedidos pendentes:")
-    with lendo(pasta, SERVICOS) as banco:
-        nas_filas = perguntar_ao_broker(banco)
+    nas_filas = perguntar_ao_broker(pasta)
     for pedido in pendentes[:20]:
         lugares = onde_espera(pasta, pedido, nas_filas)
         alertar(f"  {pedido}: {'; '.join(lugares) or 'nada à espera'}")

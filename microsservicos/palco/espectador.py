@@ -31,7 +31,7 @@ class Espectador:
         self.plateia: Plateia | None = None
         self.sozinho, self.dito = sozinho, ""
         self.proxima, self.guardadas = 0.0, []
-        self.desde_o_cabecalho: int | None = None  # linhas; None: ele ainda não apareceu
+        self.desenhadas = 0  # linhas
 
     def guardar(self, segundos: float = 0) -> None:
         """Recebe os eventos que chegarem em até tantos segundos, para mostrar depois.
@@ -67,15 +67,13 @@ class Espectador:
 
     def desenhar(self, recebidas: list) -> None:
         """As linhas destes eventos; os nomes das raias voltam antes de saírem da tela."""
+        cabem = max(shutil.get_terminal_size().lines - 5, 8) if sys.stdout.isatty() else sys.maxsize
         for linha in self.limitador.passar(self.desenho.recebidas(recebidas)):
-            cabem = shutil.get_terminal_size().lines - 4 if sys.stdout.isatty() else sys.maxsize
-            if self.desde_o_cabecalho is None or self.desde_o_cabecalho >= cabem:
-                nomes = self.desenho.cabecalho()  # com a legenda, que basta uma vez
+            if self.desenhadas % cabem == 0:
                 dizer()
-                dizer(nomes if self.desde_o_cabecalho is None else nomes.split("\n")[-1], "forte")
-                self.desde_o_cabecalho = 0
+                dizer(self.desenho.cabecalho(), "forte")
             dizer(linha)
-            self.desde_o_cabecalho += 1
+            self.desenhadas += 1
 
     def fechar(self) -> None:
         if self.plateia:

@@ -6,7 +6,6 @@ precise refazer.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from comum.leitura import lendo
@@ -28,8 +27,8 @@ def olhar(pasta: Path, ids: list[str]) -> tuple[set[str], bool, list[tuple]]:
                 [um(f"SELECT max(ordem) FROM {nome}_db.caixa_entrada") for nome in SERVICOS])
 
 
-def pendentes_ate_aqui(pasta: Path) -> list[str]:
-    """Os pedidos que outra execução deixou pendentes."""
+def pendentes(pasta: Path) -> list[str]:
+    """Os pedidos que ainda não têm resultado, desta execução ou de outra."""
     with _pedidos(pasta) as banco:
         return [p for p, in banco.execute("SELECT pedido FROM pedidos WHERE estado = 'pendente'")]
 
@@ -37,18 +36,14 @@ def pendentes_ate_aqui(pasta: Path) -> list[str]:
 def dizer_o_que_faltou(pasta: Path, ids: list[str]) -> None:
     """Depois de um Ctrl-C antes do veredito."""
     with _pedidos(pasta) as banco:
-        como = dict(banco.execute("SELECT pedido, estado FROM pedidos WHERE pedido IN "
-                                  "(SELECT value FROM json_each(?))", (json.dumps(ids),)))
-    por_registrar, partes = len(set(ids).difference(como)), []
-    if pendentes := sorted(pedido for pedido in como if como[pedido] == "pendente"):
-        quais = ", ".join(pendentes[:5]) + (", …" if len(pendentes) > 5 else "")
-        partes = [f"{len(pendentes)} pedidos pendentes ({quais}), e nada se perdeu: "
-                  "--sem-pedido --ate-concluir os termina"]
-    if por_registrar:
-        partes += [f"{por_registrar} de {len(set(ids))} pedidos nem foram registrados: envie-os "
-                   "de novo, com os mesmos ids"]
-    alertar("interrompido sem veredito: " + ("; ".join(partes) or "todos os pedidos desta "
-                                             "execução já tinham terminado"))
+        finais = {p for p, in banco.execute("SELECT pedido FROM pedidos WHERE estado <> 'pendente'")}
+    faltam = sorted({*ids} - finais)
+    quais = ", ".join(faltam[:5]) + ", …" * (len(faltam) > 5)
+    alertar("interrompido sem veredito: " + (
+        f"{len(faltam)} de {len({*ids})} pedidos sem resultado ({quais}). Nada se perdeu: "
+        "--sem-pedido --ate-concluir termina os que Pedidos registrou; os outros, envie-os de "
+        "novo, com os mesmos ids" if faltam else
+        "todos os pedidos desta execução já tinham terminado"))
 
 
 def _pedidos(pasta: Path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import queue
 import tempfile
 import time
 from pathlib import Path
@@ -34,7 +33,6 @@ class Lancador:
         self.pasta, self.no, self.espectador = pasta, no, espectador
         self.ids = list(dict.fromkeys(ids))
         self.poucos = len(self.ids) <= POUCOS
-        self.linhas: queue.Queue = queue.Queue()
         self.processos: list[Processo] = []
 
     def iniciar(self, pedidos: list[dict], opcoes: list[str]) -> None:
@@ -46,21 +44,20 @@ class Lancador:
             self.espectador.guardar()
         entrada = em_arquivo(pedidos, self.pasta) if pedidos else None
         for nome in SERVICOS:
-            self.processos.append(Processo(nome, opcoes, self.linhas,
-                                           entrada if nome == PORTA else None))
+            self.processos.append(Processo(nome, opcoes, entrada if nome == PORTA else None))
             self.esperar_pronto(self.processos[-1])
 
     def esperar_pronto(self, processo: Processo) -> None:
         """Levanta Falha se ele demora demais, ou se desistiu; quem foi morto é iniciado de novo."""
         prazo = Prazo(INICIO)
-        while not processo.pronto.wait(0.02):
-            if processo.desistiu() or prazo.acabou():
-                self.mostrar_linhas()
-                raise Falha(f"{processo.nome} não ficou pronto; veja a mensagem acima", 2)
+        while not processo.pronto:
+            desistiu = processo.desistiu() or prazo.acabou()
             self.vigiar()
+            if desistiu:
+                raise Falha(f"{processo.nome} não ficou pronto; veja a mensagem acima", 2)
             if self.poucos:
                 self.espectador.guardar()
-        self.mostrar_linhas()
+            time.sleep(0.02)
 
     def assistir(self, segundos: float) -> None:
         """Mostra os eventos dos próximos instantes e vigia os processos."""
@@ -72,20 +69,15 @@ class Lancador:
 
         Levanta Falha se o nó não volta: sem broker, nada anda.
         """
-        for processo in self.processos:
-            processo.manter()
-        self.mostrar_linhas()
+        for um in self.processos:
+            for linha in um.ouvir():
+                aviso = linha.startswith(f"{um.nome}:")  # não é a linha de um evento
+                dizer(linha, "fraco" if ": pronto" in linha else "vermelho" if aviso else None)
+            um.manter()
         if self.no and not self.no.vivo():
             alertar("o nó privado do RabbitMQ morreu: inicio de novo")
             if not self.no.usar():
                 self.no = None  # nessa porta já responde um broker que não é nosso
-
-    def mostrar_linhas(self) -> None:
-        while not self.linhas.empty():
-            linha = self.linhas.get()
-            quem = linha.split(" ", 1)[0]
-            aviso = quem.endswith(":") or "morreu (" in linha  # não é a linha de um evento
-            dizer(linha, "fraco" if ": pronto" in linha else "vermelho" if aviso else None)
 
     def esperar_finais(self, paciencia: float = float("inf")) -> None:
         """Até todos terem resultado, e ele ter sido visto; ou nada se mover por tantos segundos."""

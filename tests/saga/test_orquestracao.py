@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import pytest
 
 from cluster import No, responde
 from conftest import RAIZ, carregar, esperar
 from terminal import Terminal
-from verbos import (CENARIOS, INICIAL, M, MICROSSERVICOS, SEM_BROKER, SERVICOS, Loja, Programa, cenario, existe, filhos,  # noqa: F401
-                    linhas_largas, mistura, pedido, processos_dos_dados, rodar, total)
+from verbos import (CENARIOS, INICIAL, SEM_BROKER, SERVICOS, Loja, Programa, cenario, existe, filhos,  # noqa: F401
+                    linhas_largas, mistura, processos_dos_dados, rodar, total)
 
 ORQUESTRACAO = RAIZ / "orquestracao.py"
 

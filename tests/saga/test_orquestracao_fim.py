@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from cluster import No
-from conftest import RAIZ, carregar, esperar, processos_do_no
+from conftest import carregar, esperar, processos_do_no
 from test_orquestracao import (ORQUESTRACAO, concluir, dados, estado, orquestrar,  # noqa: F401
                                ouvindo)
-from verbos import (M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, existe, filhos,
+from verbos import (M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, filhos,
                     processos_dos_dados)
 
 # Um emulador de terminal: quem o mata fecha a janela, e o sistema manda SIGHUP a quem está nela.
@@ -92,7 +92,7 @@ def test_interrompido_com_pedidos_pendentes_diz_quais_e_sai_com_130(url, dados, 
     programa = orquestrar(url, dados, "--ate-concluir", "--id", "p-1")
     programa.esperar_dizer("pedido.criado").sinal(sinal)
     assert programa.fim(15) == 130, programa.texto
-    assert programa.disse("interrompido sem veredito: 1 pedidos pendentes (p-1)")
+    assert programa.disse("interrompido sem veredito: 1 de 1 pedidos sem resultado (p-1)")
     assert not programa.disse("Veredito") and programa.linhas[-1] == "tudo encerrado"
     programa.limpo()
     nada_fica(dados)
@@ -107,7 +107,7 @@ def test_interrompido_enquanto_o_no_privado_parte(privado, dados):
     esperar(no.vivo, que="o nó partir")
     programa.interromper()
     assert programa.fim(40) == 130, programa.texto
-    assert programa.disse("1 de 1 pedidos nem foram registrados")
+    assert programa.disse("1 de 1 pedidos sem resultado")
     programa.limpo()
     nada_fica(dados, no)
 
@@ -257,31 +257,34 @@ def test_no_privado_responde_no_endereco_que_se_pediu(privado, dados, maquina):
 
 # --- parado com Ctrl-Z ---
 
-class Relogio:
-    """O tempo de mentira que o Prazo vê. Cada espera por um serviço o faz andar um décimo."""
+class Mudo:
+    """Um serviço que não fala, e o tempo de mentira em que se espera por ele, um décimo de cada vez."""
 
-    def __init__(self, *, fica_pronto_na: int | None = None, ctrl_z_na: int | None = None):
-        self.agora, self.vezes, self.pronta, self.ctrl_z = 0.0, 0, fica_pronto_na, ctrl_z_na
+    nome, agora, olhadas = "estoque", 0.0, 0
 
-    def wait(self, _):
-        self.vezes += 1
-        self.agora += 3600 if self.vezes == self.ctrl_z else 0.1
-        return self.vezes == self.pronta
+    def __init__(self, pronto_na=None, ctrl_z_na=None):
+        self.pronto_na, self.ctrl_z_na = pronto_na, ctrl_z_na
+
+    pronto = property(lambda self: self.olhadas == self.pronto_na)
+    desistiu = staticmethod(lambda: False)
+
+    def dormir(self, _):
+        self.olhadas += 1
+        self.agora += 3600 if self.olhadas == self.ctrl_z_na else 0.1
 
 
-@pytest.mark.parametrize("relogio, falha", [
-    (Relogio(fica_pronto_na=200, ctrl_z_na=100), False), (Relogio(ctrl_z_na=100), True)],
-    ids=["parado uma hora, e depois pronto", "parado uma hora, e mudo"])
-def test_o_tempo_em_que_tudo_esteve_parado_nao_conta_contra_ninguem(tmp_path, monkeypatch, relogio, falha):
-    monkeypatch.setattr(M.prazo.time, "monotonic", lambda: relogio.agora)
+@pytest.mark.parametrize("servico, falha", [(Mudo(pronto_na=200, ctrl_z_na=100), False), (Mudo(ctrl_z_na=100), True)],
+                         ids=["parado uma hora, e depois pronto", "parado uma hora, e mudo"])
+def test_o_tempo_em_que_tudo_esteve_parado_nao_conta_contra_ninguem(tmp_path, monkeypatch, servico, falha):
+    monkeypatch.setattr(M.prazo, "time", SimpleNamespace(monotonic=lambda: servico.agora))
+    monkeypatch.setattr(M.lancador, "time", SimpleNamespace(sleep=servico.dormir))
     lancador = M.lancador.Lancador(tmp_path, None, [], SimpleNamespace(guardar=lambda: None))
-    processo = SimpleNamespace(nome="estoque", pronto=relogio, desistiu=lambda: False)
     if falha:
         with pytest.raises(M.falha.Falha, match="estoque não ficou pronto"):
-            lancador.esperar_pronto(processo)
-        assert 280 < relogio.vezes < 310, "trinta segundos de olhadas"
+            lancador.esperar_pronto(servico)
+        assert 280 < servico.olhadas < 310, "trinta segundos de olhadas"
     else:
-        lancador.esperar_pronto(processo)
+        lancador.esperar_pronto(servico)
 
 
 # --- só assistir ---
