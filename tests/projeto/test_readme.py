@@ -32,7 +32,7 @@ FORA = {".venv", "dados", ".git", ".pytest_cache"}
 READMES = [arquivo for arquivo in RAIZ.rglob("README.md")
            if not FORA & set(arquivo.relative_to(RAIZ).parts)]
 AULA, FALHAS = "tests/aula/README.md", "tests/README.md"
-LONGOS = {"12"}  # ligam um RabbitMQ só para si
+LONGOS = {"12", "17"}  # ligam um RabbitMQ só para si
 PALCOS = 3  # experimentos ao mesmo tempo: o que mais se faz neles é esperar
 DEMORADOS = ["10", "7", "5", "2", "8"]  # começam primeiro
 
@@ -59,8 +59,12 @@ def experimento(numero: str) -> str:
     return secao(AULA, f"Experimento {numero}.", "###")
 
 
+OUTROS = {"minutos": ("README.md", "Os dez primeiros minutos"), "capítulo": (AULA, "Capítulo um")}
+
+
 def bloco(numero: str) -> str:
-    return "".join(blocos(experimento(numero), "sh"))
+    texto = secao(*OUTROS[numero]) if numero in OUTROS else experimento(numero)
+    return "".join(blocos(texto, "sh"))
 
 
 # --- o palco ---
@@ -128,7 +132,7 @@ def experimentos(request, broker, tmp_path_factory):
 
 @pytest.mark.parametrize("numero", [
     pytest.param(n, id=f"experimento-{n}", marks=[pytest.mark.longo] if n in LONGOS else [])
-    for n in EXPERIMENTOS if n != "0"])
+    for n in [*EXPERIMENTOS[1:], *OUTROS]])
 def test_experimento_mostra_o_que_esta_impresso(numero, experimentos):
     experimentos[numero].result()
 
@@ -137,7 +141,7 @@ def test_os_experimentos_estao_numerados_em_ordem():
     assert EXPERIMENTOS == [str(n) for n in range(len(EXPERIMENTOS))] and len(EXPERIMENTOS) > 11
     for numero in EXPERIMENTOS[1:]:
         assert bloco(numero).startswith("# terminal 1")
-        for parte in ("**O que se aprende.**", "**Para a turma.**"):
+        for parte in ("**Preveja antes de rodar.**", "**O que se aprende.**", "**Para a turma.**"):
             assert parte in experimento(numero), numero
 
 
