@@ -59,7 +59,7 @@ def experimento(numero: str) -> str:
     return secao(AULA, f"Experimento {numero}.", "###")
 
 
-OUTROS = {"minutos": ("README.md", "Os dez primeiros minutos"), "capítulo": (AULA, "Capítulo um")}
+OUTROS = {"minutos": ("README.md", "Os dez primeiros minutos"), "um": (AULA, "Capítulo um")}
 
 
 def bloco(numero: str) -> str:
