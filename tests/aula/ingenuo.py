@@ -131,8 +131,10 @@ def do_estoque(pasta: Path, loja: str) -> None:
     import servico
     import servico_estoque
     arquivo = pasta / "microsservicos" / "estoque.db"
-    with closing(banco.abrir(arquivo, servico_estoque.TABELAS + ";" + servico.TABELAS)) as aberto:
-        (arquivo.parent / ARQUIVO).write_text(loja, encoding="ascii")
+    arquivo.parent.mkdir()
+    (arquivo.parent / ARQUIVO).write_text(loja, encoding="ascii")
+    tabelas = servico_estoque.TABELAS + ";" + servico.TABELAS
+    with closing(banco.abrir(arquivo, tabelas, loja)) as aberto:
         aberto.execute("UPDATE produtos SET inicial = 1000000, quantidade = 1000000")
     comando = [sys.executable, servico_estoque.__file__, "--dados", str(pasta), "--sem-eventos"]
     experimentar("servico_estoque.py", comando, arquivo, "reservas", encher_estoque)
