@@ -38,6 +38,7 @@ from comum.falha import Falha
 from comum.tela import dizer, executar
 
 PEDIDOS, MORTES, LOTE = 800, 3, 50
+VAZIA = 3.0  # segundos com a fila vazia: o que estava com o morto já voltou
 FILA = "ingenua"
 URL = os.environ.get("RABBITMQ_URL", "amqp://guest:guest@localhost:5672/").split(",")[0]
 SQL = "CREATE TABLE IF NOT EXISTS reservas (pedido TEXT)"
@@ -47,12 +48,13 @@ def consumir(ordem: str, arquivo: str) -> None:
     """O consumidor ingênuo: sem caixa de entrada, e com o ack onde `ordem` diz."""
     banco = sqlite3.connect(arquivo, isolation_level=None)
     with closing(conectar(URL)) as conexao:
-        canal = conexao.channel()
-        while True:  # até que o matem
+        canal, desde = conexao.channel(), time.monotonic()
+        while time.monotonic() - desde < VAZIA:  # ou até que o matem
             lote = [m for m in (canal.basic_get(FILA) for _ in range(LOTE)) if m[0]]
             if not lote:
                 time.sleep(0.02)  # vazia, ou o broker ainda não devolveu o que estava com o morto
                 continue
+            desde = time.monotonic()
             if ordem == "antes":
                 canal.basic_ack(lote[-1][0].delivery_tag, multiple=True)
             for _, _, corpo in lote:
@@ -67,10 +69,10 @@ def no_meio(novas: int) -> bool:
     return novas % LOTE in range(10, LOTE - 10) or novas >= 2 * LOTE
 
 
-def maltratar(comando: list, reservas) -> None:
+def maltratar(comando: list, reservas, acabou) -> None:
     """Roda o comando, mata-o MORTES vezes no meio de um lote, e o deixa terminar.
 
-    reservas(): quantas há.
+    reservas(): quantas há. acabou(): se não falta nenhuma; o ingênuo acaba sozinho.
     """
     for _ in range(MORTES):
         antes = reservas()
@@ -80,26 +82,23 @@ def maltratar(comando: list, reservas) -> None:
         processo.kill()
         processo.wait()
     processo = subprocess.Popen(comando, stdout=subprocess.DEVNULL)
-    ultimas, desde = reservas(), time.monotonic()
-    # Há três segundos ninguém reserva nada: o que estava com o morto já voltou à fila.
-    while processo.poll() is None and time.monotonic() - desde < 3:
-        if reservas() != ultimas:
-            ultimas, desde = reservas(), time.monotonic()
+    while processo.poll() is None and not acabou():
         time.sleep(0.02)
     processo.kill()
     processo.wait()
 
 
-def experimentar(nome: str, comando: list, arquivo: Path, tabela: str, encher) -> None:
+def experimentar(nome: str, comando: list, arquivo: Path, encher, acaba_sozinho: bool) -> None:
     with filas.avulso(tipo=Publicador) as publicador:
         publicador.abrir_saida()
         encher(publicador)
         publicador.esperar_respostas()
     with closing(sqlite3.connect(arquivo, isolation_level=None)) as banco:
         banco.execute("PRAGMA journal_mode=WAL")
-        maltratar(comando, lambda: banco.execute(f"SELECT count(*) FROM {tabela}").fetchone()[0])
+        reservas = lambda: banco.execute("SELECT count(*) FROM reservas").fetchone()[0]
+        maltratar(comando, reservas, lambda: not acaba_sozinho and reservas() >= PEDIDOS)
         total, pedidos = banco.execute(
-            f"SELECT count(pedido), count(DISTINCT pedido) FROM {tabela}").fetchone()
+            "SELECT count(pedido), count(DISTINCT pedido) FROM reservas").fetchone()
     dizer(f"{nome:32} {PEDIDOS - pedidos:6} perdidos {total - pedidos:6} em dobro")
 
 
@@ -117,7 +116,7 @@ def main() -> int:
                 sqlite3.connect(arquivo).execute(SQL).connection.close()
                 experimentar(f"ack {ordem} do COMMIT, sem caixas",
                              [sys.executable, __file__, ordem, str(arquivo)],
-                             arquivo, "reservas", encher_ingenua)
+                             arquivo, encher_ingenua, acaba_sozinho=True)
             do_estoque(Path(pasta), loja)
     finally:
         with filas.avulso() as conexao:
@@ -137,7 +136,7 @@ def do_estoque(pasta: Path, loja: str) -> None:
     with closing(banco.abrir(arquivo, tabelas, loja)) as aberto:
         aberto.execute("UPDATE produtos SET inicial = 1000000, quantidade = 1000000")
     comando = [sys.executable, servico_estoque.__file__, "--dados", str(pasta), "--sem-eventos"]
-    experimentar("servico_estoque.py", comando, arquivo, "reservas", encher_estoque)
+    experimentar("servico_estoque.py", comando, arquivo, encher_estoque, acaba_sozinho=False)
 
 
 def encher_ingenua(publicador: Publicador) -> None:

@@ -77,7 +77,7 @@ def test_os_dois_comandos_instalam_o_mesmo_e_pelo_python_do_ambiente():
     """.venv/bin/pip guarda o nome da pasta em que nasceu; .venv/bin/python -m pip, não."""
     assert EXECUTAR.rsplit("&&", 1)[0] == TESTAR.rsplit("&&", 1)[0]
     for readme in READMES:
-        assert not re.search(r"(?<!-m )\bpip3? install", readme.read_text(encoding="utf-8")), readme
+        assert not re.search(r"(?<!-m )\bpip3? install -r", readme.read_text(encoding="utf-8")), readme
 
 
 def test_o_broker_do_professor_tem_um_vhost_para_cada_aluno(broker, falsos, tmp_path):
