@@ -45,7 +45,7 @@ CONSELHOS = (  # um trecho do que o SQLite ou o sistema disse, e o que isso quer
     ("Read-only file system", "está num disco somente para leitura: use --dados OUTRA_PASTA"),
     ("Not a directory", "não é uma pasta: use --dados OUTRA_PASTA"),
     ("File exists", "existe e não é uma pasta: use --dados OUTRA_PASTA"),
-    ("No usable temporary", "não foi feito: não há onde pôr arquivos temporários (ver TMPDIR)"),
+    ("No usable temporary", "não pôde ser lido: não há onde pôr arquivos temporários (TMPDIR)"),
     ("No such file", "não existe"),
     ("resource busy", "está em uso pelo sistema (uma montagem?): use --dados OUTRA_PASTA"),
     ("File name too long", "tem um nome longo demais: use --dados OUTRA_PASTA"),

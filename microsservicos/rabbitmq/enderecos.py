@@ -14,7 +14,9 @@ from comum.falha import Falha
 
 try:
     import pika
-except ImportError:
+except ImportError as erro:
+    if erro.name != "pika":  # um Python sem _ssl, por exemplo: não é ele que falta
+        raise
     print("falta o pacote pika: instale com  python -m pip install -r requirements.txt  "
           "(ou use o Python da pasta .venv, como no README)", file=sys.stderr)
     sys.exit(2)
