@@ -12,10 +12,10 @@ import os
 import re
 import sqlite3
 import uuid
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from comum.banco import em_uso, por_no_lugar
+from comum.banco import EmUso, por_no_lugar, reservado
 from comum.carimbo import LOJA, VERSAO, do_arquivo, recusar_outra_loja
 from comum.falha import Falha, em_portugues
 from comum.loja import DONOS
@@ -77,11 +77,21 @@ def conferir_sem_uso(pasta: Path, menos: str | None = None) -> list[Path]:
     achados = [arquivo for arquivo in pasta.glob("*.db")
                if _nosso(arquivo) and (menos is None or _carimbo(arquivo)[1] != menos)]
     for arquivo in achados:
-        with suppress(sqlite3.DatabaseError):  # o que não é um banco não está em uso
-            if em_uso(arquivo):
-                raise Falha(f"há programas usando {pasta}: encerre-os (Ctrl-C em cada terminal) "
-                            "antes de --limpar", 2)
+        with _so_nosso(arquivo):
+            pass
     return achados
+
+
+@contextmanager
+def _so_nosso(arquivo: Path):
+    with ExitStack() as abertos:
+        try:
+            with suppress(sqlite3.DatabaseError):  # o que não é um banco não está em uso
+                abertos.enter_context(reservado(arquivo))
+        except EmUso as erro:
+            raise Falha(f"há programas usando {arquivo.parent}: encerre-os (Ctrl-C em cada "
+                        "terminal) antes de --limpar", 2) from erro
+        yield
 
 
 def trocar_identidade(pasta: Path) -> str:
@@ -103,13 +113,20 @@ def trocar_identidade(pasta: Path) -> str:
 
 
 def apagar_bancos(pasta: Path) -> None:
-    """O fim: os bancos que não são da loja que está no .loja. Não toca no que não é nosso."""
+    """O fim: os bancos que não são da loja que está no .loja. Não toca no que não é nosso.
+
+    Cada um é olhado outra vez já reservado: enquanto este programa esteve parado, outra limpeza
+    pode ter começado e acabado, e o que tem o mesmo nome já ser da loja nova.
+    """
     for arquivo in conferir_sem_uso(pasta, menos=identidade_no_arquivo(pasta)):
-        try:
-            for fim in ("-wal", "-shm", "-journal", ""):  # por último, o que diz de quem são
-                arquivo.with_name(arquivo.name + fim).unlink(missing_ok=True)
-        except OSError as erro:
-            raise em_portugues(erro, str(arquivo)) from erro
+        with _so_nosso(arquivo):
+            if _carimbo(arquivo)[1] == identidade_no_arquivo(pasta):
+                continue
+            try:
+                for fim in ("-wal", "-shm", "-journal", ""):  # por último, o que diz de quem são
+                    arquivo.with_name(arquivo.name + fim).unlink(missing_ok=True)
+            except OSError as erro:
+                raise em_portugues(erro, str(arquivo)) from erro
 
 
 def limpar(pasta: Path) -> None:

@@ -221,8 +221,9 @@ def so_se_existe(caminho: Path) -> str:
     return f"{caminho.resolve().as_uri()}?mode=rw"
 
 
-def em_uso(caminho: Path) -> bool:
-    """Se algum processo tem este banco aberto, em WAL, ou o está lendo, fora dele.
+@contextmanager
+def reservado(caminho: Path):
+    """Até o fim do bloco, nenhum outro processo abre este banco; levanta EmUso se algum o tem.
 
     Em WAL, toda conexão segura uma trava compartilhada no arquivo principal até se fechar. Quem o
     pede só para si (`locking_mode=EXCLUSIVE`), antes da primeira leitura, descobre se há outra, e
@@ -234,8 +235,17 @@ def em_uso(caminho: Path) -> bool:
         try:
             banco.execute("PRAGMA locking_mode=EXCLUSIVE")
             banco.execute("BEGIN EXCLUSIVE")  # fora do WAL, uma leitura não pediria a trava
-            return False
         except sqlite3.OperationalError as erro:
             if "locked" not in str(erro):
                 raise
-            return True
+            raise EmUso(f"{caminho} está aberto em outro programa", 2) from erro
+        yield
+
+
+def em_uso(caminho: Path) -> bool:
+    """Se algum processo tem este banco aberto, em WAL, ou o está lendo, fora dele."""
+    try:
+        with reservado(caminho):
+            return False
+    except EmUso:
+        return True

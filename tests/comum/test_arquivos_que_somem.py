@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import sys
 from contextlib import closing, suppress
 
 import pytest
@@ -206,3 +207,16 @@ def test_um_banco_nasce_inteiro_e_uma_vez_so(tmp_path):
     assert [arquivo.name for arquivo in tmp_path.iterdir()] == ["um.db"]
     with closing(sqlite3.connect(tmp_path / "um.db")) as banco:
         assert banco.execute("SELECT * FROM a").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
+def test_quem_o_cria_depois_de_outro_fica_com_o_do_outro(ala, tmp_path):
+    banco_py, armado = carregar(ala, "banco"), [True]
+
+    def gancho(evento, argumentos):
+        if evento == "os.link" and str(tmp_path) in str(argumentos) and armado:
+            armado.clear()
+            banco_py.abrir(tmp_path / "um.db", "CREATE TABLE a (x); INSERT INTO a VALUES ('do outro')").close()
+    sys.addaudithook(gancho)
+    with closing(banco_py.abrir(tmp_path / "um.db", "CREATE TABLE a (x); INSERT INTO a VALUES ('meu')")) as banco:
+        assert banco.execute("SELECT * FROM a").fetchall() == [("do outro",)]

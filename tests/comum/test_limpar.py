@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sqlite3
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -114,7 +114,7 @@ def test_quem_abre_um_banco_entre_a_conferencia_e_a_troca_e_visto_depois(ala, tm
             abertos.append(banco.abrir(tmp_path / "estoque.db", "", identidade.identidade(tmp_path)))
     sys.addaudithook(gancho)
     with pytest.raises(carregar(ala, "falha").Falha, match="há programas usando"):
-        identidade.limpar(tmp_path)
+        identidade.trocar_identidade(tmp_path)
     assert (tmp_path / "estoque.db").exists()
     abertos[0].close()
     identidade.limpar(tmp_path)
@@ -136,17 +136,25 @@ def test_um_programa_que_se_inicia_em_qualquer_instante_de_uma_limpeza(n, pasta)
     assert len(nossas_coisas(pasta)) == 3
 
 
-def test_duas_limpezas_ao_mesmo_tempo(pasta):
-    """A que acorda depois não apaga o que foi vendido desde a outra."""
-    eu = [sys.executable, str(RAIZ / "monolito/app.py"), "--dados", str(pasta.parent)]
-    a_outra_e_uma_venda = f"{shlex.join([*eu, '--limpar', '--sim'])}; {shlex.join([*eu, '--id', 'novo'])}"
-    for n in (1, 2, 3):
-        lenta = com_gancho("os.remove|os.rename", "monolito/.*[.](db|loja)", n, a_outra_e_uma_venda,
-                           "monolito/app.py", "--dados", pasta.parent, "--limpar", "--sim")
-        assert lenta.fim() in (0, 2) and "Traceback" not in lenta.texto, lenta.texto
-        depois = monolito(pasta.parent, "--id", "depois")
-        assert depois.fim() == 0 or "rode-o de novo" in depois.texto, depois.texto
-        monolito(pasta.parent, "--limpar", "--sim")
+@pytest.mark.parametrize("n", range(1, 9))
+def test_a_limpeza_que_acorda_depois_nao_apaga_o_que_ja_e_da_loja_nova(n, tmp_path):
+    """Entre dois passos dela cabem outra limpeza inteira, um banco novo e uma venda; ou a outra é recusada."""
+    identidade, banco = M.identidade, M.banco
+    banco.abrir(tmp_path / "estoque.db", "CREATE TABLE a (x)", identidade.identidade(tmp_path)).close()
+    identidade.trocar_identidade(tmp_path)
+    vendas, vistos = [], []
+
+    def gancho(evento, argumentos):
+        if evento == "sqlite3.connect" and str(tmp_path) in str(argumentos) and len(vistos) < n:
+            vistos.append(evento)
+            if len(vistos) == n:
+                with suppress(M.falha.Falha):
+                    identidade.limpar(tmp_path)
+                    banco.abrir(tmp_path / "estoque.db", "CREATE TABLE a (x)", identidade.identidade(tmp_path)).close()
+                    vendas.append("uma")
+    sys.addaudithook(gancho)
+    identidade.apagar_bancos(tmp_path)
+    assert (tmp_path / "estoque.db").exists() == bool(vendas)
 
 
 def test_limpar_e_recusado_com_um_programa_no_ar(loja):
