@@ -34,7 +34,6 @@ from palco.historia import Historia
 from tentativas import em_segundos, pausa
 
 DADOS = Path(__file__).resolve().parents[1] / "dados"
-CORES = {"concluido": "verde", "cancelado": "roxo"}
 
 
 class Broker(NamedTuple):
@@ -133,14 +132,13 @@ def mostrar(historia: Historia, dados: Path, broker: Broker | None, diagrama=Non
     """As raias, o que cada banco diz, e o resultado ou onde o pedido espera."""
     desenho = Desenho(diagrama)
     dizer(desenho.cabecalho(), "forte")
-    for linha in desenho.historia(historia):
+    for linha in [*desenho.historia(historia), ""]:
         dizer(linha)
-    dizer()
     for banco, fato in historia.fatos:
         dizer(visivel(f"  {banco:14} {fato}"), recuo=17)
     estado, motivo = (historia.registro or (None, None, "pedidos.db não o conhece", None))[2:]
     dizer(visivel(f"  {curto(historia.pedido)}: {estado}{f': {motivo}' if motivo else ''}"),
-          CORES.get(estado, "vermelho"))
+          {"concluido": "verde", "cancelado": "roxo"}.get(estado, "vermelho"))
     da_pasta = "" if dados.resolve() == DADOS else f" --dados {shlex.quote(str(dados))}"
     for texto, *comandos in esperas(historia, broker):
         dizer(visivel(f"  espera: {texto}:"), recuo=10)
@@ -161,31 +159,22 @@ def main() -> int:
     pasta = escolha.dados / "microsservicos"
     servicos = que_rodaram(pasta)
     with lendo(pasta, servicos) as banco:
-        ids = [escolher(banco, servicos, dito) for dito in escolha.ids]
+        ids = [id_pelo_comeco(dito, {id for servico in servicos for id in caixas.pedidos_de(
+            banco, dito, f"{servico}_db.caixa_saida")}) for dito in escolha.ids]
         if escolha.pendentes and "pedidos" in servicos:
             ids = [id for id, in banco.execute(
                 "SELECT pedido FROM pedidos WHERE estado = 'pendente' ORDER BY rowid")]
-        rastrear([Historia(banco, id) for id in dict.fromkeys(ids)], escolha)
-    return 0
-
-
-def escolher(banco, servicos: list[str], dito: str) -> str:
-    """O pedido que a pessoa disse, entre os que os logs conhecem; Falha (código 2) se nenhum."""
-    return id_pelo_comeco(dito, {id for servico in servicos for id in caixas.pedidos_de(
-        banco, dito, f"{servico}_db.caixa_saida")})
-
-
-def rastrear(historias: list[Historia], escolha) -> None:
-    """Mostra cada pedido; o broker só é perguntado se algum deles espera."""
+        historias = [Historia(banco, id) for id in dict.fromkeys(ids)]
     diagrama = Diagrama(escolha.diagrama, NOMES, len(historias)) if escolha.diagrama else None
     parado = any(historia.por_tratar() for historia in historias)
-    broker = perguntar_ao_broker(escolha.dados / "microsservicos") if parado else None
-    for n, historia in enumerate(historias):
-        if n:
+    broker = perguntar_ao_broker(pasta) if parado else None
+    for historia in historias:
+        if historia is not historias[0]:
             dizer()
         mostrar(historia, escolha.dados, broker, diagrama)
     if not historias:
         dizer("nenhum pedido pendente")
+    return 0
 
 
 if __name__ == "__main__":
