@@ -74,35 +74,44 @@ def main() -> int:
     elif escolha.estado:
         return mostrar_estado(escolha.dados)
     diagrama = Diagrama(escolha.diagrama, NOMES, len(pedidos)) if escolha.diagrama else None
-    sem_servicos = escolha.so_broker or escolha.so_assistir
-    so_limpar = escolha.limpar and not (pedidos or escolha.sem_pedido or sem_servicos)
+    escolha.sem_servicos = escolha.so_broker or escolha.so_assistir
     # Antes do primeiro serviço: depois, os mais rápidos já teriam terminado.
     ids = [pedido["pedido"] for pedido in pedidos]
-    if not (pedidos or escolha.limpar or sem_servicos):
+    if not (pedidos or escolha.limpar or escolha.sem_servicos):
         ids = espera.pendentes(pasta)
-    if not (so_limpar or sem_servicos):
-        dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
     with ExitStack() as fim:
         try:
-            no = None if escolha.so_assistir else garantir_broker(escolha.dados, escolha.limpar)
-            fim.callback(despedir, "tudo encerrado")
-            if no:
-                fim.callback(no.largar)
-            if escolha.limpar:
-                voltar_ao_inicio(pasta, escolha.tomar_vhost)
-            if escolha.estado:
-                return mostrar_estado(escolha.dados)
-            if so_limpar:
-                return 0
-            lancador = Lancador(pasta, no, ids, None if escolha.so_broker else Espectador(
-                identidade(pasta), diagrama, sozinho=escolha.so_assistir))
-            fim.callback(lancador.parar)
-            if no:
-                fim.callback(despedir, "encerrando os serviços e, se ninguém mais o usa, o nó "
-                                       "privado…")
-            return trabalhar(lancador, pedidos, escolha)
+            return preparar(escolha, pedidos, ids, diagrama, fim)
         except (KeyboardInterrupt, BrokenPipeError) as interrupcao:
             return interromper(interrupcao, escolha, pasta, ids)
+
+
+def preparar(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: ExitStack) -> int:
+    """O que vem antes dos serviços: o broker, a limpeza. fim: o que se encerra, haja o que houver.
+
+    Devolve o status de saída; levanta KeyboardInterrupt num Ctrl-C.
+    """
+    no, pasta = None, escolha.dados / "microsservicos"
+    so_limpar = escolha.limpar and not (pedidos or escolha.sem_pedido or escolha.sem_servicos)
+    if not (so_limpar or escolha.sem_servicos):
+        dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
+    if not escolha.so_assistir:
+        no = garantir_broker(escolha.dados, escolha.limpar)
+        fim.callback(despedir, "tudo encerrado")
+    if no:
+        fim.callback(no.largar)
+    if escolha.limpar:
+        voltar_ao_inicio(pasta, escolha.tomar_vhost)
+    if escolha.estado:
+        return mostrar_estado(escolha.dados)
+    if so_limpar:
+        return 0
+    lancador = Lancador(pasta, no, ids, None if escolha.so_broker else Espectador(
+        identidade(pasta), diagrama, sozinho=escolha.so_assistir))
+    fim.callback(lancador.parar)
+    if no:
+        fim.callback(despedir, "encerrando os serviços e, se ninguém mais o usa, o nó privado…")
+    return trabalhar(lancador, pedidos, escolha)
 
 
 def mostrar_estado(dados: Path) -> int:

@@ -36,8 +36,8 @@ def pendentes(pasta: Path) -> list[str]:
 def dizer_o_que_faltou(pasta: Path, ids: list[str]) -> None:
     """Depois de um Ctrl-C antes do veredito."""
     with _pedidos(pasta) as banco:
-        finais = {p for p, in banco.execute("SELECT pedido FROM pedidos WHERE estado <> 'pendente'")}
-    faltam = sorted({*ids} - finais)
+        prontos = banco.execute("SELECT pedido FROM pedidos WHERE estado <> 'pendente'")
+        faltam = sorted({*ids}.difference(pedido for pedido, in prontos))
     quais = ", ".join(faltam[:5]) + ", …" * (len(faltam) > 5)
     alertar("interrompido sem veredito: " + (
         f"{len(faltam)} de {len({*ids})} pedidos sem resultado ({quais}). Nada se perdeu: "

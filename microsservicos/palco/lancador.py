@@ -57,7 +57,7 @@ class Lancador:
                 raise Falha(f"{processo.nome} não ficou pronto; veja a mensagem acima", 2)
             if self.poucos:
                 self.espectador.guardar()
-            time.sleep(0.02)
+            time.sleep(0.01)
 
     def assistir(self, segundos: float) -> None:
         """Mostra os eventos dos próximos instantes e vigia os processos."""

@@ -315,6 +315,7 @@ def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
 PERMITIDOS = {
     "executa": {
         "processo.py": "o lançador inicia os quatro serviços: o comando é o Python e um arquivo do projeto",
+        "orquestracao.py": "--estado pede a cada serviço que crie o banco dele; o comando é o mesmo",
         "no.py": "o guardião: um script daqui, com a pasta e a porta do nó",
         "guardiao.py": "o rabbitmq-server e o epmd instalados, e um shell que só lê e mata",
         "tela.py": "um comando vazio, só no Windows, que liga as cores do terminal",
