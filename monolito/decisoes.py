@@ -15,7 +15,6 @@ SQLite Database File", seção 2.2).
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
 import time
@@ -118,15 +117,13 @@ class LogDeDecisoes:
 
     def esquecer(self, execucoes: list[str]) -> None:
         """O registro de fim: nada delas está em dúvida, e todo efeito delas está no disco."""
-        with transacao(self.banco, forcada=False):
+        with transacao(self.banco, forcada=True):
             for tabela in ("decisoes", "execucoes"):
                 self.banco.executemany(f"DELETE FROM {tabela} WHERE execucao = ?",
                                        [(execucao,) for execucao in execucoes])
 
 
 def _abrir_so_para_mim(caminho: Path, loja: str, espera: float):
-    if caminho.exists() and not os.access(caminho, os.W_OK):  # a trava pede escrita
-        raise em_portugues(PermissionError("Permission denied"), str(caminho))
     prazo = time.monotonic() + espera
     while True:
         try:

@@ -130,10 +130,12 @@ class Participante:
 
     def _primeira_travada(self, linhas: list[str]) -> Voto | None:
         for linha in linhas:
-            com = self.banco.execute("SELECT transacao, pedido FROM travas LEFT JOIN preparadas "
-                                     "USING (transacao) WHERE linha = ?", (linha,)).fetchone()
+            com = self.banco.execute("SELECT transacao FROM travas WHERE linha = ?",
+                                     (linha,)).fetchone()
             if com:
-                return Voto(ESPERA, com[1], linhas=[linha], com=com[0])
+                pedido = self.banco.execute("SELECT max(pedido) FROM preparadas "
+                                            "WHERE transacao = ?", com).fetchone()
+                return Voto(ESPERA, *pedido, linhas=[linha], com=com[0])
         return None
 
     def _queixar(self, erro: sqlite3.Error) -> None:
@@ -172,23 +174,19 @@ class Participante:
             pausa = min(2 * pausa, 1)
 
     def _aplicar(self, decisao: Decisao) -> None:
-        registro = self._registro(decisao.transacao)
-        if registro is None:  # já aplicada; ou nunca preparada aqui
+        preparada = self.banco.execute("DELETE FROM preparadas WHERE transacao = ? "
+                                       "RETURNING registro", (decisao.transacao,)).fetchone()
+        if preparada is None:  # já aplicada; ou nunca preparada aqui
             if decisao.pedido and self.negocio.recusado:
                 self.negocio.recusado(self.banco, decisao.pedido, decisao.motivo)
             return
+        registro = json.loads(preparada[0])
         if decisao.qual == CONFIRMAR:
             self.negocio.confirmar(self.banco, registro)
         elif self.negocio.abortar:
             self.negocio.abortar(self.banco, registro, decisao.motivo)
         self.banco.executemany("DELETE FROM travas WHERE linha = ?",
                                [(linha,) for linha in self.negocio.travar(registro)])
-        self.banco.execute("DELETE FROM preparadas WHERE transacao = ?", (decisao.transacao,))
-
-    def _registro(self, nome: str) -> dict | None:
-        linha = self.banco.execute("SELECT registro FROM preparadas WHERE transacao = ?",
-                                   (nome,)).fetchone()
-        return linha and json.loads(linha[0])
 
     def forcar_ao_disco(self, execucao: str) -> None:
         """Uma gravação forçada: leva ao disco tudo o que foi aplicado antes, também por mortos."""

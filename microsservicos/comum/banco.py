@@ -48,7 +48,7 @@ class Banco(sqlite3.Connection):
         self.caminho, self._arquivos = nomes[0], {nome: _qual(nome) for nome in nomes}
 
     def conferir_arquivos(self) -> None:
-        """Antes de cada COMMIT, e depois dele, antes de contar a alguém: três perguntas ao sistema.
+        """Antes e depois de cada gravação forçada, antes de a contar a alguém: três perguntas.
 
         Se um arquivo sumiu, o processo acaba aqui, sem fechar o banco, e o próximo início é a
         recuperação: fechar já escreveria por cima do que outro programa tenha gravado desde então.
@@ -109,15 +109,16 @@ def transacao(banco: Banco, forcada: bool = True):
     banco.execute("BEGIN IMMEDIATE")
     try:
         yield banco
-        banco.conferir_arquivos()
+        if forcada:
+            banco.conferir_arquivos()
         banco.execute("COMMIT")
     except BaseException:
         if banco.in_transaction:
             banco.execute("ROLLBACK")
         raise
     banco.forcadas += forcada and banco.total_changes != antes
-    # Apagado entre a conferência e o COMMIT: ninguém fica sabendo que deu certo.
-    banco.conferir_arquivos()
+    if forcada:  # apagado entre a conferência e o COMMIT: ninguém fica sabendo que deu certo
+        banco.conferir_arquivos()
 
 
 def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool = False) -> Banco:
