@@ -88,7 +88,7 @@ def test_mensagem_leva_exatamente_o_que_o_contrato_diz(loja_aberta, escuta, nome
 
 def test_exchange_e_filas_sao_os_do_contrato(loja_aberta):
     """Declarar de novo com os mesmos argumentos passa; com outros, o broker recusa."""
-    quorum = {"x-queue-type": "quorum", "x-delivery-limit": 100_000}
+    quorum = {"x-queue-type": "quorum", "x-delivery-limit": 100_000, "x-overflow": "reject-publish"}
     for nome in SERVICOS:
         with loja_aberta.canal() as canal:
             canal.exchange_declare("loja", "topic", durable=True)
