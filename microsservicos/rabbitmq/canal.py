@@ -102,7 +102,7 @@ class Publicador(Conexao):
 
         Levanta BrokerFora se ele não respondeu a tempo, ou se alguma não achou fila.
         """
-        self.esperar(lambda: not self._sem_resposta, "a resposta por uma publicação")
+        self.esperar(lambda: not self._sem_resposta)
         recusadas = self._recusadas
         if self._devolvida:
             raise BrokerFora(f"nenhuma fila recebeu {self._devolvida}: alguém apagou uma fila; "
@@ -145,9 +145,6 @@ class Canal(Ouvinte, Publicador):
         self.abrir_saida()
         self.pedir(self.canal.basic_qos, prefetch_count=2 * LOTE)
         self.pedir(self.canal.basic_consume, servico, self._ao_receber)
-
-    def ao_bloquear(self, por_que: str | None) -> None:
-        self.reconexao.ao_bloquear(por_que)
 
     def publicar(self, eventos: list[tuple], mortas: list[tuple], ate_entrega: int) -> set[int]:
         """Publica um lote, dá o ack do que foi recebido e espera a resposta do broker por tudo.

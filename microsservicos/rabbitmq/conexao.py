@@ -42,7 +42,6 @@ class Conexao:
         self._laco = IOLoop()
         self._conexao: pika.SelectConnection | None = None
         self._erro: Falha | None = None  # o que o broker encerrou, já nas nossas palavras
-        self._bloqueio = ""  # por que ele não aceita publicações agora
         self.nome_do_broker = ""  # o do cluster; o de um nó privado é loja-PORTA@máquina
         self._acordando = False
         try:
@@ -74,24 +73,14 @@ class Conexao:
             endereco.client_properties = {"connection_name": f"loja: {quem}"}
             chegou: list = []
             ouvir = lambda *resultado: (chegou.extend(resultado), self.acordar())  # noqa: E731
-            conexao = pika.SelectConnection(
+            self._conexao = conexao = pika.SelectConnection(
                 endereco, on_open_callback=ouvir, on_open_error_callback=ouvir,
                 custom_ioloop=Servicos(self._laco))
-            try:
-                while not chegou:
-                    self._girar(1)
-            except BaseException:  # um Ctrl-C: o pika fecha o que abriu, se lhe pedirem
-                with suppress(Exception):
-                    conexao.close()
-                    self._girar(0.2)
-                raise
-            apresentacao = conexao.server_properties or {}
-            self.nome_do_broker = str(apresentacao.get("cluster_name", ""))
+            while not chegou:
+                self._girar(1)
             if conexao.is_open:
-                self._conexao = conexao
+                self.nome_do_broker = str(conexao.server_properties.get("cluster_name", ""))
                 conexao.add_on_close_callback(self._ao_encerrar)
-                conexao.add_on_connection_blocked_callback(self._ao_bloquear)
-                conexao.add_on_connection_unblocked_callback(lambda *_: self.ao_bloquear(None))
                 return
             fracassos += chegou[1:]  # depois da conexão, o erro
         raise self.explicar(fracassos)
@@ -105,7 +94,7 @@ class Conexao:
         canal = self._conexao.channel(
             on_open_callback=lambda canal: (aberto.append(canal), self.acordar()))
         canal.add_on_close_callback(ao_encerrar or self._ao_encerrar)
-        self.esperar(lambda: aberto, "a abertura de um canal")
+        self.esperar(lambda: aberto)
         return canal
 
     def fechar(self) -> None:
@@ -134,22 +123,8 @@ class Conexao:
         return explicar(erros, **conselhos(self.nome_do_broker))
 
     def _ao_encerrar(self, de_que, motivo: BaseException) -> None:
-        if isinstance(motivo, pika.exceptions.ChannelClosedByClient):
-            return
-        if isinstance(motivo, pika.exceptions.ConnectionBlockedTimeout):
-            self.derrubar(BrokerFora(self._bloqueio))
-        elif self._conexao:
+        if self._conexao and not isinstance(motivo, pika.exceptions.ChannelClosedByClient):
             self.derrubar(self.explicar([motivo]))
-
-    def _ao_bloquear(self, conexao, quadro) -> None:
-        rabbitmqctl = conselhos(self.nome_do_broker).get("rabbitmqctl", "rabbitmqctl")
-        self._bloqueio = (f"o RabbitMQ em {onde()} não aceita publicações agora "
-                          f"(«{quadro.method.reason}»): alivie-o ({rabbitmqctl} status diz o que "
-                          "falta); nada se perde")
-        self.ao_bloquear(self._bloqueio)
-
-    def ao_bloquear(self, por_que: str | None) -> None:
-        """O broker parou de aceitar publicações, e por quê; ou voltou a aceitá-las (None)."""
 
     def derrubar(self, erro: Falha) -> None:
         """Faz o passo em curso acabar neste erro; o primeiro é o verdadeiro."""
@@ -183,14 +158,13 @@ class Conexao:
             self._acordando = True
             self._laco.stop()
 
-    def esperar(self, condicao: Callable, o_que: str) -> None:
+    def esperar(self, condicao: Callable) -> None:
         """Anda até `condicao()` valer; BrokerFora se ela não vem em PACIENCIA segundos."""
         prazo = time.monotonic() + PACIENCIA
         while not condicao():
             self.andar(1)
             if time.monotonic() > prazo:
-                raise BrokerFora(f"o RabbitMQ em {onde()} não respondeu em {PACIENCIA:.0f} s: "
-                                 f"esperava {o_que}")
+                raise BrokerFora(f"o RabbitMQ em {onde()} não respondeu em {PACIENCIA:.0f} s")
 
     def pedir(self, metodo: Callable, *argumentos, **opcoes):
         """Chama um método do canal que o broker responde, e devolve a resposta.
@@ -200,7 +174,7 @@ class Conexao:
         resposta: list = []
         metodo(*argumentos, callback=lambda quadro: (resposta.append(quadro), self.acordar()),
                **opcoes)
-        self.esperar(lambda: resposta, f"a resposta a {metodo.__name__}")
+        self.esperar(lambda: resposta)
         return resposta[0].method
 
     def perguntar(self, nao: int, metodo: str, *argumentos, **opcoes):
@@ -212,7 +186,7 @@ class Conexao:
         ouvir = lambda valor: (resposta.append(valor), self.acordar())  # noqa: E731
         canal = self.abrir_canal(ao_encerrar=lambda _, motivo: ouvir(motivo))
         getattr(canal, metodo)(*argumentos, callback=ouvir, **opcoes)
-        self.esperar(lambda: resposta, f"a resposta a {metodo}")
+        self.esperar(lambda: resposta)
         if not isinstance(resposta[0], BaseException):
             canal.close()
             return resposta[0].method

@@ -49,7 +49,7 @@ def _endereco(url: str) -> pika.URLParameters:
     if partes.path == "//":  # como o Celery escreve o vhost /
         endereco.virtual_host = "/"
     endereco.heartbeat = 10  # segundos; uma rede que engole pacotes é percebida entre 15 e 30
-    endereco.blocked_connection_timeout = 15
+    endereco.blocked_connection_timeout = 5
     endereco.socket_timeout = endereco.stack_timeout = 5
     endereco.connection_attempts = 1
     return endereco

@@ -61,7 +61,7 @@ class Leitor(Publicador):
         for lidas in range(total):
             self._chegou: tuple = ()
             self.canal.basic_get(fila, self._ao_chegar)
-            self.esperar(lambda: self._chegou, "uma mensagem morta")
+            self.esperar(lambda: self._chegou)
             if len(self._chegou) == 1:  # a fila diz que está vazia
                 raise Falha(f"li {lidas} de {total} mensagens de {fila}: outro programa segura as "
                             "outras; encerre-o e tente de novo", 1)

@@ -21,7 +21,7 @@ from rabbitmq.erros import BrokerIniciando, BrokerRecusa, Passageira, talvez_out
 PRIMEIRA_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de reconectar; dobra a cada vez
 PAUSA_DA_ROTA = 1.0  # segundos antes de insistir no que o broker recusou guardar
 PRAZO_DE_INICIO = 60.0  # segundos; um RabbitMQ num contêiner leva uns quinze para falar AMQP
-CONEXAO, BLOQUEIO = "conexão", "bloqueio"  # assuntos; os outros são de quem chama, e as rotas
+CONEXAO = "conexão"  # um assunto; os outros são de quem chama, e as rotas
 
 
 class Reconexao:
@@ -95,18 +95,10 @@ class Reconexao:
         if self.ditos.pop(assunto, None):
             dizer(f"{self.nome}: {texto}")
 
-    def ao_bloquear(self, por_que: str | None) -> None:
-        """O broker parou de aceitar publicações, e por quê; ou voltou a aceitá-las (None)."""
-        if por_que:
-            self.tropecou(BLOQUEIO, f"{por_que}; espero (Ctrl-C encerra)")
-        else:
-            self.passou(BLOQUEIO, "o RabbitMQ voltou a aceitar publicações")
-
     # --- o que o broker recusa guardar ---
 
     def responderam(self, rotas: list[str], recusadas: set[int]) -> None:
         """O broker respondeu por um lote. rotas: a de cada mensagem. recusadas: posições nele."""
-        self.ao_bloquear(None)  # se já não estava aceitando, agora aceitou
         ruins = {rotas[posicao] for posicao in recusadas}
         for rota in ruins:
             self.insistir[rota] = time.monotonic() + PAUSA_DA_ROTA

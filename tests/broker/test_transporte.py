@@ -66,7 +66,7 @@ def test_o_que_falta_mandar_sai_antes_do_adeus(url):
             mandar(um, 5, 10)
             chegaram: list = []
             um.pedir(um.canal.basic_consume, "fila", lambda c, metodo, p, corpo: chegaram.append(metodo.delivery_tag))
-            um.esperar(lambda: len(chegaram) == 5, "as cinco")
+            um.esperar(lambda: len(chegaram) == 5)
             um.canal.basic_ack(chegaram[2], multiple=True)
         with M.canal.Publicador("outro") as outro:
             assert esperando(outro) == 2

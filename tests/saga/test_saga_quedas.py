@@ -12,7 +12,6 @@ import signal
 
 import pytest
 
-from bloqueante import conectar, declarar
 from cluster import rabbitmqctl
 from conftest import RAIZ, esperar
 from morrer_em import PONTOS
