@@ -158,7 +158,7 @@ def _criar_se_falta(arquivo: Path, tabelas: str, loja: str | None) -> None:
     As linhas iniciais nunca são escritas de novo sobre dados que já existem.
     """
     # Nesta ordem: um banco que outro programa cria agora existe antes do -wal dele.
-    if os.path.exists(f"{os.path.realpath(arquivo)}-wal") and not arquivo.exists():
+    if os.path.exists(f"{arquivo}-wal") and not arquivo.exists():
         raise Falha(f"falta {arquivo}, e o -wal dele ficou: devolva o banco; ou, se não há como, "
                     "apague também o -wal, e ele recomeça das linhas iniciais", 2)
     if arquivo.exists():
@@ -171,12 +171,15 @@ def _criar_se_falta(arquivo: Path, tabelas: str, loja: str | None) -> None:
 
 
 @contextmanager
-def por_no_lugar(arquivo: Path):
-    """Dá o nome de um arquivo a escrever, que no fim do bloco fica sendo `arquivo`, se não há."""
+def por_no_lugar(arquivo: Path, por=os.link):
+    """Dá o nome de um arquivo a escrever, que no fim do bloco fica sendo `arquivo`, num passo só.
+
+    por: os.link, só se não há outro ali; os.replace, no lugar do outro.
+    """
     novo = arquivo.with_name(f"{arquivo.name}.{uuid.uuid4().hex}")
     try:
         yield novo
-        os.link(novo, arquivo)
+        por(novo, arquivo)
     except FileExistsError:  # outro programa o criou ao mesmo tempo
         pass
     except PermissionError:  # um disco sem links
@@ -222,9 +225,8 @@ def so_se_existe(caminho: Path) -> str:
     return f"{caminho.resolve().as_uri()}?mode=rw"
 
 
-@contextmanager
-def reservado(caminho: Path):
-    """Até o fim do bloco, nenhum outro processo abre este banco; levanta EmUso se algum o tem.
+def em_uso(caminho: Path) -> bool:
+    """Se algum processo tem este banco aberto, em WAL, ou o está lendo, fora dele.
 
     Em WAL, toda conexão segura uma trava compartilhada no arquivo principal até se fechar. Quem o
     pede só para si (`locking_mode=EXCLUSIVE`), antes da primeira leitura, descobre se há outra, e
@@ -236,17 +238,8 @@ def reservado(caminho: Path):
         try:
             banco.execute("PRAGMA locking_mode=EXCLUSIVE")
             banco.execute("BEGIN EXCLUSIVE")  # fora do WAL, uma leitura não pediria a trava
+            return False
         except sqlite3.OperationalError as erro:
             if "locked" not in str(erro):
                 raise
-            raise EmUso(f"{caminho} está aberto em outro programa", 2) from erro
-        yield
-
-
-def em_uso(caminho: Path) -> bool:
-    """Se algum processo tem este banco aberto, em WAL, ou o está lendo, fora dele."""
-    try:
-        with reservado(caminho):
-            return False
-    except EmUso:
-        return True
+            return True

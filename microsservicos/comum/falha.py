@@ -7,7 +7,7 @@ está na linha de comando a mostra.
 from __future__ import annotations
 
 import errno
-import os
+import re
 
 
 class Falha(Exception):
@@ -22,7 +22,7 @@ class Falha(Exception):
         self.codigo = codigo
 
 
-CONSELHOS = (  # um trecho do que o SQLite ou o sistema disse, e o que isso quer dizer
+CONSELHOS = (  # o que se acha no que o SQLite ou o sistema disse, e o que isso quer dizer
     ("not a database", "não é um banco SQLite: tire o arquivo dali ou recomece com --limpar"),
     ("STRICT", "pede o SQLite 3.37, e este Python traz um mais antigo: use outro Python"),
     ("malformed", "está corrompido: restaure uma cópia ou recomece com --limpar"),
@@ -37,14 +37,11 @@ CONSELHOS = (  # um trecho do que o SQLite ou o sistema disse, e o que isso quer
                        "limite de arquivos abertos (ulimit -n 256), ou use --dados OUTRA_PASTA"),
     ("Too many open", "não pôde ser aberto: chegou-se ao limite de arquivos abertos; aumente-o "
                       "(ulimit -n 256) e rode de novo"),
-    ("no such table", "é de outra versão deste projeto: recomece com --limpar"),
-    ("no such column", "é de outra versão deste projeto: recomece com --limpar"),
-    ("Operation not permitted", "não dá permissão: use --dados OUTRA_PASTA"),
-    ("Permission denied", "não dá permissão de acesso: mude as permissões "
-                          "ou use --dados OUTRA_PASTA"),
+    ("no such (table|column)", "é de outra versão deste projeto: recomece com --limpar"),
+    ("Operation not permitted|Permission denied", "não dá permissão: é de outro usuário (de um "
+     "sudo?) ou protegido; devolva-o (sudo chown -R $(id -un) PASTA) ou use --dados OUTRA_PASTA"),
     ("Read-only file system", "está num disco somente para leitura: use --dados OUTRA_PASTA"),
-    ("Not a directory", "não é uma pasta: use --dados OUTRA_PASTA"),
-    ("File exists", "existe e não é uma pasta: use --dados OUTRA_PASTA"),
+    ("Not a directory|File exists", "não é uma pasta: use --dados OUTRA_PASTA"),
     ("No usable temporary", "não pôde ser lido: não há onde pôr arquivos temporários (TMPDIR)"),
     ("No such file", "não existe"),
     ("resource busy", "está em uso pelo sistema (uma montagem?): use --dados OUTRA_PASTA"),
@@ -68,6 +65,6 @@ def em_portugues(erro: Exception, onde: str = "") -> Falha:
         return Falha(f"disco cheio ao gravar {onde}: libere espaço; "
                      "nada do que já foi dito se perdeu", 1)
     for trecho, conselho in CONSELHOS:
-        if trecho in texto:
+        if re.search(trecho, texto):
             return Falha(f"{onde} {conselho}", 2)
     return Falha(f"{onde}: {texto}", 1)

@@ -12,10 +12,11 @@ import os
 import re
 import sqlite3
 import uuid
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from typing import Iterator
 
-from comum.banco import EmUso, por_no_lugar, reservado
+from comum.banco import em_uso, por_no_lugar
 from comum.carimbo import LOJA, VERSAO, do_arquivo, recusar_outra_loja
 from comum.falha import Falha, em_portugues
 from comum.loja import DONOS
@@ -68,65 +69,44 @@ def lojas_da_pasta(pasta: Path) -> list[str]:
 
 def carimbos(pasta: Path) -> dict[Path, str]:
     """{banco: a loja que ele diz}, dos que são desta versão do projeto."""
-    lidos = {arquivo: _carimbo(arquivo) for arquivo in sorted(pasta.glob("*.db"))}
-    return {arquivo: loja for arquivo, (versao, loja) in lidos.items() if versao == VERSAO and loja}
+    return {arquivo: loja for arquivo, (versao, loja) in _bancos(pasta) if versao == VERSAO and loja}
 
 
-def conferir_sem_uso(pasta: Path, menos: str | None = None) -> list[Path]:
-    """Os nossos bancos, menos os da loja `menos`; Falha (código 2) se alguém usa algum deles."""
-    achados = [arquivo for arquivo in pasta.glob("*.db")
-               if _nosso(arquivo) and (menos is None or _carimbo(arquivo)[1] != menos)]
-    for arquivo in achados:
-        with _so_nosso(arquivo):
-            pass
-    return achados
-
-
-@contextmanager
-def _so_nosso(arquivo: Path):
-    with ExitStack() as abertos:
-        try:
-            with suppress(sqlite3.DatabaseError):  # o que não é um banco não está em uso
-                abertos.enter_context(reservado(arquivo))
-        except EmUso as erro:
-            raise Falha(f"há programas usando {arquivo.parent}: encerre-os (Ctrl-C em cada "
-                        "terminal) antes de --limpar", 2) from erro
-        yield
+def conferir_sem_uso(pasta: Path) -> None:
+    """Levanta Falha (código 2) se alguém usa algum dos nossos bancos."""
+    for arquivo, _ in _bancos(pasta):
+        with suppress(sqlite3.DatabaseError):  # o que não é um banco não está em uso
+            if em_uso(arquivo):
+                raise Falha(f"há programas usando {pasta}: encerre-os (Ctrl-C em cada terminal) "
+                            "antes de --limpar", 2)
 
 
 def trocar_identidade(pasta: Path) -> str:
     """O começo de uma limpeza, num passo só: a loja que estava ali já não existe; devolve a nova.
 
-    Levanta Falha (código 2) se alguém usa os bancos. Quem abrir um deles enquanto isso: ou nós o
-    vemos na segunda olhada, ou ele vê a identidade nova (comum/carimbo.py).
+    Levanta Falha (código 2) se alguém usa os bancos. Quem abrir um deles enquanto isso vê a
+    identidade nova (comum/carimbo.py), ou o arquivo sumir (comum/banco.py).
     """
     conferir_sem_uso(pasta)
-    nova, escrita = _sortear(), pasta / f"{LOJA}.{uuid.uuid4().hex}"
+    nova = _sortear()
     try:
         pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
-        escrita.write_text(nova + "\n", encoding="ascii")
-        os.replace(escrita, pasta / LOJA)
+        with por_no_lugar(pasta / LOJA, os.replace) as escrita:
+            escrita.write_text(nova + "\n", encoding="ascii")
     except OSError as erro:
         raise em_portugues(erro, str(pasta)) from erro
-    conferir_sem_uso(pasta, menos=nova)
     return nova
 
 
 def apagar_bancos(pasta: Path) -> None:
-    """O fim: os bancos que não são da loja que está no .loja. Não toca no que não é nosso.
-
-    Cada um é olhado outra vez já reservado: enquanto este programa esteve parado, outra limpeza
-    pode ter começado e acabado, e o que tem o mesmo nome já ser da loja nova.
-    """
-    for arquivo in conferir_sem_uso(pasta, menos=identidade_no_arquivo(pasta)):
-        with _so_nosso(arquivo):
-            if _carimbo(arquivo)[1] == identidade_no_arquivo(pasta):
-                continue
-            try:
+    """O fim: os nossos bancos que não são da loja do .loja; outra limpeza pode já ter acabado."""
+    for arquivo, (_, loja) in _bancos(pasta):
+        try:
+            if loja != identidade_no_arquivo(pasta):
                 for fim in ("-wal", "-shm", "-journal", ""):  # por último, o que diz de quem são
                     arquivo.with_name(arquivo.name + fim).unlink(missing_ok=True)
-            except OSError as erro:
-                raise em_portugues(erro, str(arquivo)) from erro
+        except OSError as erro:
+            raise em_portugues(erro, str(arquivo)) from erro
 
 
 def limpar(pasta: Path) -> None:
@@ -135,20 +115,18 @@ def limpar(pasta: Path) -> None:
     apagar_bancos(pasta)
 
 
-def _nosso(arquivo: Path) -> bool:
-    """Pelo carimbo ou pelo nome, mesmo estragado; mas não se é de outro programa (versão 0)."""
-    try:
-        versao, loja = do_arquivo(arquivo)
-    except sqlite3.Error:
-        return arquivo.name in NOMES
-    return versao > 0 and arquivo.name in NOMES or versao == VERSAO and loja is not None
+def _bancos(pasta: Path) -> Iterator[tuple[Path, tuple[int, str | None]]]:
+    """(banco, carimbo) dos nossos, lido na hora: pelo carimbo, ou pelo nome, mesmo estragado.
 
-
-def _carimbo(arquivo: Path) -> tuple[int, str | None]:
-    try:
-        return do_arquivo(arquivo)
-    except sqlite3.Error:
-        return 0, None
+    O que outro programa pôs ali não diz versão nenhuma.
+    """
+    for arquivo in sorted(pasta.glob("*.db")):
+        try:
+            versao, loja = do_arquivo(arquivo)
+        except sqlite3.Error:
+            versao, loja = -1, None
+        if versao and arquivo.name in NOMES or versao == VERSAO and loja:
+            yield arquivo, (versao, loja)
 
 
 def _sortear() -> str:

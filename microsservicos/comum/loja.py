@@ -38,6 +38,7 @@ MAIOR_LINHA = 64 * 1024  # bytes; o maior pedido possível ocupa um décimo diss
 MAIS_ALGARISMOS = 30
 MAIS_PEDIDOS = 1_000_000  # cabem na memória de uma máquina comum
 MAIOR_ARQUIVO = 512 * 1024 ** 2  # bytes lidos de --arquivo, que pode ser um pipe sem fim
+EM_BRANCO = b" \t\r\n\xef\xbb\xbf"  # o Bloco de Notas põe estes três no começo do arquivo
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _CEP = re.compile(r"([0-9]{5})-?([0-9]{3})", re.ASCII)
 
@@ -179,7 +180,7 @@ def _ler_linhas(entrada, nome: str):
         numero, lidos = numero + 1, lidos + len(linha)
         if lidos > MAIOR_ARQUIVO:
             raise Falha(f"{nome}: mais de {MAIOR_ARQUIVO >> 20} MiB: divida o arquivo", 2)
-        if len(linha) <= MAIOR_LINHA and not linha.strip():
+        if len(linha) <= MAIOR_LINHA and not linha.strip(EM_BRANCO):
             continue
         try:
             pedido = validar(ler_json(linha))

@@ -54,13 +54,10 @@ def preparar_saida() -> None:
     for saida in (sys.stdout, sys.stderr):
         if hasattr(saida, "reconfigure"):
             saida.reconfigure(errors="aproximar", line_buffering=True)
-    if os.name == "nt":
-        os.system("")  # liga as cores ANSI no console do Windows
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Fecharam a janela do terminal. Com nohup, o sinal já chega ignorado, e continua assim.
-    fechou = getattr(signal, "SIGHUP", None)
-    if fechou and signal.getsignal(fechou) == signal.SIG_DFL:
-        signal.signal(fechou, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 def abrir_as_que_faltam() -> None:

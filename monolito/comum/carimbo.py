@@ -32,11 +32,16 @@ def ler(banco: sqlite3.Connection) -> tuple[int, str | None]:
 def do_arquivo(arquivo: Path) -> tuple[int, str | None]:
     """O mesmo. Levanta sqlite3.Error se o arquivo não existe, ou não é um banco.
 
-    Com immutable=1 o SQLite não pega trava, não cria arquivo nenhum e não olha o WAL.
+    Com immutable=1 o SQLite não pega trava, não cria arquivo nenhum e não olha o WAL; mas, se um
+    disco cheio interrompeu a ida do WAL para o arquivo, só com ele o arquivo faz sentido.
     """
-    with closing(sqlite3.connect(f"{arquivo.resolve().as_uri()}?mode=ro&immutable=1",
-                                 uri=True)) as banco:
-        return ler(banco)
+    uri = f"{arquivo.resolve().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(f"{uri}&immutable=1", uri=True)) as banco:
+            return ler(banco)
+    except sqlite3.DatabaseError:
+        with closing(sqlite3.connect(uri, uri=True)) as banco:
+            return ler(banco)
 
 
 def recusar_outra_versao(versao: int, caminho: Path, loja: str | None = None) -> None:

