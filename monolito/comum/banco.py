@@ -221,7 +221,7 @@ def _recusar_diario_apagado(caminho: Path) -> None:
 
 
 def so_se_existe(caminho: Path) -> str:
-    """O nome com que o SQLite abre um banco sem criar nada: um --limpar pode tê-lo apagado agora."""
+    """O nome com que o SQLite abre um banco sem criar nada: um --limpar pode tê-lo apagado."""
     return f"{caminho.resolve().as_uri()}?mode=rw"
 
 

@@ -69,7 +69,8 @@ def lojas_da_pasta(pasta: Path) -> list[str]:
 
 def carimbos(pasta: Path) -> dict[Path, str]:
     """{banco: a loja que ele diz}, dos que são desta versão do projeto."""
-    return {arquivo: loja for arquivo, (versao, loja) in _bancos(pasta) if versao == VERSAO and loja}
+    return {arquivo: loja for arquivo, (versao, loja) in _bancos(pasta)
+            if versao == VERSAO and loja}
 
 
 def conferir_sem_uso(pasta: Path) -> None:

@@ -137,8 +137,8 @@ def mexer_sob_o_monolito(dados, banco: str, mexer) -> tuple[Programa, int]:
     return programa, finais
 
 
-@pytest.mark.parametrize("banco", ["estoque", "pedidos"])
-@pytest.mark.parametrize("caso", [caso for caso in CASOS if "-" in caso])
+@pytest.mark.parametrize("caso, banco", [("apaga -wal", "estoque"), ("troca -wal", "pedidos"), ("apaga -shm", "pedidos"),
+                                         ("apaga -wal e -shm", "estoque")])
 def test_sob_o_monolito(caso, banco, tmp_path):
     """Nenhum pedido fica aplicado num dono e não noutro, e todo o que foi dado por concluído continua."""
     mexer, dito = CASOS[caso]
@@ -149,10 +149,9 @@ def test_sob_o_monolito(caso, banco, tmp_path):
     assert contar(tmp_path / "monolito", FINAIS) >= finais
 
 
-@pytest.mark.parametrize("caso", ["apaga -wal", "troca -wal"])
-def test_sob_o_log_do_monolito(caso, tmp_path):
+def test_sob_o_log_do_monolito(tmp_path):
     """As decisões que só o programa via vão para o log, e a recuperação as lê."""
-    programa, finais = mexer_sob_o_monolito(tmp_path, "coordenador", CASOS[caso][0])
+    programa, finais = mexer_sob_o_monolito(tmp_path, "coordenador", apagar("-wal"))
     assert SALVO in programa.linhas[-1], programa.texto
     depois = rodar("monolito/app.py", "--dados", tmp_path, "--sem-pedido")
     assert depois.fim() == 0 and "FICA EM DÚVIDA" not in depois.texto, depois.texto
