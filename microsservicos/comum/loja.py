@@ -6,6 +6,7 @@ pedido bem formado que não pode ser atendido é assunto de cada dono dos dados.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import sys
@@ -128,7 +129,7 @@ def ler_json(texto: bytes):
     if len(texto) > MAIOR_LINHA:
         raise ValueError(f"maior que {MAIOR_LINHA // 1024} KiB")
     try:
-        return _LEITOR.decode(texto.decode("utf-8-sig"))  # a marca é do Bloco de Notas
+        return _LEITOR.decode(texto.decode("utf-8"))
     except RecursionError as erro:  # cada versão do Python aguenta uma profundidade
         raise ValueError("JSON aninhado demais") from erro
     except UnicodeDecodeError as erro:
@@ -178,6 +179,8 @@ def _ler_linhas(entrada, nome: str):
     # readline com limite: uma linha de gigabytes não enche a memória antes da recusa.
     while linha := entrada.readline(MAIOR_LINHA + 1):
         numero, lidos = numero + 1, lidos + len(linha)
+        if numero == 1:
+            linha = linha.removeprefix(codecs.BOM_UTF8)  # a marca do Bloco de Notas
         if lidos > MAIOR_ARQUIVO:
             raise Falha(f"{nome}: mais de {MAIOR_ARQUIVO >> 20} MiB: divida o arquivo", 2)
         if len(linha) <= MAIOR_LINHA and not linha.strip(EM_BRANCO):

@@ -22,7 +22,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace

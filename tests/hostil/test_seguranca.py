@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import random
 import shutil
 import socket
 import stat
@@ -18,7 +17,7 @@ import pytest
 from cluster import No
 from conftest import RAIZ, carregar, conferir_que_acabou, esperar, processos_do_no
 from test_no_privado import LOCAL, escutas, precisa_de_proc
-from venenos import Veneno, escrever, ler_mortas, perfeita, publicar, venenos
+from venenos import venenos
 from verbos import M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, na_memoria, rodar
 
 SENHA = "segredo@da:loja/100%"
@@ -83,10 +82,10 @@ def no_tls(tmp_path_factory):
     livre = carregar("microsservicos", "instalacao").porta_livre
     porta_tls = livre()
     no = No(
-        pasta / "dados" / "rabbitmq", livre(), "professora", SENHA, vhosts=["grandes"], conf={
+        pasta / "dados" / "rabbitmq", livre(), "professora", SENHA, conf={
             "listeners.ssl.loja": f"127.0.0.1:{porta_tls}", "ssl_options.cacertfile": pasta / "ca.pem",
             "ssl_options.certfile": pasta / "servidor.pem", "ssl_options.keyfile": pasta / "servidor.key",
-            "ssl_options.verify": "verify_none", "ssl_options.fail_if_no_peer_cert": "false", "max_message_size": 16 * 1024 * 1024})
+            "ssl_options.verify": "verify_none", "ssl_options.fail_if_no_peer_cert": "false"})
     no.certificados, no.porta_tls = pasta, porta_tls
     no.iniciar()
     esperar(lambda: aceita(porta_tls), que="a porta de TLS, que se abre depois da outra")
@@ -169,22 +168,6 @@ def test_conexao_segura_que_cai_vale_uma_nova_tentativa():
     assert not isinstance(errado, BrokerFora) and errado.codigo == 2
 
 
-def test_cinco_megabytes_por_mensagem_onde_o_broker_os_aceita(no_tls, tmp_path):
-    """Num broker sem o limite do nó privado: o lote de gigantes vai inteiro para as mortas, e o pedido bom passa."""
-    loja = Loja(tmp_path / "dados", f"amqp://professora:{SENHA_NA_URL}@127.0.0.1:{no_tls.porta}/grandes")
-    try:
-        dados, props = perfeita(random.Random(5), "estoque")
-        corpos = [bytes([65 + i]) * (i * 1024 * 1024) for i in range(1, 6)]
-        publicar(loja.url, "estoque", [Veneno("", corpo, escrever(props)) for corpo in corpos])
-        loja.enviar(cenario("sucesso"))
-        loja.iniciar()
-        mortas = ler_mortas(loja.url, "estoque", len(corpos))
-        assert sorted(corpo for corpo, _ in mortas) == sorted(corpos)
-        loja.conferir_repouso(mortas=len(corpos))
-    finally:
-        loja.fechar()
-
-
 # --- a rede e os arquivos ---
 
 @precisa_de_proc
@@ -208,7 +191,7 @@ def test_nada_escuta_fora_desta_maquina(no_tls):
 
 
 def test_cookie_e_configuracao_sao_so_do_dono(no_tls):
-    for nome in (".erlang.cookie", "rabbitmq.conf", "definicoes.json", "no.json"):
+    for nome in (".erlang.cookie", "rabbitmq.conf", "definicoes.json"):
         assert stat.S_IMODE((no_tls.pasta / nome).stat().st_mode) == 0o600, nome
     assert stat.S_IMODE(no_tls.pasta.stat().st_mode) == 0o700
 
@@ -314,16 +297,13 @@ def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
 # Os arquivos que rodam outro programa, ou montam SQL com um texto que não é fixo; e por que podem.
 PERMITIDOS = {
     "executa": {
-        "processo.py": "o lançador inicia os quatro serviços: o comando é o Python e um arquivo do projeto",
-        "orquestracao.py": "--estado pede a cada serviço que crie o banco dele; o comando é o mesmo",
-        "no.py": "o guardião: um script daqui, com a pasta e a porta do nó",
-        "guardiao.py": "o rabbitmq-server e o epmd instalados, e um shell que só lê e mata",
+        "orquestracao.py": "cria os bancos que faltam, com os scripts dos serviços", "processo.py": "inicia os quatro serviços",
+        "guardiao.py": "liga o epmd e o rabbitmq-server instalados", "no.py": "o guardião: um script daqui",
         "tela.py": "um comando vazio, só no Windows, que liga as cores do terminal",
     },
-    "sql": {  # um PRAGMA e um nome de tabela não aceitam parâmetros; o que se põe neles é daqui
-        nome: "constantes do arquivo, ou nomes que a coreografia dá" for nome in (
-            "banco.py", "decisoes.py", "espera.py", "historia.py", "identidade.py", "leitura.py", "participante.py",
-            "rastro.py", "veredito.py")},
+    "sql": dict.fromkeys(  # um PRAGMA e um nome de tabela não aceitam parâmetros
+        ("banco.py", "caixas.py", "carimbo.py", "decisoes.py", "espera.py", "historia.py", "leitura.py", "participante.py",
+         "rastro.py", "veredito.py"), "constantes do arquivo, números, ou nomes que a coreografia dá"),
 }
 MODULOS_PROIBIDOS = {"pickle", "marshal", "shelve", "dbm", "copyreg", "code", "codeop", "ctypes", "cffi", "xml", "yaml", "pty", "telnetlib",
                      "ftplib", "http", "urllib.request", "smtplib", "webbrowser", "importlib", "runpy", "imp"}
@@ -363,14 +343,4 @@ def test_o_programa_nao_executa_nem_monta_sql_com_o_que_vem_de_fora():
     achados = {(que, fonte.name) for fonte in FONTES for no in ast.walk(ast.parse(fonte.read_text(encoding="utf-8"))) for que in perigos_de(no)}
     permitidos = {(que, arquivo) for que, arquivos in PERMITIDOS.items() for arquivo in arquivos}
     assert achados - permitidos == set(), "isto não pode"
-
-
-def test_quem_trata_mensagens_nao_abre_arquivos():
-    """Nos arquivos por onde uma mensagem passa não há open, Path nem subprocess que ela pudesse dirigir."""
-    microsservicos = RAIZ / "microsservicos"
-    caminho = [*(microsservicos / "rabbitmq").glob("*.py"), *microsservicos.glob("servico_*.py"),
-               *(microsservicos / f"{nome}.py" for nome in ("coreografia", "caixas", "tentativas"))]
-    for nome in caminho:
-        arvore = ast.parse(nome.read_text(encoding="utf-8"))
-        nomes = {no.id for no in ast.walk(arvore) if isinstance(no, ast.Name)} | {no.attr for no in ast.walk(arvore) if isinstance(no, ast.Attribute)}
-        assert not nomes & {"open", "Path", "subprocess", "read_text", "read_bytes", "write_text", "write_bytes", "unlink"}, nome
+    assert permitidos - achados == set(), "permissões que ninguém usa mais"
