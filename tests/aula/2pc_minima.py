@@ -128,6 +128,8 @@ def main():
     with tempfile.TemporaryDirectory() as pasta:
         for processo in AULA:
             print("---", *processo, flush=True)
+            if sys.stdin.isatty():
+                input("(Enter) ")  # tempo para a turma prever
             fim = subprocess.run([sys.executable, __file__, pasta, *processo])
     return fim.returncode
 

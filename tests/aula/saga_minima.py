@@ -135,6 +135,8 @@ def main():
         for titulo, morte in (("Um processo, que morre no meio:", ["pagamento.recusado"]),
                               ("Outro, com os mesmos arquivos:", [])):
             print(titulo, flush=True)
+            if sys.stdin.isatty():
+                input("(Enter) ")  # tempo para a turma prever
             fim = subprocess.run([sys.executable, __file__, pasta, *morte])
     return fim.returncode
 
