@@ -147,7 +147,7 @@ if __name__ == "__main__":
 # O que falta aqui, e onde está na loja de verdade:
 # - a compensação que chega antes da ação       microsservicos/servico_estoque.py
 # - o pivô, e o cliente que cancela             microsservicos/servico_envio.py
-# - o erro que se tenta de novo                 microsservicos/falhas.py
+# - o erro que se tenta de novo                 microsservicos/tentativas.py
 # - muitas mensagens por gravação               microsservicos/servico.py
 # - o evento de um serviço que outro publica    microsservicos/caixas.py
 # - uma fila que responde pelo que guardou      microsservicos/rabbitmq/canal.py
