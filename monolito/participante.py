@@ -90,6 +90,8 @@ class Participante:
     incerto: se um COMMIT daqui falhou, e o que ele gravava pode ter ficado, preparado.
     """
 
+    responde = True
+
     def __init__(self, negocio: Negocio, pasta: Path, loja: str):
         self.negocio, self.nome = negocio, negocio.nome
         self.banco = abrir(pasta / f"{negocio.arquivo}.db", f"{negocio.tabelas};{TABELAS}", loja)
@@ -215,6 +217,8 @@ class Participante:
 
 class ForaDoAr(Participante):
     """Um participante com quem não se fala, como se o banco dele estivesse fora do ar."""
+
+    responde = False  # o que o coordenador conta como um NÃO, ninguém disse
 
     def preparar(self, transacoes: list) -> list[Voto]:
         return [Voto(NAO, f"{self.nome} não responde")] * len(transacoes)

@@ -53,7 +53,8 @@ class Narrador:
         self.seta(t.id, participante.nome, EU, "SIM", "verde")
 
     def nao(self, t, participante, motivo: str) -> None:
-        self.seta(t.id, participante.nome, EU, f"NÃO: {motivo}", "vermelho")
+        if participante.responde:
+            self.seta(t.id, participante.nome, EU, f"NÃO: {motivo}", "vermelho")
 
     def espera(self, t, participante, voto) -> None:
         com = f", com {curto(voto.motivo)}" if voto.motivo else ""
