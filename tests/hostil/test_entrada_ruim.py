@@ -169,7 +169,7 @@ def test_mortas_gigantes_sao_republicadas_aos_poucos():
     while lote := falhas.esgotadas():
         lotes.append(len(lote))
         falhas.marcar_mortas(linha[0] for linha in lote)
-    assert lotes == [10, 10, 5]
+    assert lotes == [3] * 8 + [1]
 
 
 def test_a_plateia_e_o_desenho_aguentam_qualquer_mensagem(loja, monkeypatch):
