@@ -299,7 +299,6 @@ PERMITIDOS = {
     "executa": {
         "orquestracao.py": "cria os bancos que faltam, com os scripts dos serviços", "processo.py": "inicia os quatro serviços",
         "guardiao.py": "liga o epmd e o rabbitmq-server instalados", "no.py": "o guardião: um script daqui",
-        "tela.py": "um comando vazio, só no Windows, que liga as cores do terminal",
     },
     "sql": dict.fromkeys(  # um PRAGMA e um nome de tabela não aceitam parâmetros
         ("banco.py", "caixas.py", "carimbo.py", "decisoes.py", "espera.py", "historia.py", "leitura.py", "participante.py",
