@@ -77,7 +77,7 @@ def maltratar(comando: list, reservas, acabou) -> None:
     for _ in range(MORTES):
         antes = reservas()
         processo = subprocess.Popen(comando, stdout=subprocess.DEVNULL)
-        while processo.poll() is None and not no_meio(reservas() - antes):
+        while processo.poll() is None and not (no_meio(reservas() - antes) or acabou()):
             time.sleep(0.001)
         processo.kill()
         processo.wait()
