@@ -67,7 +67,8 @@ def abrir_as_que_faltam() -> None:
     """
     for nome, modo in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, nome) is None:  # o sistema dá o menor número livre, que é o que falta
-            setattr(sys, nome, open(os.devnull, modo, encoding="utf-8"))
+            setattr(sys, nome, open(os.open(os.devnull, os.O_RDWR), modo, encoding="utf-8",
+                                    closefd=False))
 
 
 def calar(saida) -> None:

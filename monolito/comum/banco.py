@@ -179,11 +179,12 @@ def por_no_lugar(arquivo: Path, por=os.link):
     novo = arquivo.with_name(f"{arquivo.name}.{uuid.uuid4().hex}")
     try:
         yield novo
-        por(novo, arquivo)
-    except FileExistsError:  # outro programa o criou ao mesmo tempo
-        pass
-    except PermissionError:  # um disco sem links
-        os.replace(novo, arquivo)
+        try:
+            por(novo, arquivo)
+        except FileExistsError:  # outro programa o criou ao mesmo tempo
+            pass
+        except PermissionError:  # um disco sem links
+            os.replace(novo, arquivo)
     finally:
         novo.unlink(missing_ok=True)
 
