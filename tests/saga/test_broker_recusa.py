@@ -60,7 +60,7 @@ def test_fila_cheia_e_uma_linha_sem_reconectar_e_os_outros_eventos_seguem(broker
     estoque = loja.programas["estoque"][0]
     conexoes = rabbitmqctl(broker, "list_connections", "-p", vhost_de(loja), "pid")
     with politica(broker, loja, "pagamentos", max_length=5):
-        loja.enviar(*(cenario("sucesso", f"p-{n}") for n in range(600)))
+        loja.enviar(*(cenario("sucesso", f"p-{n}") for n in range(1500)))
         estoque.esperar_dizer("recusou guardar estoque.reservado")
         desde = len(estoque.linhas)
         # Continua a receber da sua fila, e o que vai a outra passa: a recusa do próprio estoque.
@@ -69,7 +69,7 @@ def test_fila_cheia_e_uma_linha_sem_reconectar_e_os_outros_eventos_seguem(broker
                 que="o outro evento passar")
         assert calado(estoque, 4), estoque.texto  # tempo para várias tentativas
         assert "«pagamentos»" in estoque.texto and "max-length" in estoque.texto
-        assert loja.consultar("estoque", "SELECT count(*) FROM caixa_saida WHERE enviado = 0")[0][0] > 100
+        assert loja.consultar("estoque", "SELECT count(*) FROM caixa_saida WHERE enviado = 0")[0][0] > 2 * M.canal.LOTE
         assert rabbitmqctl(broker, "list_connections", "-p", vhost_de(loja),
                            "pid") == conexoes, "reconectou por uma recusa"
     loja.iniciar("pagamentos")
