@@ -39,7 +39,8 @@ CONSELHOS = (  # o que se acha no que o SQLite ou o sistema disse, e o que isso 
                       "(ulimit -n 256) e rode de novo"),
     ("no such (table|column)", "é de outra versão deste projeto: recomece com --limpar"),
     ("Operation not permitted|Permission denied", "não dá permissão de acesso: é de outro "
-     "usuário (de um sudo?) ou protegido; devolva-o (sudo chown -R $(id -un) PASTA) ou use --dados OUTRA_PASTA"),
+     "usuário (de um sudo?) ou protegido; devolva-o (sudo chown -R $(id -un) PASTA) "
+     "ou use --dados OUTRA_PASTA"),
     ("Read-only file system", "está num disco somente para leitura: use --dados OUTRA_PASTA"),
     ("Not a directory|File exists", "não é uma pasta: use --dados OUTRA_PASTA"),
     ("No usable temporary", "não pôde ser lido: não há onde pôr arquivos temporários (TMPDIR)"),

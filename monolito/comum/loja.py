@@ -181,8 +181,9 @@ def _ler_linhas(entrada, nome: str):
         numero, lidos = numero + 1, lidos + len(linha)
         if numero == 1:
             linha = linha.removeprefix(codecs.BOM_UTF8)  # a marca do Bloco de Notas
-        if lidos > MAIOR_ARQUIVO:
-            raise Falha(f"{nome}: mais de {MAIOR_ARQUIVO >> 20} MiB: divida o arquivo", 2)
+        if numero > MAIS_PEDIDOS or lidos > MAIOR_ARQUIVO:
+            raise Falha(f"{nome}: no máximo {MAIS_PEDIDOS} linhas e {MAIOR_ARQUIVO >> 20} MiB "
+                        "de cada vez: divida o arquivo", 2)
         if len(linha) <= MAIOR_LINHA and not linha.strip(EM_BRANCO):
             continue
         try:
