@@ -80,8 +80,9 @@ def explicar(erros: list[BaseException], onde: str, rabbitmqctl: str = "rabbitmq
             return BrokerRecusa(frase.format(disse=disse, onde=onde, rabbitmqctl=rabbitmqctl,
                                              outro=outro, **achado.groupdict()), 2)
     if "ConnectionBlockedTimeout" in texto:
-        return BrokerFora(f"o RabbitMQ em {onde} não aceita publicações agora (memória ou disco no "
-                          f"limite): alivie-o ({rabbitmqctl} status diz o que falta); nada se perde")
+        return BrokerFora(f"o RabbitMQ em {onde} não aceita publicações agora (memória ou disco "
+                          f"no limite): alivie-o ({rabbitmqctl} status diz o que falta); nada se "
+                          "perde")
     if "CertVerificationError" in texto:
         return BrokerRecusa(f"a conexão segura com {onde} falhou: confira o certificado "
                             "(SSL_CERT_FILE) e o nome do servidor", 2)
