@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -37,11 +39,14 @@ def configuracao(porta: int, pagina: int | None) -> str:
 def definicoes(usuario: str, senha: str, vhosts: list[str]) -> str:
     """Usuário, vhosts e permissões, relidos a cada início: valem também com os dados de antes.
 
-    Ao contrário de `default_user` e `default_pass`, aceitam qualquer caractere.
+    A senha vai só como resumo (manual: "Credentials and Passwords", "Computing Password Hash").
     """
+    sal = os.urandom(4)
+    resumo = base64.b64encode(sal + hashlib.sha256(sal + senha.encode()).digest()).decode()
     tudo = {"user": usuario, "configure": ".*", "write": ".*", "read": ".*"}
     return json.dumps({
-        "users": [{"name": usuario, "password": senha, "tags": "administrator"}],
+        "users": [{"name": usuario, "password_hash": resumo, "tags": "administrator",
+                   "hashing_algorithm": "rabbit_password_hashing_sha256"}],
         "vhosts": [{"name": vhost} for vhost in vhosts],
         "permissions": [{"vhost": vhost, **tudo} for vhost in vhosts]})
 
