@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from verbos import INICIAL, PRECOS, Loja, mistura, pedido, propriedades, rodar, total, vhost_novo
+from maquete import Maquete
+from verbos import INICIAL, M, PRECOS, mistura, pedido, rodar, total
 
 SORTEADOS, UNIDADES, CENTAVOS = 200, 40, 6_000_000  # quantos pedidos; o que se repõe antes deles, de cada produto e cliente
 OK, SEM_ESTOQUE, SEM_SALDO = ("concluido", None), ("cancelado", "estoque insuficiente"), ("cancelado", "saldo insuficiente")
@@ -62,8 +63,8 @@ def sorteio(quantos: int, semente: int) -> list[dict]:
 class Monolito:
     nome, script = "monolito", "monolito/app.py"
 
-    def __init__(self, broker, pasta: Path):
-        self.dados = pasta
+    def __init__(self, dados: Path):
+        self.dados = dados
         self.mostrar()  # cria os bancos
 
     def fazer(self, pedidos: list[dict]) -> None:
@@ -82,49 +83,30 @@ class Monolito:
                 quanto = UNIDADES if banco == "estoque" else CENTAVOS
                 conexao.execute(f"UPDATE {tabela} SET inicial = inicial + {quanto}, {coluna} = {coluna} + {quanto}")
 
-    def fechar(self) -> None:
-        pass
-
 
 class Microsservicos(Monolito):
+    """Os quatro serviços, na maquete: um pedido só entra na saga quando o anterior terminou."""
+
     nome, script = "microsservicos", "orquestracao.py"
 
-    def __init__(self, broker, pasta: Path):
-        super().__init__(broker, pasta)
-        self.loja = Loja(pasta, f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}").iniciar()
-        self.feito: dict | None = None
-
     def fazer(self, pedidos: list[dict]) -> None:
-        """Um pedido só entra na saga quando o anterior terminou."""
+        maquete = Maquete(self.dados)
         for p in pedidos:
-            self.loja.enviar(p)
-            self.acordar()
-            self.loja.esperar_finais()
-            self.feito = self.feito or {**p, "total": total(p)}
-
-    def acordar(self) -> None:
-        """Uma repetição faz o serviço olhar a caixa de saída já, e não no décimo de segundo seguinte."""
-        if self.feito:
-            self.loja.publicar_crua("pedidos", json.dumps(self.feito).encode(), exchange="", **propriedades("envio.despachado", self.feito))
-
-    def fechar(self) -> None:
-        self.loja.fechar()
+            maquete.entrar(M.servico_pedidos.receber, M.loja.validar(p))
+            maquete.fazer("andar")
 
 
 @pytest.fixture(scope="module")
-def lado_a_lado(broker, tmp_path_factory):
+def lado_a_lado(tmp_path_factory):
     """{arquitetura: [o --estado depois da tabela, o --estado depois da reposição e do sorteio]}."""
     textos = {}
     for classe in (Monolito, Microsservicos):
-        arquitetura = classe(broker, tmp_path_factory.mktemp(classe.nome) / "dados")
-        try:
-            arquitetura.fazer([p for pedidos, _ in TABELA.values() for p in pedidos])
-            textos[classe.nome] = [arquitetura.mostrar()]
-            arquitetura.repor()
-            arquitetura.fazer(sorteio(SORTEADOS, semente=1))
-            textos[classe.nome].append(arquitetura.mostrar())
-        finally:
-            arquitetura.fechar()
+        arquitetura = classe(tmp_path_factory.mktemp(classe.nome) / "dados")
+        arquitetura.fazer([p for pedidos, _ in TABELA.values() for p in pedidos])
+        textos[classe.nome] = [arquitetura.mostrar()]
+        arquitetura.repor()
+        arquitetura.fazer(sorteio(SORTEADOS, semente=1))
+        textos[classe.nome].append(arquitetura.mostrar())
     return textos
 
 
@@ -143,8 +125,10 @@ def test_pedido_termina_como_o_contrato_diz(lado_a_lado, nome, caso):
 
 
 @pytest.mark.parametrize("qual", [0, 1], ids=["tabela", "sorteio"])
-def test_estado_e_exatamente_o_que_os_pedidos_concluidos_explicam(lado_a_lado, nome, qual):
-    fim = json.loads(lado_a_lado[nome][qual])
+def test_as_duas_arquiteturas_mostram_o_mesmo_texto_e_ele_e_o_que_os_concluidos_explicam(lado_a_lado, qual):
+    monolito, microsservicos = (lado_a_lado[a][qual] for a in ("monolito", "microsservicos"))
+    fim = json.loads(monolito)
+    assert monolito == microsservicos == json.dumps(fim, sort_keys=True, indent=2, ensure_ascii=False)
     primeiros = {}
     for p in [p for pedidos, _ in TABELA.values() for p in pedidos] + sorteio(SORTEADOS, semente=1) * qual:
         primeiros.setdefault(p["pedido"], p)
@@ -167,48 +151,26 @@ def test_o_sorteio_passa_por_todos_os_fins(lado_a_lado):
     assert fins == {OK, SEM_ESTOQUE, SEM_SALDO, LONGE, DESCONHECIDO, NINGUEM}, "a comparação deixou um fim de fora"
 
 
-@pytest.mark.parametrize("qual", [0, 1], ids=["tabela", "sorteio"])
-def test_as_duas_arquiteturas_mostram_o_mesmo_texto(lado_a_lado, qual):
-    monolito, microsservicos = (lado_a_lado[a][qual] for a in ("monolito", "microsservicos"))
-    assert monolito == microsservicos
-    assert monolito == json.dumps(json.loads(monolito), sort_keys=True, indent=2, ensure_ascii=False)
-
-
 # --- a porta de entrada ---
 
-@pytest.mark.parametrize("quantos", [1, 12], ids=["um", "muitos"])
-@pytest.mark.parametrize("classe", [Monolito, Microsservicos], ids=["monolito", "microsservicos"])
-def test_o_mesmo_id_outra_vez_e_com_outro_conteudo(classe, quantos, url, tmp_path):
-    """Na segunda vez, a metade é a mesma, e a outra tem outro conteúdo: esta não é atendida, e o status é 1."""
-    def rodar_com(pedidos):
+def test_o_lancador_diz_com_o_status_1_que_o_mesmo_id_veio_com_outro_conteudo(url, tmp_path):
+    """Os outros programas são conferidos nas pastas deles."""
+    primeiros = [pedido("p-1"), pedido("p-2")]
+    for pedidos, status in (primeiros, 0), ([primeiros[0], {**primeiros[1], "cliente": "carla"}], 1):
         (tmp_path / "pedidos.jsonl").write_text("\n".join(map(json.dumps, pedidos)))
-        fim = ["--ate-concluir"] if classe is Microsservicos else []
-        return rodar(classe.script, "--dados", tmp_path, "--arquivo", tmp_path / "pedidos.jsonl", *fim, url=url)
-
-    primeiros = [pedido(f"p-{n}", quantidade=1) for n in range(2 * quantos)]
-    assert rodar_com(primeiros).fim() == 0
-    antes = rodar(classe.script, "--dados", tmp_path, "--estado").texto
-    iguais = rodar_com(primeiros[:quantos])
-    assert iguais.fim() == 0 and "já existia" in iguais.texto.replace("existiam", "existia"), iguais.texto
-    outros = [{**p, "cliente": "carla"} for p in primeiros[quantos:]]
-    assert (fim := rodar_com(primeiros[:quantos] + outros)).fim() == 1, fim.texto
-    assert "outro conteúdo" in fim.texto
-    assert rodar(classe.script, "--dados", tmp_path, "--estado").texto == antes
+        fim = rodar("orquestracao.py", "--dados", tmp_path, "--arquivo", tmp_path / "pedidos.jsonl", "--ate-concluir", url=url)
+        assert fim.fim() == status and ("outro conteúdo" in fim.texto) == status, fim.texto
+    estado = json.loads(rodar("orquestracao.py", "--dados", tmp_path, "--estado").texto)
+    assert estado["clientes"] == {**INICIAL["clientes"], "ana": INICIAL["clientes"]["ana"] - 2 * total(primeiros[0])}
 
 
-def test_estado_antes_de_qualquer_pedido_e_o_mesmo(tmp_path):
-    monolito, microsservicos = (rodar(classe.script, "--dados", tmp_path, "--estado").texto for classe in (Monolito, Microsservicos))
-    assert monolito == microsservicos and json.loads(monolito) == {
-        "clientes": INICIAL["clientes"], "envios": {}, "pedidos": {}, "produtos": INICIAL["produtos"]}
-
-
-@pytest.mark.parametrize("banco, tabela", [
-    ("pedidos", "pedidos(pedido, cliente, total, estado, motivo)"), ("estoque", "produtos(produto, inicial, quantidade)"),
-    ("pagamentos", "clientes(cliente, inicial, saldo)"), ("envio", "envios(pedido, cep, situacao)")])
-def test_tabelas_e_colunas_que_o_contrato_promete_a_quem_abre_o_sqlite3(tmp_path, banco, tabela):
-    nome, colunas = tabela.rstrip(")").split("(")
+def test_antes_de_qualquer_pedido_o_estado_e_o_mesmo_e_as_tabelas_sao_as_que_o_contrato_promete(tmp_path):
+    """A quem abre o sqlite3: as tabelas, e as colunas delas, nesta ordem."""
     for classe in (Monolito, Microsservicos):
-        rodar(classe.script, "--dados", tmp_path, "--estado")
-        with closing(sqlite3.connect(tmp_path / classe.nome / f"{banco}.db")) as conexao:
-            achadas = [linha[1] for linha in conexao.execute(f"PRAGMA table_info({nome})")]
-        assert achadas == colunas.split(", "), classe.nome
+        assert json.loads(rodar(classe.script, "--dados", tmp_path, "--estado").texto) == {
+            "clientes": INICIAL["clientes"], "envios": {}, "pedidos": {}, "produtos": INICIAL["produtos"]}
+        for banco, tabela, *colunas in (
+                ("pedidos", "pedidos", "pedido", "cliente", "total", "estado", "motivo"), ("estoque", "produtos", "produto", "inicial", "quantidade"),
+                ("pagamentos", "clientes", "cliente", "inicial", "saldo"), ("envio", "envios", "pedido", "cep", "situacao")):
+            with closing(sqlite3.connect(tmp_path / classe.nome / f"{banco}.db")) as conexao:
+                assert [linha[1] for linha in conexao.execute(f"PRAGMA table_info({tabela})")] == colunas, classe.nome
