@@ -26,7 +26,7 @@ from comum.encerramento import encerrar_uma_vez_so
 from comum.identidade import (apagar_bancos, conferir_sem_uso, identidade, lojas_da_pasta,
                                trocar_identidade)
 from comum.leitura import criado, lendo
-from comum.opcoes import Opcoes, confirmar_limpeza, inteiro, pedidos_escolhidos
+from comum.opcoes import Opcoes, chaves, confirmar_limpeza, inteiro, pedidos_escolhidos
 from comum.repetidos import de_outro_conteudo
 from comum.tela import alertar, dizer, executar
 from coreografia import SERVICOS
@@ -46,21 +46,17 @@ def opcoes():
                     "processos.")
     opcoes.dos_dados("microsservicos")
     opcoes.dos_pedidos()
-    for nome, ajuda in {
-            "--sem-pedido": "não envia nada, só ouve",
-            "--so-broker": "só liga um RabbitMQ, se nenhum responde: para um serviço por terminal",
-            "--so-assistir": "só desenha a saga dos serviços de outros terminais; não inicia nada",
-            "--ate-concluir": "para quando todo pedido terminar, com o veredito",
-            "--estado": "mostra o estado final em JSON e sai; não precisa de broker",
-            "--limpar": "antes de tudo, volta às linhas iniciais e esvazia as filas",
-            "--tomar-vhost": "com --limpar: se o vhost é de outra loja, passa a ser desta",
-            "--sim": "com --limpar: não pergunta"}.items():
-        opcoes.add_argument(nome, action="store_true", help=ajuda)
+    so_uma = opcoes.de_quem_acompanha(
+        "não envia nada, só ouve", "volta às linhas iniciais e esvazia as filas")
+    chaves(so_uma, {
+        "--so-broker": "só liga um RabbitMQ, se nenhum responde: para um serviço por terminal",
+        "--so-assistir": "só desenha a saga dos serviços de outros terminais; não inicia nada"})
+    chaves(opcoes, {
+        "--ate-concluir": "para quando todo pedido terminar, com o veredito",
+        "--tomar-vhost": "com --limpar: se o vhost é de outra loja, passa a ser desta"})
     opcoes.add_argument("--paciencia", metavar="S", type=inteiro, default=60, help=(
         "com --ate-concluir: desiste depois de S segundos sem nada se mover (padrão: 60)"))
     opcoes.devagar()
-    opcoes.add_argument("--diagrama", metavar="F", help=(
-        "escreve em F o diagrama de sequência (Mermaid) desta execução"))
     return opcoes
 
 

@@ -26,10 +26,10 @@ from comum.banco import EmUso
 from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.identidade import identidade, limpar
-from comum.opcoes import Opcoes, ate, confirmar_limpeza, pedidos_escolhidos, segundos
+from comum.opcoes import Opcoes, ate, chaves, confirmar_limpeza, pedidos_escolhidos, segundos
 from comum.repetidos import dizer_repetidos
 from comum.tela import alertar, dizer, executar
-from comum.veredito import imprimir_estado, veredito, violacoes
+from comum.veredito import imprimir_estado, veredito
 from coordenador import ESPERA, Coordenador
 from decisoes import LogDeDecisoes
 from palco import quedas
@@ -39,11 +39,9 @@ from participante import ForaDoAr, Participante, em_duvida
 from recuperacao import recuperar
 
 NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]  # nesta ordem
-# O que se pode pedir além de pedidos; uma coisa de cada vez.
-OUTRAS = ("estado", "em_duvida", "rastro", "forcar", "reconhecer", "sem_pedido")
 
 
-def main() -> int:
+def main() -> int | None:
     opcoes = ler_opcoes()
     novos = pedidos_escolhidos(opcoes)
     pasta = opcoes.dados / "monolito"
@@ -55,23 +53,25 @@ def main() -> int:
         if not (novos or opcoes.estado or opcoes.sem_pedido):
             dizer(f"{pasta}: linhas iniciais")
             return 0
-    with ExitStack() as abertos:
+    with ExitStack() as fim:
         loja, participantes = identidade(pasta), []
         for negocio in NEGOCIOS:
             papel = ForaDoAr if negocio.arquivo == opcoes.sem_participante else Participante
             participantes.append(papel(negocio, pasta, loja))
-            abertos.callback(participantes[-1].banco.close)
+            fim.callback(participantes[-1].banco.close)
         if opcoes.estado:
-            imprimir_estado(pasta)
-            return 0
+            return imprimir_estado(pasta)
         if opcoes.em_duvida:
-            operador.listar(pasta, participantes)
-            return 0
-        if opcoes.forcar or opcoes.reconhecer:
-            operar(opcoes, pasta, loja, participantes, abertos)
-            return 0
+            return operador.listar(pasta, participantes)
+        log = abrir_log(pasta, loja, participantes, opcoes.forcar or opcoes.reconhecer)
+        if log:
+            fim.callback(log.banco.close)
+        if opcoes.forcar:
+            return operador.forcar(participantes, log, opcoes.forcar)
+        if opcoes.reconhecer:
+            return operador.reconhecer(participantes, log, opcoes.reconhecer)
         try:
-            return atender(opcoes, pasta, loja, participantes, novos, abertos)
+            return atender(opcoes, pasta, participantes, log, novos)
         except BrokenPipeError:  # quem lia foi embora: ninguém viu o veredito
             return 130
 
@@ -81,79 +81,57 @@ def ler_opcoes() -> argparse.Namespace:
     opcoes.dos_pedidos()
     opcoes.dos_dados("monolito")
     opcoes.devagar()
-    opcao = opcoes.add_argument
-    opcao("--sem-pedido", action="store_true",
-          help="não faz pedido nenhum: recupera (ou não: --sem-recuperar) e acaba")
-    opcao("--limpar", action="store_true",
-          help="recomeça das linhas iniciais (num terminal, pergunta antes); sozinho, só limpa")
-    opcao("--sim", action="store_true", help="não pergunta antes de --limpar")
-    opcao("--estado", action="store_true", help="mostra o estado final em JSON e sai")
-    opcao("--diagrama", metavar="F",
-          help="escreve em F o diagrama de sequência (Mermaid) desta execução")
-    opcao("--paralelos", metavar="K", type=ate(100), default=1,
-          help="quantos pedidos ao mesmo tempo (padrão: 1)")
-    opcao("--espera", metavar="S", type=segundos, default=ESPERA,
-          help="segundos que um pedido espera por uma trava de quem está em dúvida "
-               f"(padrão: {ESPERA:.0f})")
-    opcoes_de_quebrar(opcoes.add_argument_group("quebrar e consertar"))
+    opcoes.add_argument("--paralelos", metavar="K", type=ate(100), default=1,
+                        help="quantos pedidos ao mesmo tempo (padrão: 1)")
+    opcoes.add_argument("--espera", metavar="S", type=segundos, default=ESPERA, help=(
+        "segundos que um pedido espera por uma trava de quem está em dúvida "
+        f"(padrão: {ESPERA:.0f})"))
+    so_uma = opcoes.de_quem_acompanha("só recupera (ou não: --sem-recuperar), e acaba",
+                                      "volta às linhas iniciais")
+    chaves(so_uma, {"--em-duvida": "lista o que espera uma decisão e o que isso trava; "
+                                   "não resolve nada"})
+    so_uma.add_argument("--rastro", metavar="ID", nargs="+", help=(
+        "o que aconteceu com um pedido, ou com vários (basta o começo do id); só lê"))
+    so_uma.add_argument("--forcar", metavar="TRANSACAO=DECISAO", help=(
+        "sem o log, uma pessoa decide: confirmar ou abortar (decisão heurística)"))
+    so_uma.add_argument("--reconhecer", metavar="TRANSACAO", help=(
+        "deixa de avisar que a decisão forçada divergiu do log"))
+    quebrar = opcoes.add_argument_group("quebrar")
+    quebrar.add_argument("--cair-em", metavar="PONTO", choices=quedas.PONTOS, help=(
+        "o processo morre de verdade num dos pontos abaixo"))
+    donos = [negocio.arquivo for negocio in NEGOCIOS]
+    quebrar.add_argument("--sem-participante", metavar="NOME", choices=donos, help=(
+        "um dono não responde: " + ", ".join(donos)))
+    chaves(quebrar, {"--sem-recuperar": "não roda a recuperação no início"})
     opcoes.epilog = "pontos de --cair-em:\n" + "\n".join(
         f"  {nome:18}  {texto}" for nome, texto in quedas.PONTOS.items())
-    lidas = opcoes.parse_args()
-    if len(usadas := [nome for nome in OUTRAS if getattr(lidas, nome)]) > 1:
-        raise Falha("use só uma destas: " + ", ".join(f"--{nome.replace('_', '-')}"
-                                                     for nome in usadas), 2)
-    return lidas
+    return opcoes.parse_args()
 
 
-def opcoes_de_quebrar(grupo) -> None:
-    donos = [negocio.arquivo for negocio in NEGOCIOS]
-    grupo.add_argument("--cair-em", metavar="PONTO", choices=quedas.PONTOS,
-                       help="o processo morre de verdade num dos pontos abaixo")
-    grupo.add_argument("--sem-participante", metavar="NOME", choices=donos,
-                       help="um dono não responde: " + ", ".join(donos))
-    grupo.add_argument("--em-duvida", action="store_true",
-                       help="lista o que espera uma decisão e o que isso trava; não resolve nada")
-    grupo.add_argument("--rastro", metavar="ID", nargs="+",
-                       help="o que aconteceu com um pedido, ou com vários (basta o começo do id); "
-                            "só lê")
-    grupo.add_argument("--sem-recuperar", action="store_true",
-                       help="não roda a recuperação no início")
-    grupo.add_argument("--forcar", metavar="TRANSACAO=DECISAO",
-                       help="sem o log, uma pessoa decide: confirmar ou abortar "
-                            "(decisão heurística)")
-    grupo.add_argument("--reconhecer", metavar="TRANSACAO",
-                       help="deixa de avisar que a decisão forçada divergiu do log")
+def abrir_log(pasta: Path, loja: str, participantes: list[Participante],
+              pessoa: str | None = None) -> LogDeDecisoes | None:
+    """O log. Sem ele não se conduzem pedidos; uma pessoa decide até sem ele (None).
 
-
-def operar(opcoes, pasta: Path, loja: str, participantes: list[Participante],
-           abertos: ExitStack) -> None:
-    """O que uma pessoa decide; funciona também sem o log, mas não enquanto ele é de outro."""
-    log = None
+    pessoa: o que ela pede, se pede. Levanta EmUso se outro programa tem o log, e Falha se não
+    pôde ser lido.
+    """
     try:
-        log = LogDeDecisoes(pasta, loja, espera=0.2)
-        abertos.callback(log.banco.close)
+        return LogDeDecisoes(pasta, loja)
     except EmUso:
         raise
     except Falha as falha:
-        alertar(str(falha))
-    if opcoes.forcar:
-        operador.forcar(participantes, log, opcoes.forcar)
-    else:
-        operador.reconhecer(participantes, log, opcoes.reconhecer)
-
-
-def iniciar(pasta: Path, loja: str, participantes: list[Participante], narrador: Narrador,
-            espera: float = ESPERA, sem_recuperar: bool = False) -> Coordenador:
-    """Toma o log, registra esta execução, e só então resolve o que os mortos deixaram."""
-    try:
-        log = LogDeDecisoes(pasta, loja)
-    except Falha as falha:
-        esperando = em_duvida(participantes)
-        if esperando and not isinstance(falha, EmUso):
+        if pessoa:
+            alertar(str(falha))
+            return None
+        if esperando := em_duvida(participantes):
             alertar("FICAM EM DÚVIDA, porque o log não pôde ser lido: "
                     f"{', '.join(esperando)} (ver --em-duvida e --forcar)")
         raise
-    limpo = not log.execucoes()
+
+
+def iniciar(participantes: list[Participante], log: LogDeDecisoes, narrador: Narrador,
+            espera: float = ESPERA, sem_recuperar: bool = False) -> Coordenador:
+    """Registra esta execução no log, e só então resolve o que os mortos deixaram."""
     coordenador = Coordenador(participantes, log, narrador, espera)
     operador.conferir(participantes, log)
     for _, pedido, onde in em_duvida(participantes).values():
@@ -161,15 +139,11 @@ def iniciar(pasta: Path, loja: str, participantes: list[Participante], narrador:
             narrador.reter(participante.nome, pedido)
     if not sem_recuperar:
         recuperar(participantes, log, narrador)
-        if not limpo and any((quebradas := violacoes(pasta)).values()):
-            alertar("já antes do primeiro pedido os bancos se desmentem "
-                    f"({', '.join(nome for nome in quebradas if quebradas[nome])}): se esta pasta "
-                    "é uma cópia, foi feita com o programa no ar; copie de novo, com ele encerrado")
     return coordenador
 
 
-def atender(opcoes: argparse.Namespace, pasta: Path, loja: str, participantes: list[Participante],
-            chegados: list[dict], abertos: ExitStack) -> int:
+def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Participante],
+            log: LogDeDecisoes, chegados: list[dict]) -> int:
     """Recupera, conduz os pedidos, e termina com o veredito; devolve o status de saída."""
     desenhar = len(chegados) <= POUCOS
     diagrama = Diagrama(opcoes.diagrama, RAIAS, len(chegados)) if opcoes.diagrama else None
@@ -177,16 +151,14 @@ def atender(opcoes: argparse.Namespace, pasta: Path, loja: str, participantes: l
     if desenhar or diagrama:
         narrador = Narrador(desenhar, diagrama, opcoes.devagar)
     quedas.armar(opcoes.cair_em)
-    coordenador = iniciar(pasta, loja, participantes, narrador, opcoes.espera,
-                          opcoes.sem_recuperar)
-    abertos.callback(coordenador.log.banco.close)
+    coordenador = iniciar(participantes, log, narrador, opcoes.espera, opcoes.sem_recuperar)
     novos, repetidos, trocados = pedidos.separar(participantes[0].banco, chegados)
     dizer_repetidos(repetidos, trocados)
     feitos = Atendimento(coordenador, novos, opcoes.paralelos).conduzir()
-    coordenador.esquecer_execucoes(operador.divergentes(participantes, coordenador.log))
+    coordenador.esquecer_execucoes(operador.execucoes_divergentes(participantes, log))
     if opcoes.cair_em:
-        alertar(f"--cair-em {opcoes.cair_em}: nenhum pedido passou por esse ponto"
-                f"{quedas.SEM_PASSAR.get(opcoes.cair_em, '')}")
+        alertar(f"--cair-em {opcoes.cair_em}: nenhum pedido passou por esse ponto: "
+                f"{quedas.PONTOS[opcoes.cair_em]}")
     vale = veredito(pasta, [p["pedido"] for p in feitos] + repetidos, len(em_duvida(participantes)))
     if len(feitos) < len(novos):
         alertar(f"interrompido: {len(novos) - len(feitos)} pedidos não foram iniciados")

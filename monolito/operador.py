@@ -88,27 +88,30 @@ def _forcadas(participantes: list[Participante], nome: str) -> list[str]:
         "SELECT decisao FROM heuristicas WHERE transacao = ?", (nome,))]
 
 
-def divergentes(participantes: list[Participante], log: LogDeDecisoes) -> dict[str, list[str]]:
+def divergentes(participantes: list[Participante], log: LogDeDecisoes) -> dict[str, tuple]:
     """As decisões forçadas a que o log certo, que reapareceu, desmente, e ninguém reconheceu.
 
-    {execução: [transações]}: destas o log não deve esquecer.
+    {transação: (execução, decisão forçada, [nomes dos participantes])}.
     """
-    achadas: dict[str, list[str]] = {}
+    achadas: dict[str, tuple] = {}
     for participante in participantes:
         for nome, execucao, decisao in participante.banco.execute(
                 "SELECT transacao, execucao, decisao FROM heuristicas WHERE NOT reconhecida"):
             if log.conhece(execucao) and log.decisao(nome) != decisao:
-                achadas.setdefault(execucao, []).append(nome)
+                achadas.setdefault(nome, (execucao, decisao, []))[2].append(participante.nome)
     return achadas
+
+
+def execucoes_divergentes(participantes: list[Participante], log: LogDeDecisoes) -> set[str]:
+    """As que o log não deve esquecer."""
+    return {execucao for execucao, _, _ in divergentes(participantes, log).values()}
 
 
 def conferir(participantes: list[Participante], log: LogDeDecisoes) -> None:
     """Avisa das decisões forçadas que o log desmente; a cada início, até que as reconheçam."""
-    for nome in sorted({nome for nomes in divergentes(participantes, log).values()
-                        for nome in nomes}):
-        onde = [p.nome for p in participantes if _forcadas([p], nome)]
-        alertar(f"DIVERGÊNCIA: a transação {nome} foi forçada a {_forcadas(participantes, nome)[0]}"
-                f" em {', '.join(onde)}, e o log diz {log.decisao(nome)}. "
+    for nome, (_, decisao, onde) in sorted(divergentes(participantes, log).items()):
+        alertar(f"DIVERGÊNCIA: a transação {nome} foi forçada a {decisao} em {', '.join(onde)}, "
+                f"e o log diz {log.decisao(nome)}. "
                 f"Corrija os dados à mão e depois: --reconhecer {nome}")
 
 
@@ -119,7 +122,7 @@ def reconhecer(participantes: list[Participante], log: LogDeDecisoes | None, nom
     """
     if not _forcadas(participantes, nome):
         raise Falha(f"--reconhecer: nenhuma decisão forçada para a transação {nome!r}", 2)
-    if not (log and any(nome in nomes for nomes in divergentes(participantes, log).values())):
+    if not (log and nome in divergentes(participantes, log)):
         raise Falha(f"--reconhecer: {nome} foi forçada, e este log não diz outra coisa: "
                     "não há divergência", 2)
     for participante in participantes:

@@ -21,8 +21,10 @@ ERROS = [(re.compile(ingles, re.S), portugues) for ingles, portugues in (
      r"\1: não existe \2; escolha entre \3"),
     (r"argument (.+?): ignored explicit argument (.*)",
      r"\1: esta opção não tem valor (sobrou \2)"),
+    (r"argument (.+?): not allowed with argument (.+)", r"use só uma destas: \2, \1"),
     (r"argument (.+?): (.*)", r"\1: \2"),
 )]
+DADOS = Path(__file__).resolve().parents[2] / "dados"
 PROPRIO = ("cliente", "produto", "quantidade", "cep")  # um pedido escrito na linha de comando
 # Com uma destas não se faz pedido nenhum (cada programa tem algumas delas).
 SEM_PEDIDO = ("sem_pedido", "so_broker", "so_assistir", "cancelar", "criar_banco", "estado",
@@ -62,13 +64,27 @@ class Opcoes(argparse.ArgumentParser):
         dizer(self.format_help().replace("usage: ", "uso: ", 1).rstrip(), inteira=True)
 
     def dos_dados(self, padrao: str) -> None:
-        self.add_argument("--dados", metavar="DIR", type=pasta,
-                          default=str(Path(__file__).resolve().parents[2] / "dados"),
+        self.add_argument("--dados", metavar="DIR", type=pasta, default=str(DADOS),
                           help=f"onde ficam os bancos de dados (padrão: dados/, e nela {padrao}/)")
 
     def devagar(self) -> None:
         self.add_argument("--devagar", metavar="S", type=segundos, default=0.0,
                           help="S segundos entre um passo e outro, para acompanhar, e matar à mão")
+
+    def de_quem_acompanha(self, sem_pedido: str, limpar: str):
+        """As dos dois programas que levam os pedidos até o fim; os textos são a ajuda de cada um.
+
+        Devolve o grupo das opções de que só se usa uma de cada vez.
+        """
+        so_uma = self.add_argument_group("em vez de pedidos, uma destas")
+        so_uma = so_uma.add_mutually_exclusive_group()
+        chaves(so_uma, {"--sem-pedido": sem_pedido,
+                        "--estado": "mostra o estado final em JSON e sai"})
+        chaves(self, {"--limpar": f"antes de tudo, {limpar}; sozinho, só limpa",
+                      "--sim": "com --limpar: não pergunta, nem num terminal"})
+        self.add_argument("--diagrama", metavar="F", help=(
+            "escreve em F o diagrama de sequência (Mermaid) desta execução"))
+        return so_uma
 
     def dos_pedidos(self) -> None:
         """As maneiras de dizer que pedidos fazer; sem nenhuma, o cenário sucesso."""
@@ -86,6 +102,12 @@ class Opcoes(argparse.ArgumentParser):
         opcao("--arquivo", metavar="F", help="um pedido JSON por linha; - é a entrada padrão")
         opcao("--id", metavar="ID",
               help="o id do pedido (com vários: ID-1, ID-2...); sem ele, um UUID")
+
+
+def chaves(grupo, ajudas: dict[str, str]) -> None:
+    """Opções sem valor; ajudas: {nome: o que --help diz}."""
+    for nome, ajuda in ajudas.items():
+        grupo.add_argument(nome, action="store_true", help=ajuda)
 
 
 def ate(maior: int):

@@ -68,7 +68,8 @@ class Banco(sqlite3.Connection):
             return "o que foi gravado está no -wal, e o próximo início o lê"
         de_outro = f"{wal}.{uuid.uuid4().hex[:8]}"
         with suppress(OSError):
-            if os.path.getsize(wal):  # páginas de outro: sobre as nossas, estragariam o banco
+            # Páginas de outro, sobre as nossas, estragariam o banco; e as nossas, o banco de outro.
+            if os.path.getsize(wal) and (wal in sumidos or os.path.exists(banco)):
                 os.replace(wal, de_outro)
         guardei = f"; o -wal que estava no lugar ficou em {de_outro}" * os.path.exists(de_outro)
         if banco in sumidos:

@@ -123,6 +123,9 @@ def veredito(pasta: Path, pedidos: list[str], em_duvida: int) -> bool:
     achadas = violacoes(pasta)
     for nome, (promessa, _) in PROMESSAS.items():
         _linha(nome, promessa, achadas[nome])
+    if any(achadas.values()):
+        dizer("se esta pasta é uma cópia, foi feita com um programa no ar: copie de novo, com ele "
+              "encerrado")
     em_aberto = [f[0] for f in finais if f[3] == "pendente"]
     perdidos = len(set(pedidos)) - len(finais)
     _linha("término", "nenhum desta execução pendente, nenhum perdido",

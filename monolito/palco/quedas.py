@@ -17,14 +17,10 @@ PONTOS = {
     "depois-da-decisao": "CONFIRMAR está no log; ninguém foi avisado",
     "entre-confirmacoes": "Estoque e Pagamentos confirmaram; Envio e Pedidos não",
     "antes-do-fim": "todos confirmaram; o log ainda guarda a decisão",
-    "antes-do-aborto": "alguém votou NÃO (cenário recusado); ninguém foi avisado",
-    "na-recuperacao": "a recuperação resolveu num participante; faltam os outros",
+    "antes-do-aborto": "um NÃO (--cenario envio-recusado); ninguém foi avisado",
+    "na-recuperacao": "resolveu só num dono (antes, --cair-em antes-da-decisao)",
 }
 DEPOIS_DE = {"entre-votos": "Estoque", "entre-confirmacoes": "Pagamentos"}
-SEM_PASSAR = {  # o que falta quando ninguém passa pelo ponto
-    "antes-do-aborto": ": é preciso um pedido recusado, como --cenario envio-recusado",
-    "na-recuperacao": ": é preciso haver algo em dúvida: antes, --cair-em antes-da-decisao",
-}
 
 _ponto: str | None = None
 
@@ -43,5 +39,4 @@ def ponto(nome: str, depois_de: str | None = None) -> None:
 
 
 def morrer() -> None:
-    # No Windows não há SIGKILL; lá, qualquer sinal enviado assim é um TerminateProcess.
-    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -123,8 +123,9 @@ def participantes(pasta: Path) -> list:
 
 def abrir(pasta: Path, recuperar: bool = True, espera: float = 0.0, narrador=None):
     """Um início do monolito, pela mesma função de app.py; devolve o coordenador."""
-    return M.app.iniciar(pasta, M.identidade.identidade(pasta), participantes(pasta), narrador or M.narracao.Calado(),
-                         espera, not recuperar)
+    ps, loja = participantes(pasta), M.identidade.identidade(pasta)
+    log = M.app.abrir_log(pasta, loja, ps)
+    return M.app.iniciar(ps, log, narrador or M.narracao.Calado(), espera, not recuperar)
 
 
 def conduzir(coordenador, pedidos: list[dict], paralelos: int = 1) -> None:
@@ -139,7 +140,7 @@ def atender(pasta: Path, pedidos: list[dict], paralelos: int = 1, **opcoes) -> N
 
 
 def terminar(coordenador) -> None:
-    coordenador.esquecer_execucoes(M.operador.divergentes(coordenador.participantes, coordenador.log))
+    coordenador.esquecer_execucoes(M.operador.execucoes_divergentes(coordenador.participantes, coordenador.log))
 
 
 def so_recuperar(pasta: Path) -> None:

@@ -41,7 +41,8 @@ class Monolito:
             pedidos.PRECOS[f"p-{i}"] = 5000
             estoque.execute("INSERT INTO produtos VALUES (?1, ?2, ?2)", (f"p-{i}", FOLGA))
             pagamentos.execute("INSERT INTO clientes VALUES (?1, ?2, ?2)", (f"c-{i}", FOLGA * 1000))
-        self.coordenador = app.iniciar(self.pasta, loja, self.participantes, app.Calado(), espera)
+        log = app.abrir_log(self.pasta, loja, self.participantes)
+        self.coordenador = app.iniciar(self.participantes, log, app.Calado(), espera)
 
     def atender(self, clientes: int, cada: int, produtos: int | None = None) -> float:
         """Pedidos por segundo, com `clientes` em andamento, `cada` vezes.
