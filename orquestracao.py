@@ -8,7 +8,6 @@ Com ele desligado, tudo funciona igual.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -20,22 +19,21 @@ if not MICROSSERVICOS.is_dir():
     sys.exit(2)
 sys.path.insert(0, str(MICROSSERVICOS))
 
+import rastro
 from comum import veredito
 from comum.diagrama import Diagrama
 from comum.encerramento import encerrar_uma_vez_so
 from comum.identidade import (apagar_bancos, conferir_sem_uso, identidade, lojas_da_pasta,
                                trocar_identidade)
-from comum.leitura import criado, lendo
+from comum.leitura import lendo
 from comum.opcoes import Opcoes, chaves, confirmar_limpeza, inteiro, pedidos_escolhidos
 from comum.repetidos import de_outro_conteudo
 from comum.tela import alertar, dizer, executar
-from coreografia import SERVICOS
 from no_privado import compartilhado as broker
 from palco import espera
 from palco.desenho import NOMES
 from palco.espectador import Espectador
 from palco.lancador import Lancador
-from palco.processo import comando
 from rabbitmq import filas
 from rabbitmq.conexao import onde
 
@@ -68,7 +66,8 @@ def main() -> int:
     if escolha.limpar:
         confirmar_limpeza(pasta, escolha.sim)
     elif escolha.estado:
-        return mostrar_estado(escolha.dados)
+        veredito.imprimir_estado(pasta, espera.recem_criados())
+        return 0
     diagrama = Diagrama(escolha.diagrama, NOMES, len(pedidos)) if escolha.diagrama else None
     escolha.sem_servicos = escolha.so_broker or escolha.so_assistir
     # Antes do primeiro serviço: depois, os mais rápidos já teriam terminado.
@@ -99,8 +98,8 @@ def preparar(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: ExitSt
     if escolha.limpar:
         voltar_ao_inicio(pasta, escolha.tomar_vhost)
     if escolha.estado:
-        return mostrar_estado(escolha.dados)
-    if so_limpar:
+        veredito.imprimir_estado(pasta, espera.recem_criados())
+    if escolha.estado or so_limpar:
         return 0
     lancador = Lancador(pasta, no, ids, None if escolha.so_broker else Espectador(
         identidade(pasta), diagrama, sozinho=escolha.so_assistir))
@@ -108,17 +107,6 @@ def preparar(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: ExitSt
     if no:
         fim.callback(despedir, "encerrando os serviços e, se ninguém mais o usa, o nó privado…")
     return trabalhar(lancador, pedidos, escolha)
-
-
-def mostrar_estado(dados: Path) -> int:
-    """O banco que ainda não existe é criado antes, pelo serviço dele, que diz se não consegue."""
-    pasta = dados / "microsservicos"
-    for nome in SERVICOS:
-        criar = [*comando(nome), "--dados", str(dados), "--criar-banco"]
-        if not criado(pasta / f"{nome}.db") and subprocess.run(criar).returncode:
-            return 2
-    veredito.imprimir_estado(pasta)
-    return 0
 
 
 def garantir_broker(dados: Path, recomecar: bool):
@@ -146,7 +134,8 @@ def trabalhar(lancador: Lancador, pedidos: list[dict], escolha) -> int:
         dizer("Só assisto: não inicio serviço nenhum, e a saga nem sabe que há plateia.")
     else:
         if not pedidos and lancador.poucos:
-            lembrar(lancador)
+            for historia in rastro.ler(lancador.pasta, lancador.ids):
+                lancador.espectador.desenho.lembrar(historia)
         lancador.iniciar(pedidos, ["--dados", str(escolha.dados), "--sem-eventos",
                                    "--devagar", str(escolha.devagar)])
         with lendo(lancador.pasta, (espera.PORTA,)) as banco:  # ela já disse quais recusou
@@ -162,35 +151,17 @@ def trabalhar(lancador: Lancador, pedidos: list[dict], escolha) -> int:
         lancador.assistir(0.2)
 
 
-def lembrar(lancador: Lancador) -> None:
-    """O que outra execução fez destes pedidos e ainda pode ser compensado: as raias o mostram."""
-    from rastro import Historia, que_rodaram
-    with lendo(lancador.pasta, que_rodaram(lancador.pasta)) as banco:
-        for pedido in lancador.ids:
-            for tipo in Historia(banco, pedido).motivos:
-                lancador.espectador.desenho.reter(tipo, pedido)
-
-
 def concluir(lancador: Lancador, paciencia: int) -> int:
     """Até o último resultado; 0 só se toda promessa foi vista cumprida."""
     lancador.esperar_finais(paciencia)
     pasta, ids = lancador.pasta, lancador.ids
     pendentes = {*espera.pendentes(pasta)}
     if nossos := sorted(pendentes.intersection(ids)):
-        explicar_espera(pasta, nossos, paciencia)
+        alertar(f"nada se moveu por {paciencia} s; {len(nossos)} pedidos pendentes:")
+        rastro.resumir(pasta, nossos[:20])
     if alheios := pendentes.difference(ids):
         dizer(f"de outra execução, ainda a caminho: {len(alheios)} pedidos")
     return 0 if veredito.veredito(pasta, ids, len(nossos)) else 1
-
-
-def explicar_espera(pasta: Path, pendentes: list[str], paciencia: int) -> None:
-    """Onde cada um está parado."""
-    from rastro import onde_espera, perguntar_ao_broker  # só aqui: no início, o tempo é dos outros
-    alertar(f"nada se moveu por {paciencia} s; {len(pendentes)} pedidos pendentes:")
-    nas_filas = perguntar_ao_broker(pasta)
-    for pedido in pendentes[:20]:
-        lugares = onde_espera(pasta, pedido, nas_filas)
-        alertar(f"  {pedido}: {'; '.join(lugares) or 'nada à espera'}")
 
 
 def interromper(interrupcao: BaseException, escolha, pasta: Path, ids: list[str]) -> int:

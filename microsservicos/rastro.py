@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com P
 
 import shlex
 from pathlib import Path
-from typing import NamedTuple
+from typing import Iterable, NamedTuple
 
 import caixas
 from comum.diagrama import Diagrama
@@ -40,18 +40,36 @@ class Broker(NamedTuple):
     """O que o broker sabe: quantas mensagens há em cada fila, e por que morreram as mortas."""
 
     filas: dict[str, int]
-    mortas: dict[tuple[str, str], str] | None = None  # (serviço, mensagem) -> motivo; None: não sei
+    mortas: dict[tuple[str, str], str]  # (serviço, mensagem) -> motivo
 
 
-def onde_espera(pasta: Path, pedido: str, filas: dict[str, int] | None = None) -> list[str]:
-    """Os lugares em que o pedido espera, em português; [] se em lugar nenhum.
+# Onde um evento pode estar, e o que o faz andar; depois, os comandos, sem a pasta dos dados.
+NA_FILA = "na fila «{ouvinte}»: já saiu da caixa de saída ({dono}.db), e {parado}{contadas}"
+ESPERAS = {
+    "caixa de saída": (
+        "na caixa de saída ({dono}.db), sem a resposta do broker; com ele no ar", "{ligar_dono}"),
+    "fila": (NA_FILA, "{tratar}"),
+    "perdido": (
+        NA_FILA + "; se não é de outro broker, nem um serviço o tem em mãos, ele se perdeu: o "
+        "primeiro o publica de novo, o segundo o trata",
+        "servico_{dono}.py --republicar {pedido}", "{tratar}"),
+    "tentativa": (
+        "outra tentativa em {ouvinte} ({ouvinte}.db: {motivo}); restam {restam}, e com {ouvinte} "
+        "no ar a próxima vem em até {pausa}; consertada a causa", "{tratar}"),
+    "a caminho": (
+        "a caminho de «{ouvinte}.mortas» ({ouvinte}.db: {motivo}), sem a resposta do broker; o "
+        "primeiro o leva até lá e, consertada a causa, o segundo o traz de volta",
+        "{tratar}", "{voltar}"),
+    "mortas": (
+        "em «{ouvinte}.mortas» ({ouvinte}.db: {motivo}); consertada a causa, o primeiro o traz de "
+        "volta, o segundo o trata", "{voltar}", "{tratar}"),
+}
 
-    pasta: a dos bancos dos microsserviços. filas: quantas mensagens há em cada uma, se o broker
-    respondeu. Levanta Falha se não dá para ler os bancos.
-    """
+
+def ler(pasta: Path, ids: Iterable[str]) -> list[Historia]:
+    """A história de cada pedido. pasta: a dos bancos; levanta Falha se não dá para lê-los."""
     with lendo(pasta, que_rodaram(pasta)) as banco:
-        broker = None if filas is None else Broker(filas)
-        return [texto for texto, *_ in esperas(Historia(banco, pedido), broker)]
+        return [Historia(banco, id) for id in ids]
 
 
 def que_rodaram(pasta: Path) -> list[str]:
@@ -60,7 +78,7 @@ def que_rodaram(pasta: Path) -> list[str]:
 
 
 def esperas(historia: Historia, broker: Broker | None) -> list[tuple[str, ...]]:
-    """[(onde um evento está, e o que o faz andar; os comandos, sem a pasta dos dados...)].
+    """[(um evento que espera, onde, e o que o faz andar; os comandos, como em ESPERAS...)].
 
     broker: None se ele não respondeu.
     """
@@ -68,39 +86,31 @@ def esperas(historia: Historia, broker: Broker | None) -> list[tuple[str, ...]]:
             for onde, *comandos in [_onde(historia, tipo, ouvinte, broker)]]
 
 
-def _onde(historia: Historia, tipo: str, ouvinte: str, broker: Broker | None) -> tuple[str, ...]:
-    dono, mensagem, mortas = quem_publica(tipo), f"{historia.pedido}:{tipo}", f"{ouvinte}.mortas"
+def _onde(historia: Historia, tipo: str, ouvinte: str, broker: Broker | None) -> list[str]:
     restam, motivo = historia.falhas.get((ouvinte, tipo), (None, ""))
-    if broker and broker.mortas is not None and restam in (None, -1):  # disto ele sabe mais
-        motivo = broker.mortas.get((ouvinte, mensagem), "")
-        restam = -1 if motivo else None
-    tratar, motivo = ligar(ouvinte), f"({ouvinte}.db: {motivo})"
-    voltar = f"mortas.py {ouvinte} --mensagem {mensagem} --reenviar"
-    if restam is None and tipo in historia.por_enviar:
-        onde = f"na caixa de saída ({dono}.db), sem a resposta do broker; com ele no ar"
-        return onde, ligar(dono)
-    if restam is None:
-        onde = f"na fila «{ouvinte}»: já saiu da caixa de saída ({dono}.db), e " + (
-            f"não foi tratado ({ouvinte}.db)" if ouvinte in historia.servicos else
-            f"{ouvinte} ainda não rodou nesta pasta (não há {ouvinte}.db)")
-        if not broker:
-            return onde, tratar
+    mensagem, contadas = f"{historia.pedido}:{tipo}", ""
+    if broker:
         # Uma mensagem que chegou estragada está nas mortas, e ninguém sabe de que pedido era.
-        onde += "; neste broker: " + ", ".join(f"{broker.filas.get(fila, 'não há')} em «{fila}»"
-                                               for fila in (ouvinte, mortas))
-        if broker.filas.get(ouvinte):
-            return onde, tratar
-        return (f"{onde}; se não é de outro broker, nem um serviço o tem em mãos, ele se perdeu: o "
-                "primeiro o publica de novo, o segundo o trata",
-                f"servico_{dono}.py --republicar {historia.pedido}", tratar)
-    if restam > 0:
-        return (f"outra tentativa em {ouvinte} {motivo}; restam {restam}, e com {ouvinte} no ar a "
-                f"próxima vem em até {em_segundos(pausa(restam))}; consertada a causa", tratar)
-    if restam == 0:
-        return (f"a caminho de «{mortas}» {motivo}, sem a resposta do broker; o primeiro o leva "
-                "até lá e, consertada a causa, o segundo o traz de volta", tratar, voltar)
-    return (f"em «{mortas}» {motivo}; consertada a causa, o primeiro o traz de volta, o segundo "
-            "o trata", voltar, tratar)
+        contadas = "; neste broker: " + ", ".join(
+            f"{broker.filas.get(fila, 'não há')} em «{fila}»"
+            for fila in (ouvinte, f"{ouvinte}.mortas"))
+        if restam in (None, -1):  # do que já foi para as mortas, ele sabe mais
+            motivo = broker.mortas.get((ouvinte, mensagem), "")
+            restam = -1 if motivo else None
+    if restam is not None:
+        situacao = "tentativa" if restam > 0 else "mortas" if restam else "a caminho"
+    elif tipo in historia.por_enviar:
+        situacao = "caixa de saída"
+    else:
+        situacao = "perdido" if broker and not broker.filas.get(ouvinte) else "fila"
+    dono, tratar = quem_publica(tipo), ligar(ouvinte)
+    return [texto.format(
+        dono=dono, ligar_dono=ligar(dono), ouvinte=ouvinte, tratar=tratar, pedido=historia.pedido,
+        voltar=f"mortas.py {ouvinte} --mensagem {mensagem} --reenviar", motivo=motivo,
+        restam=restam, pausa=em_segundos(pausa(restam or 0)), contadas=contadas,
+        parado=f"não foi tratado ({ouvinte}.db)" if ouvinte in historia.servicos else
+        f"{ouvinte} ainda não rodou nesta pasta (não há {ouvinte}.db)",
+    ) for texto in ESPERAS[situacao]]
 
 
 def ligar(servico: str) -> str:
@@ -126,6 +136,14 @@ def perguntar_ao_broker(pasta: Path) -> Broker | None:
     except Falha as falha:
         alertar(f"{falha}: sem contar as filas")
         return None
+
+
+def resumir(pasta: Path, ids: list[str]) -> None:
+    """Uma linha por pedido: onde ele espera."""
+    broker = perguntar_ao_broker(pasta)
+    for historia in ler(pasta, ids):
+        lugares = [onde for onde, *_ in esperas(historia, broker)]
+        alertar(f"  {historia.pedido}: {'; '.join(lugares) or 'nada à espera'}")
 
 
 def mostrar(historia: Historia, dados: Path, broker: Broker | None, diagrama=None) -> None:
@@ -164,7 +182,7 @@ def main() -> int:
         if escolha.pendentes and "pedidos" in servicos:
             ids = [id for id, in banco.execute(
                 "SELECT pedido FROM pedidos WHERE estado = 'pendente' ORDER BY rowid")]
-        historias = [Historia(banco, id) for id in dict.fromkeys(ids)]
+    historias = ler(pasta, dict.fromkeys(ids))
     diagrama = Diagrama(escolha.diagrama, NOMES, len(historias)) if escolha.diagrama else None
     parado = any(historia.por_tratar() for historia in historias)
     broker = perguntar_ao_broker(pasta) if parado else None

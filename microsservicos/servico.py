@@ -186,5 +186,4 @@ def iniciar(nome: str, tabelas: str, ouve: dict, escolha) -> Servico:
 def ouvir(nome: str, tabelas: str, ouve: dict, descricao: str) -> int:
     """O `main` de um serviço que só ouve; devolve o status de saída."""
     escolha = opcoes_de_servico(descricao).parse_args()
-    servico = iniciar(nome, tabelas, ouve, escolha)
-    return 0 if escolha.criar_banco else servico.rodar()
+    return iniciar(nome, tabelas, ouve, escolha).rodar()

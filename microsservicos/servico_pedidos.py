@@ -123,8 +123,6 @@ def main():
     escolha = opcoes.parse_args()
     novos = pedidos_escolhidos(escolha)
     servico = iniciar("pedidos", TABELAS, OUVE, escolha)
-    if escolha.criar_banco:
-        return 0
     ids = [dados["pedido"] for dados in novos]
     if escolha.cancelar:
         ids = [id_pelo_comeco(escolha.cancelar,

@@ -27,7 +27,7 @@ ERROS = [(re.compile(ingles, re.S), portugues) for ingles, portugues in (
 DADOS = Path(__file__).resolve().parents[2] / "dados"
 PROPRIO = ("cliente", "produto", "quantidade", "cep")  # um pedido escrito na linha de comando
 # Com uma destas não se faz pedido nenhum (cada programa tem algumas delas).
-SEM_PEDIDO = ("sem_pedido", "so_broker", "so_assistir", "cancelar", "criar_banco", "estado",
+SEM_PEDIDO = ("sem_pedido", "so_broker", "so_assistir", "cancelar", "estado",
               "em_duvida", "rastro", "forcar", "reconhecer", "republicar")
 
 

@@ -49,13 +49,13 @@ class Desenho:
         """A legenda e, na última linha, o nome de cada raia."""
         return f"{self.raias.legenda(LEGENDA)}\n{self.raias.cabecalho()}"
 
-    def evento(self, tipo: str, pedido: str, dados: dict, so_para: str = "") -> list[str]:
-        """Um evento publicado. dados: com o motivo, se ele leva um. so_para: um dos ouvintes."""
+    def evento(self, tipo: str, pedido: str, dados: dict) -> list[str]:
+        """Um evento publicado. dados: com o motivo, se ele leva um."""
         linhas = []
         for de, para, texto, traco in passos(tipo, dados):
             if not para:
                 linhas += self.nota(pedido, de, texto, _cor(tipo))
-            elif para == (so_para or para):
+            else:
                 linha, *_ = [onde.seta(pedido, de.capitalize(), para.capitalize(), texto, traco)
                              for onde in self.onde]
                 linhas.append(pintar(linha, _cor(tipo)))
@@ -77,6 +77,11 @@ class Desenho:
                 (onde.reter if retem else onde.soltar)(servico.capitalize(), pedido)
         if len(self.vistos) >= LEMBRADOS:
             del self.vistos[pedido]
+
+    def lembrar(self, historia: Historia) -> None:
+        """O que outra execução fez deste pedido e ainda pode ser compensado: as raias o mostram."""
+        for tipo in historia.motivos:
+            self.reter(tipo, historia.pedido)
 
     def recebidas(self, recebidas: list) -> list[str]:
         """As mensagens que a plateia recebeu; o que não é da coreografia não se desenha."""

@@ -6,6 +6,7 @@ precise refazer.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 from comum.leitura import lendo
@@ -29,13 +30,13 @@ def olhar(pasta: Path, ids: list[str]) -> tuple[set[str], bool, list[tuple]]:
 
 def pendentes(pasta: Path) -> list[str]:
     """Os pedidos que ainda não têm resultado, desta execução ou de outra."""
-    with _pedidos(pasta) as banco:
+    with lendo(pasta, (PORTA,), recem_criados()) as banco:
         return [p for p, in banco.execute("SELECT pedido FROM pedidos WHERE estado = 'pendente'")]
 
 
 def dizer_o_que_faltou(pasta: Path, ids: list[str]) -> None:
     """Depois de um Ctrl-C antes do veredito."""
-    with _pedidos(pasta) as banco:
+    with lendo(pasta, (PORTA,), recem_criados()) as banco:
         prontos = banco.execute("SELECT pedido FROM pedidos WHERE estado <> 'pendente'")
         faltam = sorted({*ids}.difference(pedido for pedido, in prontos))
     quais = ", ".join(faltam[:5]) + ", …" * (len(faltam) > 5)
@@ -46,6 +47,6 @@ def dizer_o_que_faltou(pasta: Path, ids: list[str]) -> None:
         "todos os pedidos desta execução já tinham terminado"))
 
 
-def _pedidos(pasta: Path):
-    """O banco de quem registra os pedidos; se ainda não existe, um vazio."""
-    return lendo(pasta, (PORTA,), {PORTA: "CREATE TABLE pedidos (pedido, estado)"})
+def recem_criados() -> dict[str, str]:
+    """{serviço: as tabelas dele}: o que se lê no lugar de um banco que ainda não existe."""
+    return {nome: import_module(f"servico_{nome}").TABELAS for nome in SERVICOS}

@@ -70,8 +70,9 @@ class Historia:
         """O log de um serviço: os passos dele, na ordem em que os deu."""
         ouve = {f"{self.pedido}:{tipo}": tipo for tipo in o_que_ouve(servico)}
         ler = lambda sql, valor: self.banco.execute(sql.format(f"{servico}_db"), (valor,))
-        ids, passos = json.dumps([*ouve]), []
+        ids = json.dumps([*ouve])
         tratados = [ouve[mensagem] for mensagem, in ler(ENTRADA, ids)]
+        passos, ultimo = [Passo(servico, tipo, []) for tipo in tratados], -1
         self.falhas |= {(servico, ouve[mensagem]): (restam, motivo)
                         for mensagem, restam, motivo in ler(FALHAS, ids)
                         if ouve[mensagem] not in tratados}
@@ -80,14 +81,12 @@ class Historia:
                 continue  # outra vez o mesmo, que ninguém tratou de novo; ou o que não é dele
             self.motivos[tipo] = motivo
             self.por_enviar |= set() if enviado else {tipo}
-            if causa and passos and passos[-1].tratou == ouve.get(causa):
-                passos[-1].publicou.append(tipo)
-            else:
-                passos.append(Passo(servico, ouve.get(causa), [tipo]))
-        for n, tipo in enumerate(tratados):
-            if tipo not in [passo.tratou for passo in passos]:  # em vão: nada publicou
-                antes = [k for k, passo in enumerate(passos, 1) if passo.tratou in tratados[:n]]
-                passos.insert(max(antes, default=0), Passo(servico, tipo, []))
+            if ouve.get(causa) in tratados:
+                ultimo = [passo.tratou for passo in passos].index(ouve[causa])
+            else:  # de um cliente, ou escrito à mão
+                ultimo += 1
+                passos.insert(ultimo, Passo(servico, ouve.get(causa), []))
+            passos[ultimo].publicou.append(tipo)
         return passos
 
     @staticmethod

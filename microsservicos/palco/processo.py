@@ -40,7 +40,8 @@ class Processo:
         de_onde = ["--arquivo", "-"] if pedidos else ["--sem-pedido"] * (self.nome == "pedidos")
         self.inicio, self.resto = time.monotonic(), b""
         self.processo = subprocess.Popen(
-            [*comando(self.nome), *self.opcoes, *de_onde], bufsize=0,
+            [sys.executable, MICROSSERVICOS / f"servico_{self.nome}.py", *self.opcoes, *de_onde],
+            bufsize=0,
             stdin=pedidos or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "10000",
                  "LOJA_LANCADOR": str(os.getpid())})
@@ -72,7 +73,3 @@ class Processo:
         elif agora >= self.volta:
             self.volta = 0.0
             self.iniciar()
-
-
-def comando(nome: str) -> list[str]:
-    return [sys.executable, str(MICROSSERVICOS / f"servico_{nome}.py")]

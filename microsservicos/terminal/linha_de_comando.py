@@ -15,6 +15,4 @@ def opcoes_de_servico(descricao: str) -> Opcoes:
     opcoes.add_argument("--republicar", metavar="ID",
                         help="publica de novo o que este serviço já publicou do pedido ID, e "
                              "fica ouvindo")
-    opcoes.add_argument("--criar-banco", action="store_true",
-                        help="só cria o banco deste serviço, se ainda não existe, e sai")
     return opcoes

@@ -10,6 +10,7 @@ Logging", seção "Read-Only Databases".)
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -44,8 +45,8 @@ def lendo(pasta: Path, donos: Iterable[str],
                 primeira = primeira or loja
             elif dono in (faltando or {}):
                 banco.execute(f"ATTACH ':memory:' AS {dono}_db")
-                banco.executescript(faltando[dono].replace("CREATE TABLE ",
-                                                           f"CREATE TABLE {dono}_db."))
+                banco.executescript(
+                    re.sub("(CREATE TABLE|CREATE INDEX) ", rf"\1 {dono}_db.", faltando[dono]))
             else:
                 raise Falha(f"falta {arquivo}: quem grava nele ainda não rodou nesta pasta, ou a "
                             "cópia está incompleta; outra pasta: --dados DIR", 2)

@@ -62,9 +62,12 @@ PROMESSAS = {
 }
 
 
-def estado(pasta: Path) -> dict:
-    """O estado final de `--estado`: o mesmo dicionário nas duas arquiteturas."""
-    with lendo(pasta, DONOS) as bancos:
+def estado(pasta: Path, faltando: dict | None = None) -> dict:
+    """O estado final de `--estado`: o mesmo dicionário nas duas arquiteturas.
+
+    faltando: {dono: tabelas}, as do banco que ainda não existe.
+    """
+    with lendo(pasta, DONOS, faltando) as bancos:
         return {
             "clientes": dict(bancos.execute("SELECT cliente, saldo FROM clientes")),
             "envios": dict(bancos.execute("SELECT pedido, situacao FROM envios")),
@@ -75,8 +78,9 @@ def estado(pasta: Path) -> dict:
         }
 
 
-def imprimir_estado(pasta: Path) -> None:
-    dizer(json.dumps(estado(pasta), sort_keys=True, indent=2, ensure_ascii=False), inteira=True)
+def imprimir_estado(pasta: Path, faltando: dict | None = None) -> None:
+    dizer(json.dumps(estado(pasta, faltando), sort_keys=True, indent=2, ensure_ascii=False),
+          inteira=True)
 
 
 def pendentes(pasta: Path) -> list[str]:

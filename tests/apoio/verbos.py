@@ -53,6 +53,11 @@ M = SimpleNamespace(**{arquivo.stem: carregar("microsservicos", arquivo.stem) fo
 MODULOS = {nome: getattr(M, f"servico_{nome}") for nome in SERVICOS}
 
 
+def onde_espera(pasta: Path, id: str) -> list[str]:
+    """Os lugares em que um pedido espera, para quem não perguntou ao broker."""
+    return [onde for onde, *_ in M.rastro.esperas(*M.rastro.ler(pasta, [id]), None)]
+
+
 def pedido(id: str, cliente: str = "ana", produto: str = "livro", quantidade: int = 2, cep: str = "01310-100", **mais) -> dict:
     itens = [{"produto": produto, "quantidade": quantidade}] + [{"produto": p, "quantidade": q} for p, q in mais.items()]
     return {"pedido": id, "cliente": cliente, "itens": itens, "cep": cep}
@@ -318,7 +323,7 @@ class Loja:
         for nome, programas in self.programas.items():
             linhas += [f"{nome}: {'vive' if p.vivo() else f'morto ({p.processo.returncode})'}: {p.linhas[-3:]}" for p in programas]
         for id, in self.consultar("pedidos", "SELECT pedido FROM pedidos WHERE estado = 'pendente' LIMIT 5"):
-            linhas.append(f"{id}: {M.rastro.onde_espera(self.pasta, id)}")
+            linhas.append(f"{id}: {onde_espera(self.pasta, id)}")
         with suppress(pika.exceptions.AMQPError), self.canal() as canal:
             linhas += [f"fila {nome}: {canal.queue_declare(nome, passive=True).method}" for nome in SERVICOS]
         return "\n".join(linhas)

@@ -21,7 +21,7 @@ from conftest import RAIZ, esperar, vhost_novo
 from maquete import Maquete
 from rastros import conferir_ordem, conferir_que_terminou
 from verbos import (CENARIOS, M, SEM_BROKER, SERVICOS, Loja, Programa, cenario,  # noqa: F401
-                    linhas_largas, loja, pedido, rodar)
+                    linhas_largas, loja, onde_espera, pedido, rodar)
 
 RASTRO = "microsservicos/rastro.py"
 
@@ -52,7 +52,7 @@ def test_o_rastro_de_um_pedido_e_o_que_a_tela_mostrou_ao_vivo(nome, envio, maque
     maquete.fazer("andar")
     ao_vivo = capsys.readouterr().out.splitlines()
     assert ao_vivo and raias(maquete.pasta) == ao_vivo
-    lugares = M.rastro.onde_espera(maquete.pasta, "p-1")
+    lugares = onde_espera(maquete.pasta, "p-1")
     assert len(lugares) == (envio == "desligado" and nome in ("sucesso", "envio-recusado"))
     assert all("pagamento.aprovado, na fila «envio»" in lugar for lugar in lugares)
 
@@ -78,7 +78,7 @@ def test_cancelamento_tarde_demais_foi_em_vao(maquete):
     maquete.fazer("enviar p-1 sucesso")
     maquete.fazer("andar estoque pagamentos envio")
     maquete.fazer("cancelar p-1")
-    lugares = M.rastro.onde_espera(maquete.pasta, "p-1")
+    lugares = onde_espera(maquete.pasta, "p-1")
     assert any("pedido.cancelamento_solicitado, na fila «envio»" in lugar for lugar in lugares)
     maquete.fazer("andar")
     h = historia(maquete.pasta)
@@ -172,7 +172,7 @@ def test_sem_o_pika_e_com_um_servico_que_ainda_nao_rodou_tambem_diz_onde_espera(
     assert rodar("microsservicos/servico_pedidos.py", "--so-enviar", "--id", "p-1", "--dados", tmp_path,
                  url=SEM_BROKER).fim() == 0
     M.caixas.marcar_enviados(M.banco.abrir(tmp_path / "microsservicos" / "pedidos.db", ""), [1])
-    (tmp_path / "pika.py").write_text("raise ImportError")
+    (tmp_path / "pika.py").write_text("raise ImportError(name='pika')")
     fim = rodar(RASTRO, "p-1", "--dados", tmp_path, ambiente={"PYTHONPATH": str(tmp_path)})
     assert fim.processo.returncode == 0 and "falta o pacote pika" in fim.linhas[0], fim.texto
     assert "estoque ainda não rodou nesta pasta (não há estoque.db)" in em_linha(fim.texto)
