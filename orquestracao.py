@@ -6,8 +6,6 @@ com os pedidos do cliente, depois os outros, e assiste. Não abre banco nenhum p
 Com ele desligado, tudo funciona igual.
 """
 
-from __future__ import annotations
-
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path

@@ -16,8 +16,6 @@ por causa de quê. Quem conta a história de um pedido (rastro.py) só lê as du
 Aqui não se sabe o que é pika nem produto.
 """
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from typing import Callable, Iterable

@@ -10,8 +10,6 @@ serviço só publica o que ela diz que é dele, e só ouve o que ela diz que ele
     (Garcia-Molina e Salem, "Sagas", SIGMOD 1987.)
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 SERVICOS = ("pedidos", "estoque", "pagamentos", "envio")

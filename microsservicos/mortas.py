@@ -8,8 +8,6 @@ vezes. Depois de consertada a causa, ela pode passar de novo: se já tiver sido 
 caminho, a caixa de entrada a reconhece e nada muda.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -9,8 +9,6 @@ Um evento que o seu ouvinte não tratou está na caixa de saída, à espera de o
 mortas ou na fila. Só lê, e serve uma cópia dos bancos; o RabbitMQ só é preciso para o que ele sabe.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -10,8 +10,6 @@ entre 2 e 4 a caixa de saída ainda diz o que falta publicar. Reconectar é de
 rabbitmq/reconexao.py; tentar de novo, e desistir, de tentativas.py.
 """
 
-from __future__ import annotations
-
 import signal
 import sqlite3
 from pathlib import Path
@@ -64,18 +62,16 @@ class Servico:
         self.tentativas = tentativas.Tentativas(self.banco, nome, self.narrador.avisar)
         self.reconexao = Reconexao(nome, loja, vigiar=morrer_com_o_lancador)
         self.devagar = Devagar(nome, segundos)
+        self.sobrou = True  # a caixa de saída pode ter ficado cheia
 
     def rodar(self) -> int:
         """Atende até Ctrl-C; o status de saída. Levanta Falha se nem a primeira conexão dá."""
         encerrar_uma_vez_so()
         try:
-            self.reconexao.manter(self.dar_uma_volta, ao_ligar=self.ao_ligar)
+            self.reconexao.manter(self.dar_uma_volta)
         except KeyboardInterrupt:
             dizer(f"{self.nome}: encerrado")
         return 0
-
-    def ao_ligar(self) -> None:
-        self.sobrou = True  # a caixa de saída pode ter ficado cheia
 
     def dar_uma_volta(self, canal: Canal) -> None:
         """Um lote inteiro, antes que um Ctrl-C encerre o serviço."""

@@ -9,8 +9,6 @@ Desfaz:   nada: é o último a agir, e o que foi despachado não volta
 Fica ao lado de monolito/envio.py: mesmas tabelas do negócio, mesmos verbos.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

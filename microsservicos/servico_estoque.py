@@ -10,8 +10,6 @@ Desfaz:   a reserva, devolvendo as unidades (somadas ao que houver, nunca "como 
 Fica ao lado de monolito/estoque.py: mesmas tabelas do negócio, mesmos verbos.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

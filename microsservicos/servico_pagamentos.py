@@ -9,8 +9,6 @@ Desfaz:   a cobrança, somando o valor de volta ao saldo
 Fica ao lado de monolito/pagamentos.py: mesmas tabelas do negócio, mesmos verbos.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

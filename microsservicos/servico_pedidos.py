@@ -10,8 +10,6 @@ Desfaz:   nada: cancelar é o fim do caminho de volta
 Fica ao lado de monolito/pedidos.py: mesmas tabelas do negócio, mesmos verbos.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

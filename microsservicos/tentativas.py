@@ -6,8 +6,6 @@ não se entende vai direto para a fila de mensagens mortas, pela mesma tabela.
 Aqui não se sabe o que é RabbitMQ nem produto.
 """
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import time

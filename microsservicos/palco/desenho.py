@@ -5,8 +5,6 @@ onde ela vem, para onde vai, e o que fica retido: a raia de um serviço é `┊`
 ainda pode ser compensado, isto é, até a compensação dele ou até o pivô.
 """
 
-from __future__ import annotations
-
 from comum.diagrama import Diagrama
 from comum.loja import ler_json
 from comum.raias import Raias
@@ -20,19 +18,6 @@ LEGENDA = "o que este serviço fez ainda pode ser compensado; depois do pivô, n
 NA_MENSAGEM = "(o motivo está na mensagem)"
 DESCONHECIDA = "… passou uma mensagem que a coreografia não conhece …"
 LEMBRADOS = 1000  # pedidos de que a tela lembra o que está retido
-
-
-def passos(tipo: str, dados: dict) -> list[tuple]:
-    """Um evento em raias, [(de, para, texto, traço)]: uma seta por ouvinte.
-
-    Se ninguém o ouve, uma nota (para None).
-    """
-    de, ouvintes, _ = EVENTOS[tipo]
-    if not ouvintes:
-        return [(de, None, tipo + (f": {dados['motivo']}" if "motivo" in dados else ""), None)]
-    recusa = [(de, None, f"recusa: {dados.get('motivo')}", None)] * tipo.endswith(".recusado")
-    traco = "═" if tipo in COMPENSACOES else "─"
-    return recusa + [(de, para, tipo, traco) for para in ouvintes]
 
 
 class Desenho:
@@ -50,22 +35,23 @@ class Desenho:
         return f"{self.raias.legenda(LEGENDA)}\n{self.raias.cabecalho()}"
 
     def evento(self, tipo: str, pedido: str, dados: dict) -> list[str]:
-        """Um evento publicado. dados: com o motivo, se ele leva um."""
-        linhas = []
-        for de, para, texto, traco in passos(tipo, dados):
-            if not para:
-                linhas += self.nota(pedido, de, texto, _cor(tipo))
-            else:
-                linha, *_ = [onde.seta(pedido, de.capitalize(), para.capitalize(), texto, traco)
-                             for onde in self.onde]
-                linhas.append(pintar(linha, _cor(tipo)))
+        """Um evento publicado: uma seta por ouvinte. dados: com o motivo, se ele leva um."""
+        de, ouvintes, _ = EVENTOS[tipo]
+        traco, motivo, linhas = "═" if tipo in COMPENSACOES else "─", dados.get("motivo"), []
+        if tipo.endswith(".recusado"):
+            linhas += self.nota(pedido, de, f"recusa: {motivo}", _cor(tipo))
+        if not ouvintes:
+            texto = f"{tipo}: {motivo}" if "motivo" in dados else tipo
+            linhas += self.nota(pedido, de, texto, _cor(tipo))
+        for para in ouvintes:
+            raias = de.capitalize(), para.capitalize()
+            linhas.append(pintar(self._em_todos("seta", pedido, *raias, tipo, traco), _cor(tipo)))
         self.reter(tipo, pedido)
         return linhas
 
     def nota(self, pedido: str, servico: str, texto: str, cor: str | None = None) -> list[str]:
         """O que aconteceu dentro de um serviço."""
-        linha, *_ = [onde.nota(pedido, servico.capitalize(), texto) for onde in self.onde]
-        return [pintar(linha, cor)]
+        return [pintar(self._em_todos("nota", pedido, servico.capitalize(), texto), cor)]
 
     def reter(self, tipo: str, pedido: str) -> None:
         """O que se retém depois deste evento; o de um serviço pode passar antes do de outro."""
@@ -73,10 +59,13 @@ class Desenho:
         vistos.add(tipo)
         for servico, (desde, ate) in COMPENSAVEL.items():
             retem = desde in vistos and not {ate, PIVO} & vistos and len(self.vistos) < LEMBRADOS
-            for onde in self.onde:
-                (onde.reter if retem else onde.soltar)(servico.capitalize(), pedido)
+            self._em_todos("reter" if retem else "soltar", servico.capitalize(), pedido)
         if len(self.vistos) >= LEMBRADOS:
             del self.vistos[pedido]
+
+    def _em_todos(self, verbo: str, *o_que) -> str:
+        """O mesmo verbo nas raias e no diagrama; devolve a linha das raias."""
+        return [getattr(onde, verbo)(*o_que) for onde in self.onde][0]
 
     def lembrar(self, historia: Historia) -> None:
         """O que outra execução fez deste pedido e ainda pode ser compensado: as raias o mostram."""

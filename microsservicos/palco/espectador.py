@@ -3,8 +3,6 @@
 Ouve por uma fila só sua, que some com ela; os serviços nem sabem se há alguém assistindo.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 import time

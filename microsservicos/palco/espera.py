@@ -4,8 +4,6 @@ Cada olhada abre os bancos e os larga: quem só olha não pode segurar um banco 
 precise refazer.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 

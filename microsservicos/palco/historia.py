@@ -6,14 +6,12 @@ sem relógio nenhum. O que não tem causa entrou pela porta (um pedido novo, um 
 cancelamento) ou foi publicado à mão.
 """
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from typing import NamedTuple
 
 from comum.tela import reais
-from coreografia import EVENTOS, SERVICOS, o_que_ouve, o_que_publica, quem_ouve
+from coreografia import SERVICOS, o_que_ouve, o_que_publica, quem_ouve
 
 # O que vale neste instante no negócio de cada um; NULL se nada.
 VALE = {
@@ -115,10 +113,6 @@ class Historia:
         for servico, tratou, publicou in self.passos:
             o_que = f"tratou {tratou}" if tratou else "por conta do cliente"
             yield f"{servico}.db", f"{o_que} → {', '.join(publicou) or 'nada a publicar'}"
-        for (servico, tipo), (_, motivo) in self.falhas.items():
-            yield f"{servico}.db", f"falhou em {tipo}: {motivo}"
-        for tipo in sorted(self.por_enviar):
-            yield f"{EVENTOS[tipo][0]}.db", f"na caixa de saída: {tipo}"
         for servico in filter(VALE.get, self.servicos):
             if vale := self.banco.execute(VALE[servico], (self.pedido,)).fetchone()[0]:
                 yield f"{servico}.db", f"vale agora: {vale}"

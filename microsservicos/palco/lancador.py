@@ -1,7 +1,5 @@
 """O que uma pessoa faria com um terminal por serviço: iniciar cada um, e ficar de olho."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 import time

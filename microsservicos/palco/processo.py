@@ -3,8 +3,6 @@
 Quem morre é iniciado de novo, com pausas que crescem se ele morre sempre.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -38,11 +38,11 @@ class Reconexao:
         self.ja_esteve = False
         self.porta_aberta_desde: float | None = None  # e ainda sem AMQP
 
-    def manter(self, volta: Callable[[Canal], None], ao_ligar: Callable[[], None]) -> None:
+    def manter(self, volta: Callable[[Canal], None]) -> None:
         """Repete `volta(canal)` para sempre, reconectando quando a ligação cai.
 
-        ao_ligar: chamada quando o serviço está ouvindo. Uma recusa do broker passa adiante se é a
-        primeira conexão; depois, espera-se que alguém a desfaça. Outra Falha passa sempre.
+        Uma recusa do broker passa adiante se é a primeira conexão; depois, espera-se que alguém a
+        desfaça. Outra Falha passa sempre.
         """
         pausa = PRIMEIRA_PAUSA
         while True:
@@ -51,7 +51,6 @@ class Reconexao:
                     if not self.ja_esteve:
                         self.ja_esteve = True
                         self.pronto()
-                    ao_ligar()
                     while True:
                         volta(canal)
                         if CONEXAO in self.ditos:

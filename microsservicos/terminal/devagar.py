@@ -1,7 +1,5 @@
 """--devagar: o serviço para onde uma turma quer vê-lo parado, e diz o que se perde com ele ali."""
 
-from __future__ import annotations
-
 import time
 
 from comum.encerramento import Fim

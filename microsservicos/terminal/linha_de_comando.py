@@ -1,7 +1,5 @@
 """As opções que todo serviço tem na linha de comando."""
 
-from __future__ import annotations
-
 from comum.opcoes import Opcoes
 
 

@@ -1,7 +1,5 @@
 """O que um serviço conta no terminal dele: uma linha por evento, um resumo numa enxurrada."""
 
-from __future__ import annotations
-
 import time
 
 from comum.tela import curto, dizer, visivel

@@ -1,7 +1,5 @@
 """O que um serviço deve a orquestracao.py, se foi ele quem o iniciou."""
 
-from __future__ import annotations
-
 import os
 
 
