@@ -18,23 +18,20 @@ from comum.identidade import identidade_se_houver
 from comum.opcoes import Opcoes
 from comum.tela import dizer, executar, visivel
 from coreografia import SERVICOS
-from rabbitmq.mensagens_mortas import ler, motivo_da_morte, reenviar
+from rabbitmq.mensagens_mortas import ler, reenviar
 
 
 def listar(servicos: tuple[str, ...], ids: list[str], loja: str | None) -> int:
     """Mostra as mensagens mortas destes serviços (ids: só estas); devolve quantas são."""
     quantas = 0
     # Já saíram da rede: quem lê devagar não segura nada de ninguém.
-    with ler(servicos, loja) as mortas:
-        for servico, corpo, propriedades in mortas:
-            id, tipo = (str(propriedades.get(nome)) for nome in ("message_id", "type"))
-            if not ids or id in ids:
-                quantas += 1
-                texto = corpo[:200].decode("utf-8", "replace") + "…" * (len(corpo) > 200)
-                for linha in (f"{servico}.mortas  {id[:64]}  {tipo[:40]}",
-                              f"    motivo: {motivo_da_morte(propriedades)}",
-                              f"    corpo:  {texto}"):
-                    dizer(visivel(linha))
+    for morta in ler(servicos, loja):
+        if not ids or morta.id in ids:
+            quantas += 1
+            for linha in (f"{morta.servico}.mortas  {str(morta.id)[:64]}  {str(morta.tipo)[:40]}",
+                          f"    motivo: {morta.motivo}",
+                          f"    corpo:  {morta.comeco}"):
+                dizer(visivel(linha))
     return quantas
 
 

@@ -125,10 +125,8 @@ def perguntar_ao_broker(pasta: Path) -> Broker | None:
         quais = tuple(nome for nome in SERVICOS if quantas.get(f"{nome}.mortas"))
         if not quais:  # ler as mortas declararia as filas, e aqui só se olha
             return Broker(quantas, {})
-        with mensagens_mortas.ler(quais, loja) as mortas:
-            return Broker(quantas, {(servico, propriedades.get("message_id")):
-                                    mensagens_mortas.motivo_da_morte(propriedades)
-                                    for servico, _, propriedades in mortas})
+        return Broker(quantas, {(morta.servico, morta.id): morta.motivo
+                                for morta in mensagens_mortas.ler(quais, loja)})
     except SystemExit:  # falta o pika, e isso já foi dito
         return None
     except Falha as falha:

@@ -21,7 +21,7 @@ from coreografia import VERSAO, quem_ouve, quem_publica
 from rabbitmq.conexao import Conexao, onde, pika
 from rabbitmq.erros import BrokerFora
 from rabbitmq.filas import EXCHANGE, declarar
-from rabbitmq.mensagem import TEXTOS, simplificar
+from rabbitmq.mensagem import simplificar
 
 LOTE = 200  # mensagens por lote, no máximo
 
@@ -39,7 +39,7 @@ class Recebida(NamedTuple):
 
 
 class Ouvinte(Conexao):
-    """Uma conexão que recebe de uma fila; serve ao serviço, a quem só assiste e às mortas.
+    """Uma conexão que recebe de uma fila: a de um serviço, a de quem só assiste.
 
     quem: o nome que aparece na página de administração. loja: de quem o vhost tem de ser.
     """
@@ -48,13 +48,10 @@ class Ouvinte(Conexao):
         self.loja, self._chegaram = loja, []
         super().__init__(quem)
 
-    def preparar(self, quem: str) -> None:
+    def ouvir(self, fila: str, **opcoes) -> None:
+        """Começa a receber desta fila. opcoes: as de basic_consume."""
         self.canal.add_on_cancel_callback(self._ao_cancelar)
-        declarar(self, self.loja)
-        self.ouvir(quem)
-
-    def ouvir(self, quem: str) -> None:
-        """De que fila se recebe, e como."""
+        self.pedir(self.canal.basic_consume, fila, self._ao_receber, **opcoes)
 
     def receber(self, espera: float) -> list[Recebida]:
         """As mensagens que estão esperando, até LOTE; sem nenhuma, aguarda até `espera` segundos.
@@ -79,6 +76,9 @@ class Ouvinte(Conexao):
 
 class Publicador(Conexao):
     """Uma conexão que publica, num canal só para isso, e sabe o que o broker respondeu."""
+
+    def preparar(self) -> None:
+        self.abrir_saida()
 
     def abrir_saida(self) -> None:
         """Abre o canal das publicações; chamada de novo, troca-o por um que nada recusou ainda."""
@@ -141,10 +141,11 @@ class Canal(Ouvinte, Publicador):
         self.servico, self.reconexao = servico, reconexao
         super().__init__(servico, reconexao.loja)
 
-    def ouvir(self, servico: str) -> None:
+    def preparar(self) -> None:
+        declarar(self, self.loja)
         self.abrir_saida()
         self.pedir(self.canal.basic_qos, prefetch_count=2 * LOTE)
-        self.pedir(self.canal.basic_consume, servico, self._ao_receber)
+        self.ouvir(self.servico)
 
     def publicar(self, eventos: list[tuple], mortas: list[tuple], ate_entrega: int) -> set[int]:
         """Publica um lote, dá o ack do que foi recebido e espera a resposta do broker por tudo.
@@ -179,11 +180,12 @@ class Plateia(Ouvinte):
     def __init__(self, loja: str | None):
         super().__init__("plateia", loja)
 
-    def ouvir(self, quem: str) -> None:
+    def preparar(self) -> None:
+        declarar(self, self.loja)
         fila = f"{EXCHANGE}.plateia.{uuid.uuid4()}"
         self.pedir(self.canal.queue_declare, fila, exclusive=True, auto_delete=True)
         self.pedir(self.canal.queue_bind, fila, EXCHANGE, "#")
-        self.pedir(self.canal.basic_consume, fila, self._ao_receber, auto_ack=True)
+        self.ouvir(fila, auto_ack=True)
 
 
 def envelope(tipo: str, pedido: str, causa: str | None, agora: int):
@@ -204,10 +206,8 @@ def refazer(propriedades: dict, motivo: str | None):
 
     propriedades: as que em_dicionario() devolveu.
     """
-    textos = {nome: valor for nome, valor in propriedades.items() if nome in TEXTOS}
     cabecalhos = {nome: valor for nome, valor in (propriedades.get("headers") or {}).items()
                   if nome in ("causa", "versao")}
     if motivo is not None:
         cabecalhos["motivo"] = motivo
-    return pika.BasicProperties(**textos, headers=cabecalhos, delivery_mode=2,
-                                timestamp=propriedades.get("timestamp"))
+    return pika.BasicProperties(**{**propriedades, "headers": cabecalhos, "delivery_mode": 2})

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Callable
 
 from comum.falha import Falha
-from rabbitmq.enderecos import conselhos, enderecos, onde, pika
+from rabbitmq.enderecos import enderecos, onde, pika
 from rabbitmq import ilegiveis  # noqa: F401 (importar já instala)
 from rabbitmq.erros import BrokerFora, explicar
 from rabbitmq.transporte import IOLoop, Servicos
@@ -47,13 +47,13 @@ class Conexao:
         try:
             self._entrar(quem)
             self.canal = self.abrir_canal()
-            self.preparar(quem)
+            self.preparar()
         except BaseException:
             self.fechar()
             raise
 
-    def preparar(self, quem: str) -> None:
-        """O que cada um faz assim que entra."""
+    def preparar(self) -> None:
+        """O que cada tipo de conexão faz assim que entra."""
 
     def __enter__(self):
         return self
@@ -71,8 +71,7 @@ class Conexao:
         fracassos: list[BaseException] = []
         for endereco in enderecos():
             endereco.client_properties = {"connection_name": f"loja: {quem}"}
-            chegou: list = []
-            ouvir = lambda *resultado: (chegou.extend(resultado), self.acordar())  # noqa: E731
+            chegou, ouvir = self.resposta()
             self._conexao = conexao = pika.SelectConnection(
                 endereco, on_open_callback=ouvir, on_open_error_callback=ouvir,
                 custom_ioloop=Servicos(self._laco))
@@ -83,16 +82,15 @@ class Conexao:
                 conexao.add_on_close_callback(self._ao_encerrar)
                 return
             fracassos += chegou[1:]  # depois da conexão, o erro
-        raise self.explicar(fracassos)
+        raise explicar(fracassos)
 
     def abrir_canal(self, ao_encerrar: Callable | None = None):
         """Um canal do pika, já aberto.
 
         ao_encerrar: recebe (canal, motivo) se o broker o encerra; sem ela, isso derruba `andar`.
         """
-        aberto: list = []
-        canal = self._conexao.channel(
-            on_open_callback=lambda canal: (aberto.append(canal), self.acordar()))
+        aberto, ouvir = self.resposta()
+        canal = self._conexao.channel(on_open_callback=ouvir)
         canal.add_on_close_callback(ao_encerrar or self._ao_encerrar)
         self.esperar(lambda: aberto)
         return canal
@@ -119,12 +117,9 @@ class Conexao:
 
     # --- o que o broker diz sem ser perguntado ---
 
-    def explicar(self, erros: list[BaseException]) -> Falha:
-        return explicar(erros, **conselhos(self.nome_do_broker))
-
     def _ao_encerrar(self, de_que, motivo: BaseException) -> None:
         if self._conexao and not isinstance(motivo, pika.exceptions.ChannelClosedByClient):
-            self.derrubar(self.explicar([motivo]))
+            self.derrubar(explicar([motivo], self.nome_do_broker))
 
     def derrubar(self, erro: Falha) -> None:
         """Faz o passo em curso acabar neste erro; o primeiro é o verdadeiro."""
@@ -158,6 +153,11 @@ class Conexao:
             self._acordando = True
             self._laco.stop()
 
+    def resposta(self) -> tuple[list, Callable]:
+        """Uma lista vazia, e o callback que põe nela o que o pika lhe passar e acaba o passo."""
+        chegou: list = []
+        return chegou, lambda *dito: (chegou.extend(dito), self.acordar())
+
     def esperar(self, condicao: Callable) -> None:
         """Anda até `condicao()` valer; BrokerFora se ela não vem em PACIENCIA segundos."""
         prazo = time.monotonic() + PACIENCIA
@@ -171,24 +171,24 @@ class Conexao:
 
         metodo: como `conexao.canal.queue_declare`. Levanta o mesmo que `andar`.
         """
-        resposta: list = []
-        metodo(*argumentos, callback=lambda quadro: (resposta.append(quadro), self.acordar()),
-               **opcoes)
-        self.esperar(lambda: resposta)
-        return resposta[0].method
+        chegou, ouvir = self.resposta()
+        metodo(*argumentos, callback=ouvir, **opcoes)
+        self.esperar(lambda: chegou)
+        return chegou[0].method
 
     def perguntar(self, nao: int, metodo: str, *argumentos, **opcoes):
         """Como pedir(), num canal só para isso, que o broker encerra para dizer que não: None.
 
         nao: o código com que ele o diz (404: não existe; 405: outro o tem).
         """
-        resposta: list = []
-        ouvir = lambda valor: (resposta.append(valor), self.acordar())  # noqa: E731
-        canal = self.abrir_canal(ao_encerrar=lambda _, motivo: ouvir(motivo))
+        chegou, ouvir = self.resposta()
+        canal = self.abrir_canal(ao_encerrar=ouvir)
         getattr(canal, metodo)(*argumentos, callback=ouvir, **opcoes)
-        self.esperar(lambda: resposta)
-        if not isinstance(resposta[0], BaseException):
+        self.esperar(lambda: chegou)
+        *_, resposta = chegou  # a do método ou, depois do canal, por que ele se encerrou
+        if not isinstance(resposta, BaseException):
             canal.close()
-            return resposta[0].method
-        if getattr(resposta[0], "reply_code", None) != nao:
-            raise self.explicar(resposta)
+            return resposta.method
+        if getattr(resposta, "reply_code", None) != nao:
+            raise explicar([resposta], self.nome_do_broker)
+        return None

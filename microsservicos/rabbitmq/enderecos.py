@@ -22,6 +22,7 @@ except ImportError as erro:
     sys.exit(2)
 
 URL_PADRAO = "amqp://guest:guest@localhost:5672/"
+DESTA_MAQUINA = ("localhost", "127.0.0.1", "::1")  # onde um nó privado escuta
 
 
 def enderecos() -> list[pika.URLParameters]:
@@ -62,20 +63,20 @@ def onde() -> str:
 
 
 def conselhos(broker: str) -> dict[str, str]:
-    """Onde ele está e o que ali se pode aconselhar: o que explicar() põe nas linhas.
+    """O que se pode aconselhar a quem não entra: o que explicar() põe nas linhas.
 
     broker: o nome com que se apresenta; vazio se ele encerrou antes de entrarmos. Ao nó privado
     (no_privado/), que é loja-PORTA@máquina, o rabbitmqctl do sistema não chega, e outra loja na
     mesma máquina usa outro nó, em outra porta.
     """
-    porta, daqui = enderecos()[0].port, {"onde": onde()}
-    do_no = f"sh dados/rabbitmq/loja-{porta}/rabbitmqctl"
-    if enderecos()[0].host in ("localhost", "127.0.0.1", "::1"):
-        daqui["como_subir"] = " (para subir um: python orquestracao.py --so-broker)"
-        daqui["rabbitmqctl"] = f"rabbitmqctl; num nó privado, {do_no}"
-    if broker:
-        daqui["rabbitmqctl"] = "rabbitmqctl"
+    primeiro = enderecos()[0]
+    daqui = primeiro.host in DESTA_MAQUINA
+    do_no = f"sh dados/rabbitmq/loja-{primeiro.port}/rabbitmqctl"
+    comando, outro = "rabbitmqctl", "outro vhost em RABBITMQ_URL"
     if re.match(r"loja-\d+@", broker):
-        daqui["rabbitmqctl"] = do_no
-        daqui["outro"] = f"outra porta em RABBITMQ_URL (amqp://guest:guest@localhost:{porta + 1}/)"
-    return daqui
+        comando = do_no
+        outro = f"outra porta em RABBITMQ_URL (amqp://guest:guest@localhost:{primeiro.port + 1}/)"
+    elif daqui and not broker:
+        comando = f"rabbitmqctl; num nó privado, {do_no}"
+    return {"rabbitmqctl": comando, "outro": outro,
+            "como_subir": " (para subir um: python orquestracao.py --so-broker)" if daqui else ""}

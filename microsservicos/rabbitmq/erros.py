@@ -12,6 +12,7 @@ import re
 
 from comum.falha import Falha
 from comum.tela import visivel
+from rabbitmq.enderecos import conselhos, onde
 
 
 class Passageira(Falha):
@@ -26,10 +27,6 @@ class BrokerFora(Passageira):
 
 class BrokerRecusa(Falha):
     """O broker disse não: só uma pessoa muda isso."""
-
-
-class BrokerIniciando(BrokerFora):
-    """A porta aceita a conexão, e dela não vem AMQP: ou ainda não, ou é outro programa."""
 
 
 # (o que o broker disse, o que se diz). Código 2. A primeira linha que serve é a que vale.
@@ -58,46 +55,39 @@ DEFINITIVOS = (
     (r"ACCESS_REFUSED",
      "falta uma permissão ao usuário de RABBITMQ_URL em {onde}: «{disse}»; o README diz quais "
      "são (set_permissions, com {rabbitmqctl})"),
+    (r"CertVerificationError",
+     "a conexão segura com {onde} falhou: confira o certificado (SSL_CERT_FILE) e o nome do "
+     "servidor"),
 )
-INICIANDO = (r"IncompatibleProtocol|ProtocolVersionMismatch|ProtocolSyntax|InvalidFrame|"
-             r"ConnectionOpenAborted|SSL\w*Error")  # o que o pika acha de uma porta aberta
+# (o que o pika, o socket ou o TLS levantou, o que se diz). Código 1: tentar de novo adianta.
+PASSAGEIROS = (
+    (r"ConnectionBlockedTimeout",
+     "o RabbitMQ em {onde} não aceita publicações agora (memória ou disco no limite): alivie-o "
+     "({rabbitmqctl} status diz o que falta); nada se perde"),
+    (r"ChannelClosedByBroker", "o RabbitMQ em {onde} encerrou o canal: «{disse}»"),
+    (r"ConnectionClosedByBroker", "o RabbitMQ em {onde} encerrou a conexão: «{disse}»"),
+    (r"IncompatibleProtocol|ProtocolVersionMismatch|ProtocolSyntax|InvalidFrame|"
+     r"ConnectionOpenAborted|SSL\w*Error",  # o que o pika acha de uma porta aberta
+     "a porta de {onde} aceita conexões e não fala AMQP: pode ser um RabbitMQ que ainda está "
+     "iniciando; se demora, é outro programa, ou a porta de TLS, que é com amqps:// (confira "
+     "RABBITMQ_URL)"),
+    (r"gaierror", "não conheço o servidor de {onde}: confira RABBITMQ_URL"),
+    (r"", "o RabbitMQ em {onde} não responde{como_subir}"),
+)
 
 
-def explicar(erros: list[BaseException], onde: str, rabbitmqctl: str = "rabbitmqctl",
-             outro: str = "outro vhost em RABBITMQ_URL", como_subir: str = "") -> Falha:
+def explicar(erros: list[BaseException], broker: str = "") -> Falha:
     """O que houve e o que fazer.
 
-    erros: o que o pika, o socket ou o TLS levantou. onde: o endereço, sem senha. rabbitmqctl: o
-    comando que fala com ele. outro: aonde ir com outra loja.
-    como_subir: o que fazer se ninguém responde.
+    erros: o que o pika, o socket ou o TLS levantou. broker: o nome com que ele se apresentou.
     Devolve BrokerFora se tentar de novo adianta; senão, BrokerRecusa (código 2).
     """
     texto = " ".join(map(repr, erros)).replace("\\", "")
     dito = re.search(r"""ClosedByBroker: \(\d+\) (['"])(.*?)\1(?=[,)\s'"]|$)""", texto)
-    disse = visivel(dito[2][:300]) if dito else ""
-    for padrao, frase in DEFINITIVOS:
-        if achado := re.search(padrao, disse):
-            return BrokerRecusa(frase.format(disse=disse, onde=onde, rabbitmqctl=rabbitmqctl,
-                                             outro=outro, **achado.groupdict()), 2)
-    if "ConnectionBlockedTimeout" in texto:
-        return BrokerFora(f"o RabbitMQ em {onde} não aceita publicações agora (memória ou disco "
-                          f"no limite): alivie-o ({rabbitmqctl} status diz o que falta); nada se "
-                          "perde")
-    if "CertVerificationError" in texto:
-        return BrokerRecusa(f"a conexão segura com {onde} falhou: confira o certificado "
-                            "(SSL_CERT_FILE) e o nome do servidor", 2)
-    if disse:
-        de_que = "o canal" if "ChannelClosed" in texto else "a conexão"
-        return BrokerFora(f"o RabbitMQ em {onde} encerrou {de_que}: «{disse}»")
-    if re.search(INICIANDO, texto):
-        return BrokerIniciando(f"a porta de {onde} aceita conexões e não fala AMQP: pode ser um "
-                               "RabbitMQ que ainda está iniciando")
-    if "gaierror" in texto:
-        return BrokerFora(f"não conheço o servidor de {onde}: confira RABBITMQ_URL")
-    return BrokerFora(f"o RabbitMQ em {onde} não responde{como_subir}")
-
-
-def talvez_outro_programa(onde: str) -> str:
-    """O que se diz quando uma porta aberta demora demais a falar AMQP."""
-    return (f"o que responde em {onde} talvez não seja um RabbitMQ, ou a porta é a errada (a de "
-            "TLS é com amqps://): confira RABBITMQ_URL")
+    palavras = {"onde": onde(), "disse": visivel(dito[2][:300]) if dito else "",
+                **conselhos(broker)}
+    for tipo, codigo, linhas in ((BrokerRecusa, 2, DEFINITIVOS), (BrokerFora, 1, PASSAGEIROS)):
+        for padrao, frase in linhas:
+            if achado := re.search(padrao, texto):
+                return tipo(frase.format(**palavras, **achado.groupdict()), codigo)
+    raise AssertionError("a última linha serve a tudo")

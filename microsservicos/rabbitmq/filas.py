@@ -16,7 +16,6 @@ cada declaração, e recusa outro (406). Uma fila serviria, mas uma política co
 from __future__ import annotations
 
 import uuid
-from contextlib import contextmanager
 
 from comum.falha import Falha
 from coreografia import SERVICOS, o_que_ouve
@@ -87,7 +86,7 @@ def profundidades(loja: str | None = None) -> dict[str, int]:
 
     Levanta o mesmo que Conexao(), e Falha (código 2) se o vhost é de outra loja.
     """
-    with Conexao("tarefa avulsa") as conexao:
+    with Conexao("rastro") as conexao:
         if filas := existentes(conexao):  # quem as criou deixou antes a marca de quem era
             conferir_identidade(conexao, loja)
         return {nome: fila.message_count for nome, fila in filas.items()}
@@ -104,8 +103,8 @@ def preparar(loja: str | None) -> None:
 
     Levanta o mesmo que Conexao(), e Falha (código 2) se o vhost é de outra loja.
     """
-    with avulso(loja):
-        pass
+    with Conexao("orquestracao") as conexao:
+        declarar(conexao, loja)
 
 
 def conferir_limpeza(lojas: list[str], tomar: bool = False) -> None:
@@ -137,14 +136,3 @@ def esvaziar_filas(loja: str | None) -> None:
             conexao.canal.queue_delete(fila)
         conexao.canal.exchange_delete(IDENTIDADE)  # só agora o vhost é de ninguém
         declarar(conexao, loja)
-
-
-@contextmanager
-def avulso(loja: str | None = None, tipo=Conexao):
-    """Uma conexão para uma tarefa curta, com tudo já declarado, fechada ao fim dela.
-
-    Levanta o mesmo que preparar().
-    """
-    with tipo("tarefa avulsa") as conexao:
-        declarar(conexao, loja)
-        yield conexao

@@ -22,7 +22,7 @@ class Propriedades(pika.BasicProperties):
             return super().decode(encoded, offset)
         except Exception:
             self.__init__()
-            self.ilegiveis = True
+            self.type = "(propriedades ilegíveis)"
             return self
 
 

@@ -13,8 +13,8 @@ from comum.loja import id_valido, ler_json, validar
 from coreografia import EVENTOS, VERSAO, Evento, quem_ouve, quem_publica
 
 MAIOR_CENTAVOS = 10 ** 15  # cabe com folga num inteiro do SQLite
-TEXTOS = ("content_type", "content_encoding", "correlation_id", "message_id", "type", "app_id")
-MAIOR_TEXTO = 255  # bytes de um texto curto do AMQP (especificação do AMQP 0-9-1, 4.2.5.3)
+PROPRIEDADES = ("content_type", "content_encoding", "correlation_id", "message_id", "type",
+                "app_id", "timestamp")
 # motivo: o de uma mensagem morta, posto por nós. x-first-death-reason: o que o broker põe.
 CABECALHOS = ("causa", "versao", "motivo", "x-first-death-reason")
 MAIOR_CABECALHO = 1000  # caracteres; o maior que a loja usa tem trezentos
@@ -31,8 +31,6 @@ def entender(servico: str, corpo: bytes, propriedades: dict) -> Evento:
     Levanta MensagemInvalida se a mensagem não é exatamente o que o contrato diz.
     """
     tipo, cabecalhos = propriedades.get("type"), propriedades.get("headers") or {}
-    if "ilegiveis" in propriedades:
-        raise MensagemInvalida("as propriedades não puderam ser lidas")
     if tipo not in EVENTOS or servico not in quem_ouve(tipo):
         raise MensagemInvalida(f"{servico} não ouve o evento {str(tipo)[:60]!r}")
     versao = cabecalhos.get("versao")
@@ -96,12 +94,8 @@ def simplificar(propriedades: dict) -> dict:
 
     propriedades: como o pika as entrega, com bytes onde não havia UTF-8.
     """
-    simples = {nome: _curto(_simples(propriedades[nome])) for nome in TEXTOS
+    simples = {nome: _simples(propriedades[nome]) for nome in PROPRIEDADES
                if propriedades.get(nome) is not None}
-    if isinstance(propriedades.get("timestamp"), int):
-        simples["timestamp"] = propriedades["timestamp"]
-    if propriedades.get("ilegiveis"):
-        simples["ilegiveis"] = True
     if cabecalhos := propriedades.get("headers"):
         simples["headers"] = {nome: _simples(cabecalhos[nome]) for nome in CABECALHOS
                               if nome in cabecalhos}
@@ -109,16 +103,8 @@ def simplificar(propriedades: dict) -> dict:
 
 
 def _simples(valor):
-    if type(valor) is str:  # quase todas, em toda mensagem
+    if type(valor) is str:
         return valor[:MAIOR_CABECALHO]
     if valor is None or type(valor) in (int, bool):
         return valor
-    if isinstance(valor, bytes):
-        return valor.decode("utf-8", "backslashreplace")[:MAIOR_CABECALHO]
-    return f"({type(valor).__name__})"  # uma lista, uma tabela, uma data, um número com vírgula
-
-
-def _curto(texto: str) -> str:
-    if len(texto) <= MAIOR_TEXTO // 4:  # em UTF-8, quatro bytes por caractere no máximo
-        return texto
-    return texto.encode()[:MAIOR_TEXTO].decode(errors="ignore")
+    return f"({type(valor).__name__})"  # o que não é UTF-8, uma lista, uma tabela, uma data

@@ -1,8 +1,7 @@
 """Manter um serviço ligado ao broker até Ctrl-C, e dizer cada tropeço uma vez só.
 
 Uma conexão que cai é refeita, com pausas que dobram. Uma publicação recusada não é motivo para
-reconectar: a rota dela espera, e as outras seguem. Uma porta aberta que não fala AMQP é um
-RabbitMQ que está iniciando, até que demore demais.
+reconectar: a rota dela espera, e as outras seguem.
 """
 
 from __future__ import annotations
@@ -16,11 +15,10 @@ from comum.tela import alertar, dizer
 from coreografia import EVENTOS, quem_ouve
 from rabbitmq.canal import Canal
 from rabbitmq.conexao import onde
-from rabbitmq.erros import BrokerIniciando, BrokerRecusa, Passageira, talvez_outro_programa
+from rabbitmq.erros import BrokerRecusa, Passageira
 
 PRIMEIRA_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de reconectar; dobra a cada vez
 PAUSA_DA_ROTA = 1.0  # segundos antes de insistir no que o broker recusou guardar
-PRAZO_DE_INICIO = 60.0  # segundos; um RabbitMQ num contêiner leva uns quinze para falar AMQP
 CONEXAO = "conexão"  # um assunto; os outros são de quem chama, e as rotas
 
 
@@ -36,7 +34,6 @@ class Reconexao:
         self.ditos: dict[str, str] = {}  # assunto -> o que já se disse dele, enquanto dura
         self.insistir: dict[str, float] = {}  # rota recusada -> quando (monotônico)
         self.ja_esteve = False
-        self.porta_aberta_desde: float | None = None  # e ainda sem AMQP
 
     def manter(self, volta: Callable[[Canal], None]) -> None:
         """Repete `volta(canal)` para sempre, reconectando quando a ligação cai.
@@ -61,20 +58,9 @@ class Reconexao:
                 if not self.ja_esteve and isinstance(falha, BrokerRecusa):
                     raise
                 self.tropecou(getattr(falha, "assunto", CONEXAO),
-                              f"{self.explicar(falha)}; continuo tentando (Ctrl-C encerra)")
+                              f"{falha}; continuo tentando (Ctrl-C encerra)")
             self.dormir(pausa * random.uniform(0.5, 1))  # o acaso evita que todos voltem juntos
             pausa = min(pausa * 2, MAIOR_PAUSA)
-
-    def explicar(self, falha: Falha) -> str:
-        """O que se diz de uma falha; de um RabbitMQ que demora demais a iniciar, que talvez não o
-        seja."""
-        if not isinstance(falha, BrokerIniciando):
-            self.porta_aberta_desde = None
-        elif not self.porta_aberta_desde:
-            self.porta_aberta_desde = time.monotonic()
-        elif time.monotonic() - self.porta_aberta_desde > PRAZO_DE_INICIO:
-            return talvez_outro_programa(onde())
-        return str(falha)
 
     def pronto(self) -> None:
         self.ditos.pop(CONEXAO, None)

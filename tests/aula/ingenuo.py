@@ -89,8 +89,8 @@ def maltratar(comando: list, reservas, acabou) -> None:
 
 
 def experimentar(nome: str, comando: list, arquivo: Path, encher, acaba_sozinho: bool) -> None:
-    with filas.avulso(tipo=Publicador) as publicador:
-        publicador.abrir_saida()
+    with Publicador("ingenuo.py") as publicador:
+        filas.declarar(publicador, None)
         encher(publicador)
         publicador.esperar_respostas()
     with closing(sqlite3.connect(arquivo, isolation_level=None)) as banco:
@@ -119,7 +119,7 @@ def main() -> int:
                              arquivo, encher_ingenua, acaba_sozinho=True)
             do_estoque(Path(pasta), loja)
     finally:
-        with filas.avulso() as conexao:
+        with Publicador("ingenuo.py") as conexao:
             conexao.pedir(conexao.canal.queue_delete, FILA)
         filas.esvaziar_filas(loja)
     return 0
@@ -153,7 +153,8 @@ def encher_estoque(publicador: Publicador) -> None:
 
 def conferir_que_ninguem_usa() -> None:
     """As filas do projeto têm de estar vazias e sem ninguém ouvindo: no fim, tudo é jogado fora."""
-    with filas.avulso() as conexao:
+    with Publicador("ingenuo.py") as conexao:
+        filas.declarar(conexao, None)
         for servico in SERVICOS:
             fila = conexao.pedir(conexao.canal.queue_declare, servico, passive=True)
             if fila.consumer_count or fila.message_count:

@@ -52,8 +52,8 @@ def main() -> int:
                         help="o corpo da mensagem, no lugar do JSON do evento")
     escolha = opcoes.parse_args()
     novo = evento(escolha.tipo, escolha.pedido)
-    with filas.avulso(tipo=Publicador) as publicador:
-        publicador.abrir_saida()
+    with Publicador("publicar.py") as publicador:
+        filas.declarar(publicador, None)
         publicar(publicador, novo, escolha.corpo)
         publicador.esperar_respostas()
     dizer(f"publiquei {novo.mensagem}")

@@ -29,7 +29,6 @@ def publicador(url, monkeypatch):
     transporte = M.transporte.Transporte
     monkeypatch.setattr(M.transporte, "Transporte", lambda do_pika, laco: transporte(Espia(do_pika), laco))
     with no_endereco(url), M.canal.Publicador("teste") as publicador:
-        publicador.abrir_saida()
         publicador.pedir(publicador.canal.queue_declare, "fila")
         yield publicador
 
@@ -61,7 +60,6 @@ def test_o_que_falta_mandar_sai_antes_do_adeus(url):
     """Um ack dado no último instante: a fila não entrega de novo o que já foi tratado."""
     with no_endereco(url):
         with M.canal.Publicador("um") as um:
-            um.abrir_saida()
             um.pedir(um.canal.queue_declare, "fila")
             mandar(um, 5, 10)
             chegaram: list = []

@@ -120,7 +120,6 @@ def salto_em_lote(url, fila, publica, sementes, total, sinais, como_vem):
             self.acordar()
 
     with no_endereco(url), Rele("relé") as rele:
-        rele.abrir_saida()
         rele.pedir(rele.canal.basic_qos, prefetch_count=2 * LOTE)
         rele.pedir(rele.canal.basic_consume, fila, rele.ao_receber)
         sinais.put("pronto")
