@@ -13,10 +13,9 @@ import sys
 
 import pytest
 
-from conftest import RAIZ, carregar, esperar
-from verbos import SEM_BROKER, SERVICOS, Programa, linhas_largas
+from conftest import RAIZ, esperar
+from verbos import M, SEM_BROKER, SERVICOS, Programa, linhas_largas
 
-ALAS = ("monolito", "microsservicos")
 APP, ESTOQUE = "monolito/app.py", "microsservicos/servico_estoque.py"
 SCRIPTS = [APP, "orquestracao.py", "microsservicos/mortas.py", "microsservicos/rastro.py",
            *(f"microsservicos/servico_{nome}.py" for nome in SERVICOS)]
@@ -59,28 +58,20 @@ def test_saida_num_disco_cheio_e_uma_linha(tmp_path):
 PEDIDO = '{"cliente":"ana","itens":[{"produto":"livro","quantidade":1}],"cep":"01310100"}'
 
 
-@pytest.mark.parametrize("ala", ALAS)
-@pytest.mark.parametrize("linha", [PEDIDO, ""], ids=["pedidos", "em branco"])
-def test_entrada_sem_fim_e_recusada(ala, linha, monkeypatch, tmp_path):
-    loja, falha = carregar(ala, "loja"), carregar(ala, "falha")
-    monkeypatch.setattr(loja, "MAIS_PEDIDOS", 50)
+@pytest.mark.parametrize("linha, limite, diz", [
+    (PEDIDO, {"MAIS_PEDIDOS": 50}, "no máximo 50 linhas"), ("", {"MAIS_PEDIDOS": 50}, "no máximo 50 linhas"),
+    (" " * 600, {"MAIOR_ARQUIVO": 1000}, "MiB de cada vez")], ids=["pedidos", "em branco", "espaços"])
+def test_entrada_sem_fim_e_recusada(linha, limite, diz, monkeypatch, tmp_path):
+    for nome, valor in limite.items():
+        monkeypatch.setattr(M.loja, nome, valor)
     os.mkfifo(tmp_path / "sem-fim")
     sem_fim = subprocess.Popen(["sh", "-c", f"yes '{linha}' > {tmp_path}/sem-fim"], stderr=subprocess.DEVNULL)
     try:
-        with pytest.raises(falha.Falha, match="no máximo 50 linhas") as erro:
-            loja.ler_arquivo(str(tmp_path / "sem-fim"))
+        with pytest.raises(M.falha.Falha, match=diz) as erro:
+            M.loja.ler_arquivo(str(tmp_path / "sem-fim"))
         assert erro.value.codigo == 2
     finally:
         sem_fim.wait(30)
-
-
-@pytest.mark.parametrize("ala", ALAS)
-def test_entrada_enorme_e_recusada_pelo_tamanho(ala, monkeypatch, tmp_path):
-    loja, falha = carregar(ala, "loja"), carregar(ala, "falha")
-    monkeypatch.setattr(loja, "MAIOR_ARQUIVO", 1000)
-    (tmp_path / "f").write_bytes(b" " * 600 + b"\n" + b" " * 600)
-    with pytest.raises(falha.Falha, match="MiB de cada vez"):
-        loja.ler_arquivo(str(tmp_path / "f"))
 
 
 @pytest.mark.parametrize("antes, sinais, acaba", [
@@ -100,17 +91,9 @@ def test_a_janela_do_terminal_se_fecha_e_o_programa_acaba(antes, sinais, acaba, 
         servico.matar()
 
 
-@pytest.mark.parametrize("ala", ALAS)
-def test_ctrl_c_enquanto_o_programa_se_importa_nao_e_um_traceback(ala):
+def test_ctrl_c_enquanto_o_programa_se_importa_nao_e_um_traceback():
     """O primeiro quarto de segundo, antes de tela.executar(); `comum` é o primeiro cômodo que todo programa abre."""
-    morto, outro = (subprocess.run([sys.executable, "-c", f"import comum; {erro}"], cwd=RAIZ / ala, capture_output=True,
+    morto, outro = (subprocess.run([sys.executable, "-c", f"import comum; {erro}"], cwd=RAIZ / "monolito", capture_output=True,
                                    text=True) for erro in ("raise KeyboardInterrupt", "1 / 0"))
     assert morto.returncode in (-signal.SIGINT, 130) and not morto.stderr
     assert "ZeroDivisionError" in outro.stderr
-
-
-@pytest.mark.longo
-def test_pedidos_sem_fim_por_um_pipe_de_verdade(tmp_path):
-    fim = bash(f"yes '{PEDIDO}' | $PY {APP} --dados {tmp_path} --arquivo -")
-    assert fim.returncode == 2 and "no máximo 1000000 linhas" in fim.stderr, fim.stderr
-    assert not list(tmp_path.rglob("*.db"))
