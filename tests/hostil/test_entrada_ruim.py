@@ -23,19 +23,12 @@ import pytest
 from conftest import RAIZ, esperar
 from venenos import (ESCAPES, MUITAS_DATAS, VALORES, Cruas, Veneno, em_json, escrever, ler_mortas, pedido_bom,
                      pedidos_ruins, perfeita, publicar, valor_qualquer, venenos)
-from verbos import na_memoria, M, SEM_BROKER, SERVICOS, Loja, cenario, mistura, rodar
+from verbos import na_memoria, M, SEM_BROKER, SERVICOS, Loja, cenario, loja, mistura, rodar  # noqa: F401
 
 SEMENTE = int(os.environ.get("VENENOS_SEMENTE", "2026"))
 DOMINIO = {"pedidos": ("pedidos", "itens"), "estoque": ("produtos", "reservas", "respostas"),
            "pagamentos": ("clientes", "cobrancas", "respostas"), "envio": ("envios", "respostas")}
 NOME_DE_ERRO = re.compile(r"^[A-Za-z.]*(Error|Exception|Interrupt)\b|Traceback")
-
-
-@pytest.fixture
-def loja(tmp_path, url):
-    aberta = Loja(tmp_path / "dados", url, fartura=True)
-    yield aberta
-    aberta.fechar()
 
 
 # --- mensagens ---
@@ -70,7 +63,8 @@ def conferir_mortas(loja: Loja, doses: dict[str, list[Veneno]]) -> Counter:
     return motivos
 
 
-def test_mil_e_quinhentos_venenos_e_os_bons_no_meio_deles_sao_atendidos(loja):
+def test_mil_e_quinhentos_venenos_e_os_bons_no_meio_deles_sao_atendidos(loja):  # noqa: F811
+    loja.repor()
     loja.iniciar()
     pids = [programa.pid for nome in SERVICOS for programa in loja.programas[nome]]
     doses = envenenar(loja, 375, SEMENTE, 60)

@@ -13,10 +13,10 @@ import sys
 
 import pytest
 
-from conftest import RAIZ, esperar
-from verbos import M, SEM_BROKER, SERVICOS, Programa, linhas_largas
+from conftest import RAIZ
+from verbos import M, SEM_BROKER, SERVICOS, linhas_largas
 
-APP, ESTOQUE = "monolito/app.py", "microsservicos/servico_estoque.py"
+APP = "monolito/app.py"
 SCRIPTS = [APP, "orquestracao.py", "microsservicos/mortas.py", "microsservicos/rastro.py",
            *(f"microsservicos/servico_{nome}.py" for nome in SERVICOS)]
 
@@ -72,23 +72,6 @@ def test_entrada_sem_fim_e_recusada(linha, limite, diz, monkeypatch, tmp_path):
         assert erro.value.codigo == 2
     finally:
         sem_fim.wait(30)
-
-
-@pytest.mark.parametrize("antes, sinais, acaba", [
-    ((), [signal.SIGHUP], True), (("nohup",), [signal.SIGHUP, signal.SIGHUP], False)], ids=["janela", "nohup"])
-def test_a_janela_do_terminal_se_fecha_e_o_programa_acaba(antes, sinais, acaba, tmp_path):
-    servico = Programa(RAIZ / ESTOQUE, "--dados", tmp_path, url=SEM_BROKER, python=(*antes, sys.executable))
-    try:
-        servico.esperar_dizer("RabbitMQ")
-        for sinal in sinais:
-            servico.sinal(sinal)
-        if not acaba:
-            assert servico.vivo()
-            servico.encerrar()
-        esperar(lambda: not servico.vivo(), 20, "o fim do serviço")
-        assert servico.fim() == 0  # de SIGTERM, e não do SIGHUP
-    finally:
-        servico.matar()
 
 
 def test_ctrl_c_enquanto_o_programa_se_importa_nao_e_um_traceback():

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from bloqueante import conectar
+from cluster import rabbitmqctl
 from conftest import RAIZ, vhost_novo
 from verbos import SEM_BROKER, SERVICOS, Programa, rodar, sem_poderes
 
@@ -36,7 +38,7 @@ class Cena:
 
     def __init__(self, programa: str, pasta: Path, request):
         self.programa, self.pasta, self.dados, self.request = programa, pasta, pasta / "dados", request
-        self.url, self.opcoes, self.ambiente, self.python = SEM_BROKER, [], {}, (sys.executable,)
+        self.url, self.opcoes, self.python = SEM_BROKER, [], (sys.executable,)
         self.ala = "monolito" if programa == APP else "microsservicos"
 
     def broker(self):
@@ -54,22 +56,16 @@ class Cena:
 
     def rodar(self):
         dados = ["--dados", self.dados] * (self.programa in COM_DADOS) * ("--dados" not in self.opcoes)
-        return rodar(self.programa, *dados, *self.opcoes, url=self.url, ambiente=self.ambiente,
-                     python=self.python, prazo=40)
+        return rodar(self.programa, *dados, *self.opcoes, url=self.url, python=self.python, prazo=40)
 
 
 # --- as preparações ---
 
-def com(*opcoes, **ambiente):
+def com(*opcoes, bancos: bool = False):
     def preparar(cena):
-        cena.opcoes, cena.ambiente = list(opcoes), ambiente
-    return preparar
-
-
-def nos_bancos(*opcoes):
-    def preparar(cena):
-        cena.usar()
         cena.opcoes = list(opcoes)
+        if bancos:
+            cena.usar()
     return preparar
 
 
@@ -79,11 +75,10 @@ def endereco(url: str):
     return preparar
 
 
-def no_broker(usuario="guest:guest", vhost=None, **_):
+def no_broker(usuario: str = "guest:guest", vhost: str = ""):
     def preparar(cena):
         cena.broker()
-        cena.url = cena.url.replace("guest:guest", usuario)
-        cena.url = cena.url if vhost is None else cena.url.rsplit("/", 1)[0] + f"/{vhost}"
+        cena.url = cena.url.replace("guest:guest", usuario) + vhost
     return preparar
 
 
@@ -179,26 +174,19 @@ def sem_o_pika(cena):
 
 
 def sem_permissao_no_vhost(cena):
-    from cluster import rabbitmqctl
     no = cena.broker()
     rabbitmqctl(no, "add_user", "aluno", "segredo")
     cena.request.addfinalizer(lambda: rabbitmqctl(no, "delete_user", "aluno"))
     cena.url = cena.url.replace("guest:guest", "aluno:segredo")
 
 
-def fila_de_outro_programa(cena):
-    from bloqueante import conectar
-    cena.broker()
-    with conectar(cena.url) as conexao:
-        conexao.channel().queue_declare("estoque", durable=True)
-
-
-def filas_de_uma_versao_anterior(cena):
-    from bloqueante import conectar
-    cena.broker()
-    with conectar(cena.url) as conexao:
-        conexao.channel().queue_declare("pedidos.mortas", durable=True,
-                                        arguments={"x-queue-type": "quorum", "x-delivery-limit": 100_000})
+def fila(nome: str, **argumentos):
+    """Uma fila com o nome de uma das nossas, que não é como as nossas."""
+    def preparar(cena):
+        cena.broker()
+        with conectar(cena.url) as conexao:
+            conexao.channel().queue_declare(nome, durable=True, arguments={nome.replace("_", "-"): v for nome, v in argumentos.items()})
+    return preparar
 
 
 def nome_que_nao_e_utf8(cena):
@@ -239,19 +227,19 @@ SITUACOES = {  # situação: (preparação, programas, a frase)
     "outro programa conduz pedidos": (outro_conduz(), (APP,), "outro programa conduz pedidos em"),
     "o mesmo, e uma pessoa decide": (outro_conduz("--forcar", "x=abortar"), (APP,), "outro programa conduz pedidos em"),
     "duas coisas de uma vez": (com("--estado", "--forcar", "x=confirmar"), (APP,), "use só uma destas"),
-    "rastro de um pedido que não existe": (nos_bancos("--rastro", "p-9"), (APP,), "não há nenhum pedido"),
+    "rastro de um pedido que não existe": (com("--rastro", "p-9", bancos=True), (APP,), "não há nenhum pedido"),
     "o pika não está instalado": (sem_o_pika, DA_SAGA[:-1], "pip install -r requirements.txt"),
     "cancelar um pedido que não existe": (com("--cancelar", "p-9"), (PEDIDOS,), "não há nenhum pedido"),
     "mensagens mortas de quem não existe": (com("cozinha"), (MORTAS,), "escolha entre"),
     "RABBITMQ_URL malformada": (endereco("amqp://ana:segredo@"), COM_BROKER, "não está na forma amqp://"),
     "outro protocolo em RABBITMQ_URL": (endereco("http://ana:segredo@localhost/"), COM_BROKER, "RABBITMQ_URL"),
     "senha errada": (no_broker("guest:segredo"), COM_BROKER, "recusou o usuário ou a senha"),
-    "vhost que não existe": (no_broker(vhost="nao-existe"), COM_BROKER, "não tem esse vhost"),
+    "vhost que não existe": (no_broker(vhost="-nao-existe"), COM_BROKER, "não tem esse vhost"),
     "sem permissão no vhost": (sem_permissao_no_vhost, COM_BROKER, "não tem permissão no vhost"),
     "outro nome desta máquina, sem broker": (endereco("amqp://guest:guest@127.0.0.2:1/"), (LANCADOR,), "127.0.0.2"),
     "outra máquina, que não responde": (endereco("amqp://guest:guest@192.0.2.1:5672/"), (LANCADOR,), "192.0.2.1"),
-    "fila com o nome da nossa, de outro programa": (fila_de_outro_programa, (ESTOQUE,), "de outro programa: use outro vhost"),
-    "filas de uma versão anterior": (filas_de_uma_versao_anterior, (LANCADOR, ESTOQUE), "termine com ela o que há nelas"),
+    "fila com o nome da nossa, de outro programa": (fila("estoque"), (ESTOQUE,), "de outro programa: use outro vhost"),
+    "filas de uma versão anterior": (fila("pedidos.mortas", x_queue_type="quorum", x_delivery_limit=100_000), (LANCADOR, ESTOQUE), "termine com ela o que há nelas"),
 }
 CASOS = [pytest.param(nome, programa, id=f"{nome}-{Path(programa).stem}")
          for nome, (_, programas, _) in SITUACOES.items() for programa in programas]
@@ -284,16 +272,11 @@ def fotografar(dados: Path) -> dict:
 
 
 def test_a_tabela_do_readme_e_esta():
+    linhas = "".join(f"| {nome} | {programas_de(nome)} | «{frase}» |\n" for nome, (*_, frase) in SITUACOES.items())
     readme = (RAIZ / "tests" / "README.md").read_text(encoding="utf-8")
-    secao = readme.split("**Uma linha, status 2**")[1].split("\n**")[0]
-    impressas = re.findall(r"^\| (.*?) \| (.*?) \| «(.*?)» \|$", secao, flags=re.M)
-    assert impressas == [(nome, programas_de(nome), frase) for nome, (*_, frase) in SITUACOES.items()], como_impressa()
+    assert f"| situação | programas | a linha diz |\n|---|---|---|\n{linhas}\n" in readme, "a tabela, hoje:\n" + linhas
 
 
 def programas_de(nome: str) -> str:
     programas = SITUACOES[nome][1]
     return "todos" if programas == TODOS else ", ".join(f"`{Path(p).name}`" for p in programas)
-
-
-def como_impressa() -> str:
-    return "a tabela, hoje:\n" + "\n".join(f"| {nome} | {programas_de(nome)} | «{frase}» |" for nome, (*_, frase) in SITUACOES.items())
