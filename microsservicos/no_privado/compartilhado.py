@@ -11,12 +11,11 @@ from pathlib import Path
 
 from comum.falha import Falha
 from comum.tela import dizer
-from no_privado.instalacao import porta_livre
+from no_privado.configuracao import porta_livre
 from no_privado.no import NoPrivado
-from rabbitmq.conexao import Conexao, enderecos
+from rabbitmq.conexao import Conexao
+from rabbitmq.enderecos import DESTA_MAQUINA, enderecos
 from rabbitmq.erros import BrokerFora
-
-DESTA_MAQUINA = ("localhost", "127.0.0.1", "::1")  # onde um nó privado escuta
 
 
 def entrar_e_sair() -> None:
@@ -35,32 +34,28 @@ def garantir(pasta: Path, entrar=entrar_e_sair) -> NoPrivado | None:
                for e in enderecos() if e.ssl_options is None and e.host in DESTA_MAQUINA), None)
     try:
         entrar()
+        if no is None or not e_privado(no):
+            return None
     except BrokerFora as fora:
         if no is None:
             raise Falha(f"{fora}: suba-o, ou tire RABBITMQ_URL para usar um nó privado nesta "
                         "máquina", 2) from None
-        return iniciar(no)
-    if no is None or not e_privado(no):
-        return None
+        if porta_livre(no.porta):
+            dizer(f"nenhum RabbitMQ responde: inicio um nó privado em {pasta}")
+        else:  # o Docker abre a porta antes que o RabbitMQ de dentro fique pronto
+            dizer(f"quem tem a porta {no.porta} ainda não responde como um RabbitMQ: espero por "
+                  "ele")
     if no.usar():  # o de outro orquestracao.py desta pasta passa a ser nosso também
+        if no.pagina_url:
+            dizer(f"página de administração: {no.pagina_url} (usuário guest, senha guest)")
         return no
+    if not e_privado(no):  # um broker que só não respondia ainda
+        return None
     # Entrar no de outra pasta misturaria duas lojas, e ninguém cria outro vhost num nó privado.
     outra = next((p for p in range(no.porta + 1, no.porta + 100) if porta_livre(p)), "PORTA")
     raise Falha(f"na porta {no.porta} responde o nó privado de outra pasta (de outra pessoa, ou da "
                 "original de que esta é cópia): use outra, com "
                 f"RABBITMQ_URL=amqp://guest:guest@localhost:{outra}/", 2)
-
-
-def iniciar(no: NoPrivado) -> NoPrivado | None:
-    """Liga o nó; None se a porta já era de outro broker, que só não respondia ainda."""
-    if porta_livre(no.porta):
-        dizer(f"nenhum RabbitMQ responde: inicio um nó privado em {no.pasta.parent}")
-    else:  # o Docker abre a porta antes que o RabbitMQ de dentro fique pronto
-        dizer(f"quem tem a porta {no.porta} ainda não responde como um RabbitMQ: espero por ele")
-    e_nosso = no.usar()
-    if e_nosso and no.pagina_url:
-        dizer(f"página de administração: {no.pagina_url} (usuário guest, senha guest)")
-    return no if e_nosso else None
 
 
 def e_privado(no: NoPrivado) -> bool:

@@ -27,10 +27,10 @@ from pathlib import Path
 from comum.falha import Falha, em_portugues
 from comum.prazo import Prazo
 from no_privado import guardiao
-from no_privado.configuracao import ambiente, configuracao, definicoes, rabbitmqctl
+from no_privado.configuracao import (COMO_INSTALAR, ambiente, configuracao, definicoes,
+                                     localizar_rabbitmq, numeros, porta_livre, rabbitmqctl,
+                                     versao_instalada)
 from no_privado.guardiao import soltar, travar
-from no_privado.instalacao import (COMO_INSTALAR, localizar_rabbitmq, numeros, porta_livre,
-                                   versao_instalada)
 from rabbitmq.erros import BrokerFora
 
 PRAZO_INICIO = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
@@ -47,6 +47,7 @@ MOTIVOS = (  # (o que o nó escreveu no registro, o que isso quer dizer)
 )
 OCUPADA = ("a porta {porta} está ocupada por outro programa (ou é proibida): libere-a, ou escolha "
            "outra em RABBITMQ_URL")
+DEMOROU = "o RabbitMQ não respondeu a tempo; ver {registro}"
 NAO_SE_SABE = "o RabbitMQ não ficou de pé; o motivo está em {registro}"
 OUTRA_VERSAO = ("os dados do nó privado são do RabbitMQ {escreveu}, e o {instalada}, agora "
                 "instalado, não os lê. Há pedidos pendentes (python microsservicos/rastro.py "
@@ -138,7 +139,7 @@ class NoPrivado:
 
     def _ligar_se_preciso(self) -> bool:
         """A partir da trava de `uso`, enquanto este processo viver, o guardião não acaba."""
-        prazo, ligou, limite = Prazo(PRAZO_INICIO), False, time.monotonic() + PRAZO_INICIO
+        ligou, limite = False, time.monotonic() + PRAZO_INICIO
         while not (travar(self._uso, so_eu=False) and self.vivo() and self.responde()):
             with open(self.pasta / "guardiao", "ab") as trava:
                 # Sem as duas, alguém o está ligando ou desligando.
@@ -149,10 +150,8 @@ class NoPrivado:
                         raise self._por_que_acabou()
                     if ligou := porta_livre(self.porta) is not None:
                         self._ligar(trava)
-                    elif time.monotonic() > limite:  # cada pergunta a um programa mudo custa 5 s
-                        raise self._falha(OCUPADA)
-            if prazo.acabou():
-                raise self._falha("o RabbitMQ não respondeu a tempo; ver {registro}")
+            if time.monotonic() > limite:
+                raise self._falha(DEMOROU if ligou or self.vivo() else OCUPADA)
             time.sleep(PASSO)
         if ligou:
             self._gravar("versao", self._instalada)

@@ -10,7 +10,6 @@ import random
 import time
 from typing import Callable
 
-from comum.falha import Falha
 from comum.tela import alertar, dizer
 from coreografia import EVENTOS, quem_ouve
 from rabbitmq.canal import Canal

@@ -9,12 +9,11 @@ import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from urllib.parse import quote
 
 from conftest import carregar, esperar, processos_do_no
 
-instalacao, configuracao = carregar("microsservicos", "instalacao"), carregar("microsservicos", "configuracao")
+instalacao, configuracao = carregar("microsservicos", "configuracao"), carregar("microsservicos", "configuracao")
 modulo = carregar("microsservicos", "no")
 PRAZO = 120.0  # segundos para os nós se encontrarem; medido: 20 com três nós em 2 núcleos
 

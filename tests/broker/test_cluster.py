@@ -7,10 +7,11 @@ import json
 import pytest
 
 from cluster import Cluster, rabbitmqctl
-from conftest import esperar
+from conftest import conferir_que_acabou, esperar
+from test_no_privado import LOCAL, escutas, precisa_de_proc
 from verbos import SERVICOS, Loja, mistura
 
-pytestmark = pytest.mark.longo
+pytestmark = [pytest.mark.longo, precisa_de_proc]
 
 
 def lideres(no) -> dict[str, str]:
@@ -41,6 +42,7 @@ def test_morre_o_no_que_lidera_as_filas_e_depois_outro_e_nada_se_perde(tmp_path)
                 loja.esperar_finais(120)
                 morto.iniciar()
                 esperar(lambda: len(cluster.ativos()) == 3, 60, "o nó morto voltar ao cluster")
+                assert {onde for onde, _ in escutas([no.pid for no in cluster.nos])} <= {*LOCAL}
                 loja.enviar(*mistura(600, f"v{rodada}"))
             loja.url = cluster.nos[0].url
             loja._conexao = None
@@ -48,3 +50,5 @@ def test_morre_o_no_que_lidera_as_filas_e_depois_outro_e_nada_se_perde(tmp_path)
             assert len(loja.enviados) == 2 * (2000 + 600 + 600)
         finally:
             loja.fechar()
+    for no in cluster.nos:
+        conferir_que_acabou(no)

@@ -16,12 +16,12 @@ from pathlib import Path
 import pika
 import pytest
 
-from cluster import Cluster, No, modulo, rabbitmqctl
+from cluster import No, modulo, rabbitmqctl
 from bloqueante import conectar
 from conftest import RAIZ, carregar, conferir_que_acabou, esperar, processos_do_no
 
 broker_py = carregar("microsservicos", "compartilhado")
-instalacao = carregar("microsservicos", "instalacao")
+instalacao = carregar("microsservicos", "configuracao")
 Falha = carregar("microsservicos", "falha").Falha
 precisa_de_proc = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="só o Linux mostra /proc")
 LOCAL = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")  # 127.0.0.1 e ::1
@@ -257,12 +257,6 @@ def test_rabbitmq_ausente_ensina_a_instalar(no_novo, monkeypatch):
     assert falha.value.codigo == 2
 
 
-def test_pasta_que_nao_serve_e_uma_linha(no_novo, tmp_path):
-    (tmp_path / "arquivo").write_text("não sou uma pasta")
-    with pytest.raises(Falha, match="não é uma pasta"):
-        no_novo(tmp_path / "arquivo").iniciar()
-
-
 @pytest.mark.parametrize("erro, linha", [
     (OSError(errno.ENOSPC, "No space left on device"), "disco cheio"),
     (PermissionError(errno.EACCES, "Permission denied"), r"de um sudo\?.*sudo chown -R .*dados")])
@@ -336,12 +330,6 @@ def test_dados_de_uma_versao_mais_nova_nem_sao_tocados(no_novo):
     assert {a: a.stat().st_mtime_ns for a in (no.pasta / "dados").rglob("*")} == antes
 
 
-@pytest.mark.parametrize("texto, esperado", [
-    ("3.10.8", (3, 10, 8)), ("4.0.5", (4, 0, 5)), ("4.3.0-rc.1", (4, 3, 0)), ("", ())])
-def test_versoes_se_comparam_por_numeros(texto, esperado):
-    assert instalacao.numeros(texto) == esperado
-
-
 @pytest.mark.longo
 @pytest.mark.parametrize("idioma", [None, "C", "C.UTF-8"])
 def test_pasta_com_acentos_que_muda_de_lugar_leva_as_filas(no_novo, tmp_path, monkeypatch, idioma):
@@ -358,31 +346,3 @@ def test_pasta_com_acentos_que_muda_de_lugar_leva_as_filas(no_novo, tmp_path, mo
     mudou = no_novo(tmp_path / "outro nome, ç" / "rabbitmq", no.porta).iniciar()
     assert ler(mudou.url, "quorum") == b"guarde"
     mudou.parar()
-
-
-def test_cada_teste_tem_o_seu_vhost(broker, url, vhost):
-    assert url.endswith(vhost) and vhost not in broker.vhosts_livres
-    publicar(url, "pedidos")
-    assert ler(url, "pedidos") == b"guarde"
-
-
-@pytest.mark.longo
-@precisa_de_proc
-def test_cluster_de_tres_perde_um_no_e_o_recebe_de_volta(tmp_path):
-    with Cluster(tmp_path) as cluster:
-        primeiro, segundo, _ = cluster.nos
-        publicar(primeiro.url, "pedidos", **{"x-queue-type": "quorum"})
-        primeiro.matar()
-
-        def ler_depois_da_eleicao():
-            try:
-                return ler(segundo.url, "pedidos")
-            except pika.exceptions.AMQPError:
-                return None  # a fila ainda não tem outro líder
-
-        assert esperar(ler_depois_da_eleicao, que="a mensagem nos nós que ficaram") == b"guarde"
-        primeiro.iniciar()
-        esperar(lambda: len(cluster.ativos()) == 3, prazo=60, que="o cluster completo de novo")
-        assert [item for item in escutas([no.pid for no in cluster.nos]) if item[0] not in LOCAL] == []
-    for no in cluster.nos:
-        conferir_que_acabou(no)

@@ -58,7 +58,7 @@ def no_tls(tmp_path_factory):
         certificar(pasta, autoridade)
     certificar(pasta, "servidor", "-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE",
                "-addext", "subjectAltName=DNS:localhost")
-    livre = carregar("microsservicos", "instalacao").porta_livre
+    livre = carregar("microsservicos", "configuracao").porta_livre
     porta_tls = livre()
     no = No(
         pasta / "dados" / "rabbitmq", livre(), "professora", SENHA, conf={

@@ -173,11 +173,22 @@ def sem_o_pika(cena):
     cena.python = (sys.executable, "-S")
 
 
-def sem_permissao_no_vhost(cena):
-    no = cena.broker()
-    rabbitmqctl(no, "add_user", "aluno", "segredo")
-    cena.request.addfinalizer(lambda: rabbitmqctl(no, "delete_user", "aluno"))
-    cena.url = cena.url.replace("guest:guest", "aluno:segredo")
+def aluno(*permissoes):
+    """Entra com um usuário que tem no vhost estas permissões, ou nenhuma."""
+    def preparar(cena):
+        no = cena.broker()
+        rabbitmqctl(no, "add_user", "aluno", "segredo")
+        cena.request.addfinalizer(lambda: rabbitmqctl(no, "delete_user", "aluno"))
+        if permissoes:
+            rabbitmqctl(no, "set_permissions", "-p", cena.url.rsplit("/", 1)[1], "aluno", *permissoes)
+        cena.url = cena.url.replace("guest:guest", "aluno:segredo")
+    return preparar
+
+
+def limite(limites: str):
+    def preparar(cena):
+        rabbitmqctl(cena.broker(), "set_vhost_limits", "-p", cena.url.rsplit("/", 1)[1], limites)
+    return preparar
 
 
 def fila(nome: str, **argumentos):
@@ -235,7 +246,10 @@ SITUACOES = {  # situação: (preparação, programas, a frase)
     "outro protocolo em RABBITMQ_URL": (endereco("http://ana:segredo@localhost/"), COM_BROKER, "RABBITMQ_URL"),
     "senha errada": (no_broker("guest:segredo"), COM_BROKER, "recusou o usuário ou a senha"),
     "vhost que não existe": (no_broker(vhost="-nao-existe"), COM_BROKER, "não tem esse vhost"),
-    "sem permissão no vhost": (sem_permissao_no_vhost, COM_BROKER, "não tem permissão no vhost"),
+    "sem permissão no vhost": (aluno(), COM_BROKER, "não tem permissão no vhost"),
+    "permissão só para outros nomes": (aluno("^x$", "^x$", "^x$"), COM_BROKER, "falta uma permissão ao usuário"),
+    "limite de conexões do vhost": (limite('{"max-connections": 0}'), COM_BROKER, "encerre programas que não usa"),
+    "limite de filas do vhost": (limite('{"max-queues": 3}'), COM_BROKER, "encerre programas que não usa"),
     "outro nome desta máquina, sem broker": (endereco("amqp://guest:guest@127.0.0.2:1/"), (LANCADOR,), "127.0.0.2"),
     "outra máquina, que não responde": (endereco("amqp://guest:guest@192.0.2.1:5672/"), (LANCADOR,), "192.0.2.1"),
     "fila com o nome da nossa, de outro programa": (fila("estoque"), (ESTOQUE,), "de outro programa: use outro vhost"),

@@ -27,7 +27,7 @@ EXECUTAR, TESTAR = (blocos(secao("README.md", titulo), "sh")[0].strip()
 @pytest.fixture
 def falsos(tmp_path):
     """Um PATH em que o apt-get só anota o que lhe pediram, e o rabbitmqctl é o que se instalou."""
-    ctl = carregar("microsservicos", "instalacao").localizar_rabbitmq().with_name("rabbitmqctl")
+    ctl = carregar("microsservicos", "configuracao").localizar_rabbitmq().with_name("rabbitmqctl")
     for nome, faz in {"sudo": 'exec "$@"', "apt-get": f'echo "$@" >> {tmp_path}/pedidos',
                       "rabbitmqctl": f'exec {ctl} "$@"', "hostname": "echo 127.0.0.1"}.items():
         arquivo = tmp_path / "bin" / nome
@@ -82,7 +82,7 @@ def test_os_dois_comandos_instalam_o_mesmo_e_pelo_python_do_ambiente():
 
 def test_o_broker_do_professor_tem_um_vhost_para_cada_aluno(broker, falsos, tmp_path):
     """Os comandos impressos, num nó de verdade: cada aluno atende os seus pedidos, e não entra no do outro."""
-    servidor = carregar("microsservicos", "instalacao").localizar_rabbitmq()
+    servidor = carregar("microsservicos", "configuracao").localizar_rabbitmq()
     deste_no = carregar("microsservicos", "configuracao").ambiente(
         servidor, broker.pasta, broker.nome,
         re.search(r"ERL_EPMD_PORT=(\d+)", (broker.pasta / "rabbitmqctl").read_text())[1])

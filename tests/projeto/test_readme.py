@@ -90,7 +90,7 @@ class Palco:
 
     def rodar(self, texto: str) -> None:
         """O que se digita usa as portas livres daqui; o que se espera fica como está impresso."""
-        livre = carregar("microsservicos", "instalacao").porta_livre
+        livre = carregar("microsservicos", "configuracao").porta_livre
         porta = next(p for p in iter(livre, None) if livre(p + 10000))
         self.portas = {"5673": str(porta), "15673": str(porta + 10000)}  # a impressa: a livre
         for impressa, usada in self.portas.items():

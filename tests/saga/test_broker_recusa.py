@@ -284,22 +284,6 @@ def test_usuario_com_direito_so_aos_nomes_da_regra_faz_tudo(loja, usuario):
                  url=loja.url).fim() == 0
 
 
-def test_permissao_que_falta_nao_e_culpa_da_senha(broker, loja, usuario):
-    rabbitmqctl(broker, "clear_permissions", "-p", vhost_de(loja), usuario)
-    for script in ("orquestracao.py", "microsservicos/servico_estoque.py",
-                   "microsservicos/mortas.py"):
-        programa = rodar(script, "--dados", loja.dados, url=loja.url)
-        [linha] = [linha for linha in programa.linhas if "permiss" in linha]
-        assert programa.fim(
-            ) == 2 and "senha" not in linha and "access to vhost" in linha, programa.texto
-    rabbitmqctl(broker, "set_permissions", "-p", vhost_de(loja), usuario, "^x$", "^x$", "^x$")
-    for script in ("orquestracao.py", "microsservicos/servico_estoque.py",
-                   "microsservicos/mortas.py"):
-        programa = rodar(script, "--dados", loja.dados, url=loja.url)
-        [linha] = [linha for linha in programa.linhas if "permiss" in linha]
-        assert programa.fim() == 2 and "senha" not in linha and "loja.identidade" in linha, programa.texto
-
-
 @pytest.mark.longo
 def test_permissao_tirada_com_o_servico_no_ar_e_uma_linha_e_volta_com_ela(broker, loja, usuario):
     loja.iniciar("pedidos")
@@ -315,30 +299,6 @@ def test_permissao_tirada_com_o_servico_no_ar_e_uma_linha_e_volta_com_ela(broker
     pedidos.esperar_dizer(": pronto")
     esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida WHERE enviado = 0"),
             que="a caixa de saída esvaziar")
-
-
-# --- limites do vhost ---
-
-def limitar(broker, loja: Loja, **limites) -> None:
-    rabbitmqctl(broker, "set_vhost_limits", "-p", vhost_de(loja),
-                json.dumps({n.replace("_", "-"): v for n, v in limites.items()}))
-
-
-@pytest.mark.parametrize("limites", [{"max_connections": 0}, {"max_queues": 3}],
-                         ids=["conexões", "filas"])
-@pytest.mark.longo
-def test_limite_do_vhost_e_dito_com_as_palavras_do_broker(broker, loja, limites):
-    limitar(broker, loja, **limites)
-    for script in ("microsservicos/servico_estoque.py", "microsservicos/mortas.py",
-                   "orquestracao.py"):
-        programa = rodar(script, "--dados", loja.dados, url=loja.url)
-        [linha] = [linha for linha in programa.linhas if "limit" in linha]
-        assert programa.fim(
-            ) == 2 and "is reached" in linha and "apag" not in programa.texto, programa.texto
-    limitar(broker, loja, max_connections=-1, max_queues=-1)
-    loja.iniciar()
-    loja.enviar(cenario("sucesso"))
-    loja.conferir_repouso()
 
 
 # --- a conexão ---

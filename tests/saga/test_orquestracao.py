@@ -290,7 +290,7 @@ def test_banco_que_nao_serve_e_dito_e_so_limpar_o_substitui(url, dados):
 
 def test_sem_broker_liga_um_no_privado_conclui_e_o_desliga(dados):
     """O primeiro comando do README, numa máquina em que nada está ligado."""
-    porta = carregar("microsservicos", "instalacao").porta_livre()
+    porta = carregar("microsservicos", "configuracao").porta_livre()
     url = f"amqp://guest:guest@127.0.0.1:{porta}/"
     programa = concluir(url, dados, "--id", "p-1")
     assert programa.disse("inicio um nó privado") and programa.disse("página de administração: http://127.0.0.1:")
@@ -299,7 +299,7 @@ def test_sem_broker_liga_um_no_privado_conclui_e_o_desliga(dados):
 
 
 def test_so_broker_deixa_os_servicos_para_os_outros_terminais(dados):
-    porta = carregar("microsservicos", "instalacao").porta_livre()
+    porta = carregar("microsservicos", "configuracao").porta_livre()
     url = f"amqp://guest:guest@127.0.0.1:{porta}/"
     programa = orquestrar(url, dados, "--so-broker").esperar_dizer("Ligue cada serviço no seu terminal")
     loja = Loja(dados, url)
@@ -319,7 +319,7 @@ def test_so_broker_deixa_os_servicos_para_os_outros_terminais(dados):
 
 @pytest.mark.longo
 def test_no_privado_morto_enquanto_se_ouve_volta_e_os_pedidos_continuam(dados):
-    porta = carregar("microsservicos", "instalacao").porta_livre()
+    porta = carregar("microsservicos", "configuracao").porta_livre()
     url = f"amqp://guest:guest@127.0.0.1:{porta}/"
     programa = ouvindo(url, dados, "--id", "p-1")
     no = No(dados / "rabbitmq", porta, familia="loja")

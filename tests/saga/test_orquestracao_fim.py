@@ -33,7 +33,7 @@ def na_janela(url, *comando) -> Programa:
 @pytest.fixture
 def privado(dados):  # noqa: F811
     """O nó que o lançador vai ligar: (o endereço, o No que o vê de fora)."""
-    porta = carregar("microsservicos", "instalacao").porta_livre()
+    porta = carregar("microsservicos", "configuracao").porta_livre()
     no = No(dados / "rabbitmq", porta, familia="loja")
     yield f"amqp://guest:guest@localhost:{porta}/", no
     no.matar()

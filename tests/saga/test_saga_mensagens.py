@@ -86,23 +86,6 @@ def test_o_que_nao_se_entende_tem_um_motivo_que_se_le(nome, servico, tipo, corpo
     assert M.mensagem.entender("estoque", com(), M.mensagem.simplificar(propriedades("pedido.criado", BOM))).dados["total"] == 10000
 
 
-@pytest.mark.parametrize("nome", SERVICOS)
-def test_todo_servico_separa_o_que_nao_entende_e_continua(loja_aberta, nome):
-    """Mensagens ruins de todo tipo, misturadas com as boas: nem uma boa espera, e as ruins vão inteiras."""
-    ids = [novo_id() for _ in range(100)]
-    loja_aberta.enviar(*(cenario("sucesso", id) for id in ids))
-    ruins = [corpo for corpo, _ in CORPOS.values()]
-    for corpo in ruins:
-        loja_aberta.publicar_crua(nome, corpo, exchange="", **propriedades(OUVE[nome], {"pedido": "x"}))
-    loja_aberta.esperar_morta(nome, len(ruins))
-    loja_aberta.conferir_repouso(mortas=len(ruins))
-    assert {loja_aberta.resultado(id) for id in ids} == {("concluido", None)}
-    assert loja_aberta.programas[nome][0].vivo()
-    mortas = loja_aberta.mortas(nome)
-    assert sorted(corpo for corpo, _ in mortas) == sorted(ruins)
-    assert all(p.headers["motivo"].isprintable() and p.delivery_mode == 2 for _, p in mortas)
-
-
 def test_de_uma_mensagem_morta_fica_o_que_o_contrato_conhece(loja_aberta):
     """Um cabeçalho de outros pode mandar o broker entregar a cópia em outra fila: não é repetido."""
     loja_aberta.publicar("pedido.criado", BOM, headers={"causa": "z:outra", "versao": 9, "CC": ["estoque"], "extra": {"a": [1]}})
@@ -230,18 +213,6 @@ def mortas(loja: Loja, *argumentos) -> Programa:
     return programa
 
 
-def test_mortas_lista_sem_tirar_da_fila_e_sem_obedecer_ao_que_veio_de_fora(loja_aberta):
-    assert mortas(loja_aberta).texto == "0 mensagens mortas"
-    assert mortas(loja_aberta, "--reenviar").texto == "0 mensagens devolvidas às filas"
-    loja_aberta.publicar("pedido.criado", b"\x1b[2Japaga a tela", message_id="x:pedido.criado", correlation_id="x")
-    loja_aberta.esperar_morta("estoque")
-    for _ in range(2):
-        programa = mortas(loja_aberta, "estoque")
-        assert programa.fim() == 0 and "x:pedido.criado" in programa.texto and "não é JSON" in programa.texto
-        assert programa.linhas[-1].startswith("1 ")
-    assert mortas(loja_aberta, "envio").texto == "0 mensagens mortas"
-
-
 def test_mortas_reenvia_so_a_mensagem_escolhida(loja_aberta):
     ids = [novo_id(), novo_id()]
     for id in ids:
@@ -269,23 +240,6 @@ def test_mortas_de_todos_voltam_de_uma_vez_e_a_que_ja_foi_tratada_nao_age_de_nov
     assert programa.fim() == 0 and programa.linhas[-1].startswith("4 ")
     loja_aberta.conferir_repouso()
     assert loja_aberta.resultado(id) == ("concluido", None)
-
-
-def test_mortas_as_centenas_voltam_todas(loja_aberta):
-    ids = [novo_id() for _ in range(300)]
-    gatilho = "CREATE TRIGGER quebrado BEFORE INSERT ON cobrancas BEGIN SELECT RAISE(ABORT, 'quebrado de propósito'); END"
-    loja_aberta.escrever("pagamentos", gatilho)
-    try:
-        loja_aberta.enviar(*(cenario("sucesso", id) for id in ids))
-        esperar(lambda: loja_aberta.consultar("pagamentos", "SELECT count(*) FROM tentativas") == [(300,)], que="as 300 falhas")
-        loja_aberta.escrever("pagamentos", "UPDATE tentativas SET restam = 0")  # sem esperar pelas cinco pausas
-        loja_aberta.esperar_morta("pagamentos", 300)
-    finally:
-        loja_aberta.consertar("pagamentos")
-    programa = mortas(loja_aberta, "pagamentos", "--reenviar")
-    assert programa.fim() == 0 and programa.linhas[-1].startswith("300 ")
-    loja_aberta.conferir_repouso()
-    assert {loja_aberta.resultado(id) for id in ids} == {("concluido", None)}
 
 
 def test_mortas_sem_broker_explica_em_uma_linha():
