@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 
-from conftest import carregar
+from conftest import carregar, esperar
 from enunciado import enunciado, exigir, modulo, test_o_que_o_enunciado_pede_esta_no_lugar  # noqa: F401
 from maquete import Maquete
-from test_saga_ordens import Rede
-from verbos import CENARIOS, M, banco_em_memoria, cenario, pedido
+from verbos import CENARIOS, M, banco_em_memoria, cenario, loja, pedido  # noqa: F401
 
 PEDIDOS = M.servico_pedidos
 MOTIVO, A_PEDIDO = "prazo esgotado", "cancelado a pedido do cliente"
@@ -109,38 +107,6 @@ def test_depois_do_pivo_o_prazo_nao_desfaz_nada(tmp_path):
     assert not any(M.veredito.violacoes(maquete.pasta).values())
 
 
-def test_antes_do_pivo_o_prazo_devolve_tudo(tmp_path):
-    maquete = Maquete(tmp_path)
-    maquete.fazer("desligar pagamentos")
-    maquete.fazer("enviar p-1 sucesso")
-    maquete.fazer("andar")
-    maquete.entrar(PEDIDOS.vencer_prazos, SEMPRE)
-    maquete.fazer("andar")
-    maquete.fazer("ligar pagamentos")
-    maquete.fazer("andar")
-    estado = M.veredito.estado(maquete.pasta)
-    assert (estado["pedidos"]["p-1"]["estado"], estado["pedidos"]["p-1"]["motivo"]) == ("cancelado", MOTIVO)
-    assert estado["produtos"]["livro"] == 100 and estado["clientes"]["ana"] == 1000000 and not estado["envios"]
-
-
-@pytest.mark.parametrize("nome", CENARIOS)
-def test_o_prazo_corre_contra_a_saga_e_contra_o_cliente(nome):
-    fins = set()
-    for semente in range(60):
-        rede, p = Rede(semente), cenario(nome)
-        rede.enviar(p)
-        for vez in rede.acaso.sample((vencer, cancelar), 2):
-            for _ in range(rede.acaso.randrange(5)):
-                if rede.sacola:
-                    rede.passo()
-            vez(rede.bancos["pedidos"], *["p-1"] * (vez is cancelar))
-            rede.esvaziar("pedidos")
-        rede.ate_o_fim()
-        rede.conferir([p])
-        fins.add(rede.tabela("pedidos", "SELECT estado, motivo FROM pedidos").popitem())
-    assert ("cancelado", MOTIVO) in fins and ("cancelado", A_PEDIDO) in fins
-
-
 @pytest.mark.parametrize("nome", ["sucesso+cancelamento", "envio-recusado+cancelamento"])
 def test_em_toda_ordem_possivel(nome, monkeypatch):
     """O explorador sabe cancelar a qualquer instante; aqui, quem cancela é o prazo."""
@@ -154,74 +120,30 @@ def test_em_toda_ordem_possivel(nome, monkeypatch):
 
 # --- o serviço ---
 
-class SemFila:
-    """Um canal em que não chega nada; `solicitados` são as horas dos cancelamentos publicados.
-
-    ate(canal): quando o serviço recebe um Ctrl-C. morrer: se ele vem no meio da primeira publicação.
-    """
-
-    def __init__(self, ate, morrer: bool = False):
-        self.ate, self.morrer, self.solicitados, self.voltas = ate, morrer, [], 0
-
-    def __call__(self, *_) -> SemFila:
-        return self
-
-    __enter__ = lambda self: self
-    __exit__ = lambda self, *_: None
-    em_pausa = lambda self: ()
-
-    def receber(self, espera: float) -> list:
-        self.voltas += 1
-        if self.ate(self):
-            raise KeyboardInterrupt
-        time.sleep(0.01)
-        return []
-
-    def publicar(self, eventos, mortas, ate_entrega) -> set:
-        novos = [time.time() for _, tipo, *_ in eventos if tipo == SOLICITADO]
-        self.solicitados += novos
-        if novos and self.morrer:
-            raise KeyboardInterrupt
-        return set()  # o broker não recusou nada
+def test_o_servico_cancela_uma_vez_e_o_prazo_conta_da_chegada_do_pedido(loja):  # noqa: F811
+    """Sem --prazo ninguém cancela; o tempo em que o serviço esteve morto também conta."""
+    pedidos_de = lambda: loja.consultar("pedidos", "SELECT corpo FROM caixa_saida WHERE tipo = ?", SOLICITADO)
+    loja.enviar(cenario("sucesso"))
+    recebido = time.monotonic()
+    for opcoes in ([], ["--prazo", "3600"]):
+        loja.lancar("pedidos", "--sem-pedido", *opcoes).esperar_dizer(": pronto")
+        esperar(lambda: not loja.a_enviar("pedidos"), que="o pedido sair")
+        loja.matar("pedidos")
+    time.sleep(max(0, recebido + 3.1 - time.monotonic()))  # o prazo passa com o serviço morto
+    assert not pedidos_de()
+    for _ in range(2):
+        loja.lancar("pedidos", "--sem-pedido", "--prazo", "3").esperar_dizer(": pronto")
+        inicio = time.monotonic()
+        esperar(lambda: pedidos_de() and not loja.a_enviar("pedidos"), que="o cancelamento ser pedido")
+        assert time.monotonic() - inicio < 2.5, "o prazo já tinha passado quando o serviço começou"
+        loja.matar("pedidos")
+    [(corpo,)] = pedidos_de()
+    assert MOTIVO in corpo
 
 
-def servir(monkeypatch, dados, canal: SemFila, *opcoes) -> list[float]:
-    """Roda servico_pedidos.py de verdade, sem fila; devolve a hora de cada cancelamento que publicou."""
-    monkeypatch.setattr(M.reconexao, "Canal", canal)
-    monkeypatch.setattr(sys, "argv", ["servico_pedidos.py", "--dados", str(dados), "--sem-pedido", *opcoes])
-    PEDIDOS.main()
-    return canal.solicitados
-
-
-def voltas(quantas: int):
-    return lambda canal: canal.voltas > quantas
-
-
-def um_cancelamento(canal: SemFila) -> bool:
-    return bool(canal.solicitados) or canal.voltas > 500
-
-
-@pytest.fixture
-def recebido(tmp_path):
-    """Um pedido que acaba de ser recebido, e a hora em que foi."""
-    pasta, agora = M.servico.pasta_dos_dados(tmp_path), time.time()
-    banco = M.banco.abrir(pasta / "pedidos.db", PEDIDOS.TABELAS + ";" + M.servico.TABELAS, M.identidade.identidade(pasta))
-    receber(banco, "p-1")
-    banco.close()
-    return agora
-
-
-def test_o_servico_espera_o_prazo_e_cancela_uma_vez(recebido, tmp_path, monkeypatch):
-    [quando] = servir(monkeypatch, tmp_path, SemFila(um_cancelamento), "--prazo", "1")
-    assert 0.9 < quando - recebido < 4
-    assert servir(monkeypatch, tmp_path, SemFila(voltas(20)), "--prazo", "1") == [], "cancelou outra vez"
-
-
-def test_o_prazo_conta_da_chegada_do_pedido_mesmo_que_o_servico_morra(recebido, tmp_path, monkeypatch):
-    time.sleep(max(0, recebido + 1.1 - time.time()))  # o prazo passa com o serviço desligado
-    assert servir(monkeypatch, tmp_path, SemFila(voltas(10))) == [], "sem --prazo, ninguém cancela"
-    assert servir(monkeypatch, tmp_path, SemFila(voltas(10)), "--prazo", "3600") == []
-    inicio = time.time()
-    [quando] = servir(monkeypatch, tmp_path, SemFila(um_cancelamento, morrer=True), "--prazo", "1")
-    assert quando - inicio < 0.9, "o prazo já tinha passado quando o serviço começou"
-    [_] = servir(monkeypatch, tmp_path, SemFila(um_cancelamento))  # quem morreu sem a resposta do broker publica de novo
+def test_antes_do_prazo_o_servico_espera(loja):  # noqa: F811
+    loja.enviar(cenario("sucesso"))
+    recebido = time.monotonic()
+    loja.lancar("pedidos", "--sem-pedido", "--prazo", "2")
+    esperar(lambda: loja.consultar("pedidos", "SELECT 1 FROM caixa_saida WHERE tipo = ?", SOLICITADO), que="o prazo vencer")
+    assert time.monotonic() - recebido > 1.9

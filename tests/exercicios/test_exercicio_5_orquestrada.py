@@ -101,17 +101,6 @@ def test_cancelar_antes_do_despacho_desfaz_so_o_que_foi_feito(parado, caminho, m
     assert estado["produtos"] == INICIAL["produtos"] and estado["clientes"] == INICIAL["clientes"]
 
 
-def test_cancelamento_que_ultrapassa_o_pedido_nao_deixa_reservar(maquete):
-    maquete.fazer(f"desligar {NOME}")
-    maquete.fazer("enviar p-1 sucesso")
-    maquete.fazer("cancelar p-1")
-    maquete.filas[NOME].reverse()
-    maquete.fazer(f"ligar {NOME}")
-    maquete.fazer("andar")
-    assert "estoque.reservar" not in passou(maquete)
-    conferir(maquete, QUINTO, {"p-1": ("cancelado", A_PEDIDO)})
-
-
 def test_depois_de_mandar_despachar_e_tarde_para_cancelar(maquete):
     """O pivô é o comando, e não a resposta: o orquestrador não sabe se Envio já despachou, e não adivinha."""
     maquete.fazer("desligar envio")
