@@ -26,28 +26,24 @@ CONSELHOS = (  # o que se acha no que o SQLite ou o sistema disse, e o que isso 
     ("not a database", "não é um banco SQLite: tire o arquivo dali ou recomece com --limpar"),
     ("STRICT", "pede o SQLite 3.37, e este Python traz um mais antigo: use outro Python"),
     ("malformed", "está corrompido: restaure uma cópia ou recomece com --limpar"),
-    ("cannot store", "tem um valor que não é do tipo da coluna: corrija-o (sqlite3)"),
-    ("constraint failed", "tem dados que alguém mudou, e já não aceita esta gravação: devolva-os "
-                          "(sqlite3), e rode de novo"),
+    ("constraint failed|cannot store", "tem dados que alguém mudou, e já não aceita esta gravação: "
+                                       "devolva-os (sqlite3), e rode de novo"),
     ("disk I/O", "não pôde ser lido ou gravado: confira o disco"),
     ("locked", "está travado por outro programa: feche o sqlite3 (ou o outro processo) "
                "e tente de novo"),
-    ("readonly", "está somente para leitura: dê permissão de escrita ou use --dados OUTRA_PASTA"),
-    ("unable to open", "não pôde ser aberto: confira se existe, as permissões dele e da pasta, e o "
-                       "limite de arquivos abertos (ulimit -n 256), ou use --dados OUTRA_PASTA"),
-    ("Too many open", "não pôde ser aberto: chegou-se ao limite de arquivos abertos; aumente-o "
-                      "(ulimit -n 256) e rode de novo"),
+    ("readonly|Read-only file system", "está somente para leitura: dê permissão de escrita ou use "
+                                       "--dados OUTRA_PASTA"),
+    ("unable to open|Too many open", "não pôde ser aberto: confira se existe, as permissões dele e "
+     "da pasta, e o limite de arquivos abertos (ulimit -n 256), ou use --dados OUTRA_PASTA"),
     ("no such (table|column)", "é de outra versão deste projeto: recomece com --limpar"),
-    ("Operation not permitted|Permission denied", "não dá permissão de acesso: é de outro "
-     "usuário (de um sudo?) ou protegido; devolva-o (sudo chown -R $(id -un) PASTA) "
-     "ou use --dados OUTRA_PASTA"),
-    ("Read-only file system", "está num disco somente para leitura: use --dados OUTRA_PASTA"),
+    ("Operation not permitted|Permission denied", "não dá permissão de acesso: é de outro usuário "
+     "(de um sudo?) ou protegido; devolva-o (sudo chown -R $(id -un) PASTA) ou use --dados "
+     "OUTRA_PASTA"),
     ("Not a directory|File exists", "não é uma pasta: use --dados OUTRA_PASTA"),
-    ("No usable temporary", "não pôde ser lido: não há onde pôr arquivos temporários (TMPDIR)"),
     ("No such file", "não existe"),
-    ("resource busy", "está em uso pelo sistema (uma montagem?): use --dados OUTRA_PASTA"),
+    ("resource busy|Too many levels", "é uma montagem, ou um link que leva a si mesmo: use --dados "
+                                      "OUTRA_PASTA"),
     ("File name too long", "tem um nome longo demais: use --dados OUTRA_PASTA"),
-    ("Too many levels of symbolic links", "é um link que leva a si mesmo: desfaça-o"),
     ("Is a directory", "é uma pasta, e aqui se esperava um arquivo"),
 )
 
@@ -60,8 +56,7 @@ def em_portugues(erro: Exception, onde: str = "") -> Falha:
     if isinstance(erro, Falha):
         return erro
     texto, numero = str(erro), getattr(erro, "errno", None)
-    onde = (onde or getattr(erro, "filename", None)
-            or "um arquivo da pasta de dados")
+    onde = onde or getattr(erro, "filename", None) or "um arquivo da pasta de dados"
     if "is full" in texto or numero in (errno.ENOSPC, errno.EDQUOT):
         return Falha(f"disco cheio ao gravar {onde}: libere espaço; "
                      "nada do que já foi dito se perdeu", 1)

@@ -12,74 +12,49 @@ import os
 import re
 import sqlite3
 import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import Iterator
 
-from comum.banco import em_uso, por_no_lugar
-from comum.carimbo import LOJA, VERSAO, do_arquivo, recusar_outra_loja
-from comum.falha import Falha, em_portugues
+from comum.banco import em_uso, nascendo
+from comum.carimbo import LOJA, do_arquivo, recusar_outra_loja
+from comum.falha import Falha
 from comum.loja import DONOS
-
-NOMES = {f"{nome}.db" for nome in (*DONOS, "coordenador")}
 
 
 def identidade(pasta: Path) -> str:
     """A identidade da loja cujos bancos ficam em `pasta`; se ainda não há, é sorteada, uma vez.
 
-    Levanta Falha (código 2) se não dá para ler ou criar o arquivo, ou se algum banco é de outra.
+    Levanta OSError se não dá para ler ou criar o arquivo, e Falha (código 2) se ele não é isso, ou
+    se algum banco é de outra loja.
     """
-    try:
-        pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (pasta / LOJA).exists():
-            loja = next(iter(carimbos(pasta).values()), None) or _sortear()
-            with por_no_lugar(pasta / LOJA) as novo:
-                novo.write_text(loja + "\n", encoding="ascii")
-    except OSError as erro:
-        raise em_portugues(erro, str(pasta)) from erro
-    lida = identidade_no_arquivo(pasta)
-    for arquivo, dele in carimbos(pasta).items():
-        recusar_outra_loja(arquivo, dele, lida)
-    return lida
-
-
-def identidade_no_arquivo(pasta: Path) -> str:
-    """O que o .loja diz. Levanta Falha (código 2) se ele não é isso."""
-    try:
-        lida = (pasta / LOJA).read_text(encoding="ascii", errors="replace").strip()
-    except OSError as erro:
-        raise em_portugues(erro, str(pasta / LOJA)) from erro
-    if not re.fullmatch("[0-7][0-9a-f]{7}", lida):
-        raise Falha(f"{pasta / LOJA} não é a identidade de uma loja: apague-o, e ele é refeito "
-                    "a partir dos bancos", 2)
+    pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (pasta / LOJA).exists():
+        ja_ditas = [loja for _, loja in _bancos(pasta) if loja]
+        with nascendo(pasta / LOJA) as novo:
+            novo.write_text((ja_ditas or [_sortear()])[0] + "\n")
+    lida = _no_arquivo(pasta)
+    for arquivo, dele in _bancos(pasta):
+        recusar_outra_loja(arquivo, dele, dele and lida)
     return lida
 
 
 def identidade_se_houver(pasta: Path) -> str | None:
     """A identidade da loja, sem criar nada; None se nesta pasta não há loja nenhuma."""
-    return identidade(pasta) if (pasta / LOJA).exists() or carimbos(pasta) else None
+    return identidade(pasta) if (pasta / LOJA).exists() or any(_bancos(pasta)) else None
 
 
 def lojas_da_pasta(pasta: Path) -> list[str]:
     """As lojas de que ainda há algo aqui: uma; ou duas, se um --limpar morreu no meio."""
     if not (pasta / LOJA).exists():
         identidade(pasta)
-    return [*{*carimbos(pasta).values(), identidade_no_arquivo(pasta)}]
-
-
-def carimbos(pasta: Path) -> dict[Path, str]:
-    """{banco: a loja que ele diz}, dos que são desta versão do projeto."""
-    return {arquivo: loja for arquivo, (versao, loja) in _bancos(pasta)
-            if versao == VERSAO and loja}
+    return [*{_no_arquivo(pasta), *(loja for _, loja in _bancos(pasta) if loja)}]
 
 
 def conferir_sem_uso(pasta: Path) -> None:
     """Levanta Falha (código 2) se alguém usa algum dos nossos bancos."""
-    for arquivo, _ in _bancos(pasta):
-        with suppress(sqlite3.DatabaseError):  # o que não é um banco não está em uso
-            if em_uso(arquivo):
-                raise Falha(f"há programas usando {pasta}: encerre-os (Ctrl-C em cada terminal) "
-                            "antes de --limpar", 2)
+    if any(em_uso(arquivo) for arquivo, _ in _bancos(pasta)):
+        raise Falha(f"há programas usando {pasta}: encerre-os (Ctrl-C em cada terminal) "
+                    "antes de --limpar", 2)
 
 
 def trocar_identidade(pasta: Path) -> str:
@@ -89,25 +64,19 @@ def trocar_identidade(pasta: Path) -> str:
     identidade nova (comum/carimbo.py), ou o arquivo sumir (comum/banco.py).
     """
     conferir_sem_uso(pasta)
-    nova = _sortear()
-    try:
-        pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with por_no_lugar(pasta / LOJA, os.replace) as escrita:
-            escrita.write_text(nova + "\n", encoding="ascii")
-    except OSError as erro:
-        raise em_portugues(erro, str(pasta)) from erro
+    pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
+    nova, escrita = _sortear(), pasta / f"{LOJA}.nova"
+    escrita.write_text(nova + "\n")
+    os.replace(escrita, pasta / LOJA)
     return nova
 
 
 def apagar_bancos(pasta: Path) -> None:
-    """O fim: os nossos bancos que não são da loja do .loja; outra limpeza pode já ter acabado."""
-    for arquivo, (_, loja) in _bancos(pasta):
-        try:
-            if loja != identidade_no_arquivo(pasta):
-                for fim in ("-wal", "-shm", "-journal", ""):  # por último, o que diz de quem são
-                    arquivo.with_name(arquivo.name + fim).unlink(missing_ok=True)
-        except OSError as erro:
-            raise em_portugues(erro, str(arquivo)) from erro
+    """O fim: os nossos bancos que não são da loja do .loja; um novo pode já ter nascido."""
+    for arquivo, loja in _bancos(pasta):
+        if loja != _no_arquivo(pasta):
+            for fim in ("-wal", "-shm", "-journal", ""):  # por último, o que diz de quem são
+                arquivo.with_name(arquivo.name + fim).unlink(missing_ok=True)
 
 
 def limpar(pasta: Path) -> None:
@@ -116,18 +85,27 @@ def limpar(pasta: Path) -> None:
     apagar_bancos(pasta)
 
 
-def _bancos(pasta: Path) -> Iterator[tuple[Path, tuple[int, str | None]]]:
-    """(banco, carimbo) dos nossos, lido na hora: pelo carimbo, ou pelo nome, mesmo estragado.
+def _no_arquivo(pasta: Path) -> str:
+    """O que o .loja diz."""
+    lida = (pasta / LOJA).read_text(encoding="ascii", errors="replace").strip()
+    if not re.fullmatch("[0-7][0-9a-f]{7}", lida):
+        raise Falha(f"{pasta / LOJA} não é a identidade de uma loja: apague-o, e ele é refeito "
+                    "a partir dos bancos", 2)
+    return lida
 
-    O que outro programa pôs ali não diz versão nenhuma.
+
+def _bancos(pasta: Path) -> Iterator[tuple[Path, str | None]]:
+    """(banco, a loja que ele diz) dos nossos, pelo nome, mesmo estragados; lido na hora.
+
+    O que outro programa pôs ali com um nome nosso não diz versão nenhuma, e não é nosso.
     """
-    for arquivo in sorted(pasta.glob("*.db")):
+    for arquivo in (pasta / f"{nome}.db" for nome in (*DONOS, "coordenador")):
         try:
             versao, loja = do_arquivo(arquivo)
         except sqlite3.Error:
             versao, loja = -1, None
-        if versao and arquivo.name in NOMES or versao == VERSAO and loja:
-            yield arquivo, (versao, loja)
+        if versao and arquivo.exists():
+            yield arquivo, loja
 
 
 def _sortear() -> str:

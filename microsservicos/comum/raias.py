@@ -58,7 +58,7 @@ class Raias:
         linha, a, b = self._vazia(pedido), self.colunas[de], self.colunas[para]
         esquerda, direita = min(a, b) + 1, max(a, b)
         vao = direita - esquerda - 1  # uma coluna é da ponta da seta
-        texto = rotulo if len(rotulo) <= vao else rotulo[: vao - 1] + "…"
+        texto = curto(rotulo, vao)
         if len(texto) + 2 <= vao:
             texto = f" {texto} "
         meio = texto.center(vao, traco)
@@ -73,8 +73,7 @@ class Raias:
             return self._em_texto(pedido, f"{raia} ● {texto}")
         linha, coluna = self._vazia(pedido), self.colunas[raia]
         a_direita, a_esquerda = len(linha) - coluna - 2, coluna - self.MARGEM - 2
-        if len(texto) > max(a_direita, a_esquerda):  # não cabe de lado nenhum: fica com o maior
-            texto = texto[: max(a_direita, a_esquerda) - 1] + "…"
+        texto = curto(texto, max(a_direita, a_esquerda))  # se não cabe de lado nenhum
         linha[coluna] = "●"
         if len(texto) <= a_direita:
             linha[coluna + 1:coluna + 3 + len(texto)] = f" {texto} "

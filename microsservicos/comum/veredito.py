@@ -83,12 +83,6 @@ def imprimir_estado(pasta: Path, faltando: dict | None = None) -> None:
           inteira=True)
 
 
-def pendentes(pasta: Path) -> list[str]:
-    """Os pedidos que ainda não têm resultado."""
-    with lendo(pasta, DONOS) as bancos:
-        return [p for p, in bancos.execute("SELECT pedido FROM pedidos WHERE estado = 'pendente'")]
-
-
 def violacoes(pasta: Path) -> dict[str, list]:
     """As linhas que desmentem cada promessa (vazio: todas cumpridas).
 

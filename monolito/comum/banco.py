@@ -15,6 +15,8 @@ import time
 import uuid
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Iterator
 
 from comum import carimbo
 from comum.falha import Falha, em_portugues
@@ -35,17 +37,18 @@ class Banco(sqlite3.Connection):
     sem se queixar; no próximo início, nada daquilo estaria lá. Enquanto esta conexão está aberta
     o SQLite não apaga nenhum: quem os apaga é sempre alguém de fora.
 
-    caminho: o que foi pedido. forcadas: quantas gravações forçadas escreveram algo.
+    caminho: o que foi pedido. forca: se a última transação era forçada. forcadas: quantas
+    gravações forçadas escreveram algo.
     """
 
-    caminho, forcadas = ":memory:", 0
+    caminho, forca, forcadas = ":memory:", None, 0
     _arquivos: dict[str, tuple | None] = {}
-    _forca = True
 
-    def lembrar_arquivos(self, caminho: Path, ao_lado: tuple[str, ...]) -> None:
-        """ao_lado: o fim dos nomes que o SQLite mantém junto do banco, onde ele está de verdade."""
-        nomes = [str(caminho), *(f"{os.path.realpath(caminho)}{fim}" for fim in ao_lado)]
-        self.caminho, self._arquivos = nomes[0], {nome: _qual(nome) for nome in nomes}
+    def lembrar_arquivos(self, caminho: Path) -> None:
+        """O banco, e o que o SQLite mantém ao lado de onde ele está de verdade."""
+        self.caminho, real = str(caminho), os.path.realpath(caminho)
+        nomes = (self.caminho, f"{real}-wal", f"{real}-shm")
+        self._arquivos = {nome: _qual(nome) for nome in nomes}
 
     def conferir_arquivos(self) -> None:
         """Antes e depois de cada gravação forçada, antes de a contar a alguém: três perguntas.
@@ -55,37 +58,30 @@ class Banco(sqlite3.Connection):
         """
         sumidos = [nome for nome, era in self._arquivos.items() if _qual(nome) != era]
         if sumidos:
-            com_o_que_fica = self._salvar([*self._arquivos], sumidos)
+            como_ficou = self._salvar(sumidos)
             with suppress(OSError, ValueError):  # haja ou não a quem dizer
                 print(f"{sumidos[0]} foi trocado ou apagado com o programa no ar: encerro; "
-                      f"{com_o_que_fica}", file=sys.stderr, flush=True)
+                      f"{como_ficou}", file=sys.stderr, flush=True)
             os._exit(2)
 
-    def _salvar(self, arquivos: list[str], sumidos: list[str]) -> str:
-        """Leva ao banco o que só esta conexão ainda vê; devolve o que foi feito dele."""
-        banco, wal = arquivos[:2]
-        if wal not in sumidos and banco not in sumidos:
+    def _salvar(self, sumidos: list[str]) -> str:
+        """Leva ao banco o que só esta conexão ainda vê; devolve o que foi feito."""
+        banco, wal, _ = self._arquivos
+        if banco not in sumidos and wal not in sumidos:
             return "o que foi gravado está no -wal, e o próximo início o lê"
-        de_outro = f"{wal}.{uuid.uuid4().hex[:8]}"
-        with suppress(OSError):
-            # Páginas de outro, sobre as nossas, estragariam o banco; e as nossas, o banco de outro.
-            if os.path.getsize(wal) and (wal in sumidos or os.path.exists(banco)):
-                os.replace(wal, de_outro)
-        guardei = f"; o -wal que estava no lugar ficou em {de_outro}" * os.path.exists(de_outro)
+        guardei = ""
+        # Páginas de outro, sobre as nossas, estragariam o banco; e as nossas, o banco de outro.
+        if os.path.exists(banco) and os.path.exists(wal):
+            de_outro = f"{wal}.{uuid.uuid4().hex[:8]}"
+            os.replace(wal, de_outro)
+            guardei = f"; o -wal que estava no lugar ficou em {de_outro}"
         if banco in sumidos:
             return f"o que este programa gravou estava no arquivo que sumiu{guardei}"
         with suppress(sqlite3.Error):
-            if self.in_transaction:
-                self.execute("ROLLBACK")
+            self.rollback()
             if self.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0] == 0:
                 return f"o que só ele ainda via já passei ao banco{guardei}"
         return f"o que só ele ainda via não pôde ser passado ao banco{guardei}"
-
-    def forcar(self, forcada: bool) -> None:
-        """Se as próximas transações esperam pelo disco; só fora de uma transação."""
-        if forcada != self._forca:
-            self.execute(f"PRAGMA synchronous={'FULL' if forcada else 'NORMAL'}")
-            self._forca = forcada
 
 
 def _qual(caminho: str | Path) -> tuple | None:
@@ -105,7 +101,9 @@ def transacao(banco: Banco, forcada: bool = True):
     forcada: se, ao voltar, o disco já tem o que se escreveu. Levanta sqlite3.Error se o SQLite
     recusou alguma coisa.
     """
-    banco.forcar(forcada)
+    if forcada != banco.forca:
+        banco.execute(f"PRAGMA synchronous={'FULL' if forcada else 'NORMAL'}")
+        banco.forca = forcada
     antes = banco.total_changes
     banco.execute("BEGIN IMMEDIATE")
     try:
@@ -165,29 +163,26 @@ def _criar_se_falta(arquivo: Path, tabelas: str, loja: str | None) -> None:
     if arquivo.exists():
         return
     arquivo.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # pedidos de clientes: só do dono
-    with por_no_lugar(arquivo) as novo, closing(sqlite3.connect(novo, isolation_level=None)) as um:
-        um.execute(f"PRAGMA page_size={PAGINA}")
-        um.executescript(f"BEGIN; {tabelas}; {carimbo.escrever(loja)}; COMMIT")
-        um.execute("PRAGMA journal_mode=WAL")
+    with nascendo(arquivo) as novo, closing(sqlite3.connect(novo)) as um:
+        um.executescript(f"PRAGMA page_size={PAGINA}; BEGIN; {tabelas}; {carimbo.escrever(loja)}; "
+                         "COMMIT; PRAGMA journal_mode=WAL")
 
 
 @contextmanager
-def por_no_lugar(arquivo: Path, por=os.link):
-    """Dá o nome de um arquivo a escrever, que no fim do bloco fica sendo `arquivo`, num passo só.
+def nascendo(arquivo: Path) -> Iterator[Path]:
+    """Dá o nome de um arquivo a escrever, que no fim do bloco passa a ser `arquivo`, já inteiro.
 
-    por: os.link, só se não há outro ali; os.replace, no lugar do outro.
+    Se outro programa pôs um ali enquanto isso, vale o do outro.
     """
-    novo = arquivo.with_name(f"{arquivo.name}.{uuid.uuid4().hex}")
-    try:
+    with TemporaryDirectory(prefix=".novo-", dir=arquivo.parent) as rascunho:
+        novo = Path(rascunho, arquivo.name)
         yield novo
         try:
-            por(novo, arquivo)
-        except FileExistsError:  # outro programa o criou ao mesmo tempo
+            os.link(novo, arquivo)
+        except FileExistsError:
             pass
         except PermissionError:  # um disco sem links
             os.replace(novo, arquivo)
-    finally:
-        novo.unlink(missing_ok=True)
 
 
 def _preparar(banco: Banco, caminho: Path, loja: str | None, exclusivo: bool) -> None:
@@ -200,10 +195,9 @@ def _preparar(banco: Banco, caminho: Path, loja: str | None, exclusivo: bool) ->
     if banco.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
         raise Falha(f"{caminho}: este disco não aceita o modo WAL do SQLite: "
                     "use --dados OUTRA_PASTA", 2)
-    banco.execute("PRAGMA synchronous=FULL")
     with transacao(banco):  # só assim o SQLite abre todos os arquivos, e pega a trava exclusiva
         banco.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    banco.lembrar_arquivos(caminho, ("-wal",) if exclusivo else ("-wal", "-shm"))
+    banco.lembrar_arquivos(caminho)
     carimbo.recusar_outra_loja(caminho, dele, loja)
 
 
@@ -214,12 +208,11 @@ def _recusar_diario_apagado(caminho: Path) -> None:
     o que o outro gravou. Levanta Falha (código 2).
     """
     real, prazo = os.path.realpath(caminho), time.monotonic() + PRAZO
-    with suppress(sqlite3.DatabaseError):  # o que houver com o arquivo, quem o abrir o dirá
-        while not all(os.path.exists(real + fim) for fim in ("-wal", "-shm")) and em_uso(caminho):
-            if time.monotonic() > prazo:
-                raise Falha(f"{caminho}: o -wal ou o -shm foi apagado com outro programa no ar: "
-                            "encerre-o, que ele ainda salva o que gravou, e repita", 2)
-            time.sleep(0.01)
+    while not all(os.path.exists(real + fim) for fim in ("-wal", "-shm")) and em_uso(caminho):
+        if time.monotonic() > prazo:
+            raise Falha(f"{caminho}: o -wal ou o -shm foi apagado com outro programa no ar: "
+                        "encerre-o, que ele ainda salva o que gravou, e repita", 2)
+        time.sleep(0.01)
 
 
 def so_se_existe(caminho: Path) -> str:
@@ -233,15 +226,13 @@ def em_uso(caminho: Path) -> bool:
     Em WAL, toda conexão segura uma trava compartilhada no arquivo principal até se fechar. Quem o
     pede só para si (`locking_mode=EXCLUSIVE`), antes da primeira leitura, descobre se há outra, e
     não cria WAL nenhum ao perguntar. (Manual do SQLite, "Write-Ahead Logging", seção "Use of WAL
-    Without Shared-Memory".) Levanta sqlite3.DatabaseError se o arquivo não é um banco.
+    Without Shared-Memory".) O que não é um banco não está em uso: quem o abrir dirá o que é.
     """
     with closing(sqlite3.connect(so_se_existe(caminho), uri=True, timeout=0,
                                  isolation_level=None)) as banco:
         try:
             banco.execute("PRAGMA locking_mode=EXCLUSIVE")
             banco.execute("BEGIN EXCLUSIVE")  # fora do WAL, uma leitura não pediria a trava
-            return False
-        except sqlite3.OperationalError as erro:
-            if "locked" not in str(erro):
-                raise
-            return True
+        except sqlite3.DatabaseError as erro:
+            return "locked" in str(erro)
+        return False

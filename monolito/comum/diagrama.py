@@ -7,7 +7,7 @@ barra sobre uma raia: enquanto ela retém algo.
 
 from __future__ import annotations
 
-from comum.falha import Falha, em_portugues
+from comum.falha import Falha
 from comum.tela import visivel
 
 MAIS_PEDIDOS = 4  # acima disso ninguém lê o desenho, e o GitHub nem o faz
@@ -20,18 +20,15 @@ class Diagrama:
     """Escreve linha a linha, e já no arquivo: uma queda de propósito também deixa o seu diagrama.
 
     caminho: o arquivo (é recomeçado). raias: os participantes, da esquerda para a direita.
-    pedidos: quantos serão desenhados. Levanta Falha (código 2) se são muitos, ou se não dá
-    para escrever.
+    pedidos: quantos serão desenhados. Levanta Falha (código 2) se são muitos, e OSError se não
+    dá para escrever.
     """
 
     def __init__(self, caminho: str, raias: list[str], pedidos: int):
         if pedidos > MAIS_PEDIDOS:
             raise Falha(f"--diagrama: cabem até {MAIS_PEDIDOS} pedidos num desenho, "
                         f"e são {pedidos}", 2)
-        try:
-            open(caminho, "wb").close()
-        except OSError as erro:
-            raise em_portugues(erro, caminho) from erro
+        open(caminho, "wb").close()
         self._caminho, self._retencoes = caminho, set()
         self._escrever("sequenceDiagram", *(f"    participant {nome}" for nome in raias))
 

@@ -52,5 +52,5 @@ def encerrar_uma_vez_so() -> None:
 
 def sinais_de_fim() -> list[int]:
     """Os que hoje interrompem este programa: não os que o nohup, por exemplo, mandou ignorar."""
-    todos = [getattr(signal, nome, None) for nome in ("SIGINT", "SIGTERM", "SIGHUP")]
-    return [sinal for sinal in todos if sinal and callable(signal.getsignal(sinal))]
+    todos = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [sinal for sinal in todos if callable(signal.getsignal(sinal))]

@@ -1,20 +1,18 @@
-"""Ler bancos de dados sem escrever nada, nem no arquivo, nem ao lado dele: só aqui se faz isso.
+"""Ler bancos de dados sem escrever nada neles: só aqui se faz isso.
 
 Um banco em WAL que ninguém usa não tem -wal, e está inteiro no arquivo principal: com immutable=1
 o SQLite o lê como está, sem travas, mesmo numa pasta em que não se pode escrever. Se há um -wal e
-um -shm, há um programa no ar, ou um que morreu, e basta mode=ro. Se só há o -wal, é uma cópia, e o
-SQLite criaria um -shm ao lado dele: lê-se outra, temporária. (Manual do SQLite, "Write-Ahead
-Logging", seção "Read-Only Databases".)
+um -shm, há um programa no ar, ou um que morreu, e basta mode=ro. Se só há o -wal, é uma cópia: o
+SQLite refaz o -shm ao lado dele, e só isso. (Manual do SQLite, "Write-Ahead Logging", seção
+"Read-Only Databases".)
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import sqlite3
-import tempfile
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Iterable, Iterator, Mapping
 
@@ -32,15 +30,14 @@ def lendo(pasta: Path, donos: Iterable[str],
     banco que ainda não existe, um recém-criado. Levanta Falha (código 2) se falta algum, se algum
     não é um banco desta versão do projeto, ou se são de lojas diferentes.
     """
-    with ExitStack() as abertos:
-        banco = abertos.enter_context(closing(sqlite3.connect(
-            ":memory:", isolation_level=None, uri=True, timeout=ESPERA)))
+    with closing(sqlite3.connect(":memory:", isolation_level=None, uri=True,
+                                 timeout=ESPERA)) as banco:
         banco.execute("PRAGMA temp_store=MEMORY")
         primeira = None
         for dono in donos:
             arquivo = pasta / f"{dono}.db"
             if criado(arquivo):
-                loja = _anexar(banco, dono, arquivo, abertos)
+                loja = _anexar(banco, dono, arquivo)
                 recusar_outra_loja(arquivo, loja, loja and primeira)
                 primeira = primeira or loja
             elif dono in (faltando or {}):
@@ -53,23 +50,16 @@ def lendo(pasta: Path, donos: Iterable[str],
         yield banco
 
 
-def _anexar(banco: sqlite3.Connection, dono: str, arquivo: Path,
-            abertos: ExitStack) -> str | None:
+def _anexar(banco: sqlite3.Connection, dono: str, arquivo: Path) -> str | None:
     """Anexa o banco do dono; devolve a loja dele."""
     real = arquivo.resolve()  # o -wal fica ao lado do arquivo, não de um atalho
-    wal, shm = (os.path.exists(f"{real}{fim}") for fim in ("-wal", "-shm"))
-    modo = "mode=ro" if wal else "mode=ro&immutable=1"
+    modo = "mode=ro" if os.path.exists(f"{real}-wal") else "mode=ro&immutable=1"
     try:
-        if wal and not shm:
-            copia = Path(abertos.enter_context(tempfile.TemporaryDirectory(prefix="leitura-")))
-            for fim in ("", "-wal"):
-                shutil.copyfile(f"{real}{fim}", copia / f"{real.name}{fim}")
-            real = copia / real.name
         banco.execute(f"ATTACH ? AS {dono}_db", (f"{real.as_uri()}?{modo}",))
         banco.execute(f"SELECT count(*) FROM {dono}_db.sqlite_master").fetchone()
         return do_arquivo(arquivo)[1]
-    except (sqlite3.Error, OSError) as erro:  # numa cópia, o disco que faltou é o outro
-        raise em_portugues(erro, getattr(erro, "filename2", None) or str(arquivo)) from erro
+    except sqlite3.Error as erro:
+        raise em_portugues(erro, str(arquivo)) from erro
 
 
 def criado(arquivo: Path) -> bool:

@@ -71,13 +71,6 @@ def abrir_as_que_faltam() -> None:
                                     closefd=False))
 
 
-def calar(saida) -> None:
-    """Daqui em diante, o que se disser nesta saída vai para /dev/null."""
-    nada = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nada, saida.fileno())
-    os.close(nada)
-
-
 def _aproximar(erro: UnicodeEncodeError):
     """Troca o que a codificação não tem pelo caractere mais parecido, um por um."""
     def parecido(c: str) -> str:
@@ -144,7 +137,8 @@ def _escrever(texto: str, saida) -> None:
         saida.write(texto)
         saida.flush()
     except OSError as erro:
-        calar(saida)
+        with open(os.devnull, "w") as nada:  # daqui em diante, o que se disser nela vai para lá
+            os.dup2(nada.fileno(), saida.fileno())
         if erro.errno == errno.ENOSPC:
             raise Falha("disco cheio para onde vai a saída deste programa: libere espaço",
                         1) from erro

@@ -199,7 +199,7 @@ class Maquete:
 
     def veredito(self) -> None:
         """veredito"""
-        M.veredito.veredito(self.pasta, self.pedidos, len(M.veredito.pendentes(self.pasta)))
+        M.veredito.veredito(self.pasta, self.pedidos, len(M.espera.pendentes(self.pasta)))
 
 
 VERBOS = {nome: getattr(Maquete, nome) for nome in (
