@@ -22,7 +22,7 @@ import caixas
 from comum.diagrama import Diagrama
 from comum.falha import Falha
 from comum.identidade import identidade_se_houver
-from comum.leitura import criado, lendo
+from comum.leitura import lendo
 from comum.loja import id_pelo_comeco
 from comum.opcoes import Opcoes
 from comum.tela import alertar, curto, dizer, executar, visivel
@@ -72,7 +72,7 @@ def ler(pasta: Path, ids: Iterable[str]) -> list[Historia]:
 
 def que_rodaram(pasta: Path) -> list[str]:
     """Os serviços que já rodaram nesta pasta: há um banco deles."""
-    return [nome for nome in SERVICOS if criado(pasta / f"{nome}.db")]
+    return [nome for nome in SERVICOS if (pasta / f"{nome}.db").exists()]
 
 
 def esperas(historia: Historia, broker: Broker | None) -> list[tuple[str, ...]]:

@@ -5,8 +5,6 @@ São dois números do cabeçalho do arquivo, escritos quando ele é criado, ante
 está, que a diz no arquivo `.loja` (comum/identidade.py).
 """
 
-from __future__ import annotations
-
 import sqlite3
 from contextlib import closing
 from pathlib import Path

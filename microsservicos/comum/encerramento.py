@@ -4,8 +4,6 @@ Ele vira KeyboardInterrupt na linha em que o programa estiver. No meio de um lot
 mas o trabalho seria repetido: ali ele só fica anotado, e quem trabalha o vê ao acabar.
 """
 
-from __future__ import annotations
-
 import signal
 from contextlib import contextmanager
 from typing import Iterator

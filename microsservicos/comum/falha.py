@@ -4,8 +4,6 @@ Não sabe de tela nenhuma: quem guarda dados ou conversa com o broker levanta Fa
 está na linha de comando a mostra.
 """
 
-from __future__ import annotations
-
 import errno
 import re
 

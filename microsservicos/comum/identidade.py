@@ -6,8 +6,6 @@ passo só: dali em diante, o que sobrar da loja antiga é de outra, morra quem l
 várias máquinas, o `.loja` é copiado para a pasta de cada uma.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sqlite3

@@ -7,8 +7,6 @@ SQLite refaz o -shm ao lado dele, e só isso. (Manual do SQLite, "Write-Ahead Lo
 "Read-Only Databases".)
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sqlite3
@@ -36,7 +34,7 @@ def lendo(pasta: Path, donos: Iterable[str],
         primeira = None
         for dono in donos:
             arquivo = pasta / f"{dono}.db"
-            if criado(arquivo):
+            if arquivo.exists():
                 loja = _anexar(banco, dono, arquivo)
                 recusar_outra_loja(arquivo, loja, loja and primeira)
                 primeira = primeira or loja
@@ -55,22 +53,10 @@ def _anexar(banco: sqlite3.Connection, dono: str, arquivo: Path) -> str | None:
     real = arquivo.resolve()  # o -wal fica ao lado do arquivo, não de um atalho
     modo = "mode=ro" if os.path.exists(f"{real}-wal") else "mode=ro&immutable=1"
     try:
+        versao, loja = do_arquivo(arquivo)
+        recusar_outra_versao(versao, arquivo)
         banco.execute(f"ATTACH ? AS {dono}_db", (f"{real.as_uri()}?{modo}",))
         banco.execute(f"SELECT count(*) FROM {dono}_db.sqlite_master").fetchone()
-        return do_arquivo(arquivo)[1]
     except sqlite3.Error as erro:
         raise em_portugues(erro, str(arquivo)) from erro
-
-
-def criado(arquivo: Path) -> bool:
-    """Se o banco já existe, com as suas tabelas; não cria nada.
-
-    Levanta Falha (código 2) se não dá para ler, ou se não é desta versão do projeto.
-    """
-    try:
-        recusar_outra_versao(do_arquivo(arquivo)[0], arquivo)
-    except sqlite3.Error as erro:
-        if not arquivo.exists():
-            return False
-        raise em_portugues(erro, str(arquivo)) from erro
-    return True
+    return loja

@@ -1,7 +1,5 @@
 """As opções que as duas arquiteturas têm em comum na linha de comando."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys
@@ -138,12 +136,10 @@ def pasta(texto: str) -> Path:
     try:
         escolhida = Path(texto).expanduser()
         str(escolhida.absolute()).encode()  # nem o SQLite nem o RabbitMQ a achariam
-        return escolhida
-    except UnicodeEncodeError as erro:
-        raise argparse.ArgumentTypeError("no caminho há um nome que não é UTF-8: renomeie-o (mv), "
-                                         "ou use --dados OUTRA_PASTA") from erro
-    except RuntimeError as erro:
-        raise argparse.ArgumentTypeError(f"{texto[:40]!r}: não sei que pasta é essa") from erro
+    except (RuntimeError, UnicodeEncodeError) as erro:
+        raise argparse.ArgumentTypeError(f"{texto[:40]!r} não é uma pasta que eu ache (ou há nela "
+                                         "um nome que não é UTF-8): use outra") from erro
+    return escolhida
 
 
 def pedidos_escolhidos(opcoes: argparse.Namespace) -> list[dict]:

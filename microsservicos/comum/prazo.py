@@ -1,7 +1,5 @@
 """Um prazo que só conta o tempo em que se esteve olhando."""
 
-from __future__ import annotations
-
 import time
 
 PASSO = 1.0  # segundos: o máximo que uma olhada desconta

@@ -3,8 +3,6 @@
 Numa janela estreita demais para as raias, cada passo vira uma linha de texto.
 """
 
-from __future__ import annotations
-
 from comum.tela import curto, largura, visivel
 
 MAIOR, MENOR = 80, 60  # colunas: acima da maior o olho se perde; abaixo da menor nada cabe

@@ -1,7 +1,5 @@
 """O mesmo id outra vez: o mesmo pedido, e nada se faz de novo; ou outro, que não é atendido."""
 
-from __future__ import annotations
-
 import sqlite3
 
 from comum.loja import conteudo

@@ -6,8 +6,6 @@ uma queda de energia pode levá-la, até que uma forçada, no mesmo arquivo, a c
 gravado em ordem. (Manual do SQLite, "Write-Ahead Logging" e "PRAGMA synchronous".)
 """
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import sys

@@ -5,8 +5,6 @@ numa linha. Traço cheio: o protocolo anda para a frente; tracejado e com ↩: u
 barra sobre uma raia: enquanto ela retém algo.
 """
 
-from __future__ import annotations
-
 from comum.falha import Falha
 from comum.tela import visivel
 

@@ -4,8 +4,6 @@ Um pedido malformado é recusado aqui, na porta, antes de qualquer gravação. U
 pedido bem formado que não pode ser atendido é assunto de cada dono dos dados.
 """
 
-from __future__ import annotations
-
 import codecs
 import json
 import re

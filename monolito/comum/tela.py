@@ -6,8 +6,6 @@ escuro (por isso não há amarelo nem azul). Onde o terminal não conhece um car
 parecido que ele tem, em vez de um erro.
 """
 
-from __future__ import annotations
-
 import codecs
 import errno
 import os
@@ -37,9 +35,6 @@ def executar(principal) -> None:
         # Quem lia (um `| head`) foi embora: não há mais a quem falar. Quem promete um veredito
         # trata disto antes de chegar aqui: para ele, 0 diria que tudo foi visto e conferido.
         status = 0
-    except MemoryError:
-        alertar("faltou memória: menos pedidos de cada vez, ou outra máquina")
-        status = 1
     except (Falha, sqlite3.Error, OSError) as erro:
         erro = em_portugues(erro)
         alertar(str(erro))

@@ -4,8 +4,6 @@ As duas arquiteturas prometem o mesmo, e é a mesma conta que confere. Só lê a
 negócio. Nenhuma conta usa o que o programa lembra ter feito.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections import Counter

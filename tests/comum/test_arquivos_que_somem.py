@@ -1,22 +1,22 @@
 """Um arquivo de um banco é apagado ou trocado com o programa no ar: dito, e nada se perde calado.
 
 O programa para (SIGSTOP), alguém mexe, às vezes grava com o sqlite3, e o programa continua. Ele
-acaba numa linha e num status 2, sem fechar o banco; o próximo início é a recuperação.
+acaba numa linha e num status 2, sem fechar o banco; o próximo início é a recuperação. O mesmo sob a
+2PC está em tests/monolito/test_monolito_um_por_vez.py.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sqlite3
 import sys
-from contextlib import closing, suppress
+from contextlib import closing
 
 import pytest
 
-from conftest import RAIZ, carregar, esperar
-from verbos import M, Programa, loja, mistura, rodar  # noqa: F401
+from conftest import RAIZ, carregar
+from verbos import Programa, loja, mistura, rodar  # noqa: F401
 
 
 def apagar(*fins):
@@ -103,59 +103,6 @@ def test_copia_que_chega_com_o_diario_apagado_nao_abre_outro(loja):
     loja.iniciar()
     loja.enviar(*mistura(5))
     loja.conferir_repouso()
-
-
-# --- o monolito ---
-
-def contar(pasta, consulta: str) -> int:
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{(pasta / 'pedidos.db').as_uri()}?mode=ro", uri=True)) as banco:
-        return banco.execute(consulta).fetchone()[0]
-    return 0
-
-
-FINAIS = "SELECT count(*) FROM pedidos WHERE estado <> 'pendente'"
-
-
-def mexer_sob_o_monolito(dados, banco: str, mexer) -> tuple[Programa, int]:
-    """Com o programa no meio de muitos pedidos; devolve o que ele disse, e quantos tinham resultado."""
-    pasta = dados / "monolito"
-    assert rodar("monolito/app.py", "--dados", dados, "--sem-pedido").fim() == 0
-    for dono, comando in (("estoque", "UPDATE produtos SET inicial = 1000000, quantidade = 1000000"),
-                          ("pagamentos", "UPDATE clientes SET inicial = 1000000000, saldo = 1000000000")):
-        with closing(sqlite3.connect(pasta / f"{dono}.db")) as aberto, aberto:
-            aberto.execute(comando)
-    programa = Programa(RAIZ / "monolito" / "app.py", "--dados", dados, "--pedidos", "20000", url="")
-    try:
-        esperar(lambda: contar(pasta, FINAIS) > 40, que="um pouco de trabalho")
-        programa.sinal(signal.SIGSTOP)
-        finais = contar(pasta, FINAIS)
-        mexer(pasta, banco)
-        programa.sinal(signal.SIGCONT)
-        assert programa.fim() == 2, programa.texto
-    finally:
-        programa.matar()
-    return programa, finais
-
-
-@pytest.mark.parametrize("caso, banco", [("apaga -wal", "estoque"), ("troca -wal", "pedidos"), ("apaga -shm", "pedidos"),
-                                         ("apaga -wal e -shm", "estoque")])
-def test_sob_o_monolito(caso, banco, tmp_path):
-    """Nenhum pedido fica aplicado num dono e não noutro, e todo o que foi dado por concluído continua."""
-    mexer, dito = CASOS[caso]
-    programa, finais = mexer_sob_o_monolito(tmp_path, banco, mexer)
-    assert dito in programa.linhas[-1], programa.texto
-    depois = rodar("monolito/app.py", "--dados", tmp_path, "--sem-pedido")
-    assert depois.fim() == 0 and "FALHOU" not in depois.texto and depois.disse("em dúvida: 0"), depois.texto
-    assert contar(tmp_path / "monolito", FINAIS) >= finais
-
-
-def test_sob_o_log_do_monolito(tmp_path):
-    """As decisões que só o programa via vão para o log, e a recuperação as lê."""
-    programa, finais = mexer_sob_o_monolito(tmp_path, "coordenador", apagar("-wal"))
-    assert SALVO in programa.linhas[-1], programa.texto
-    depois = rodar("monolito/app.py", "--dados", tmp_path, "--sem-pedido")
-    assert depois.fim() == 0 and "FICA EM DÚVIDA" not in depois.texto, depois.texto
-    assert contar(tmp_path / "monolito", FINAIS) >= finais
 
 
 # --- o que uma gravação forçada promete ---

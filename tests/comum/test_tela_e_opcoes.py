@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -159,22 +157,3 @@ def test_um_banco_refeito_de_um_dump_e_reconhecido_e_a_linha_diz_como_seguir(ala
         refeito.executescript(re.search("'(PRAGMA.*)'", str(recusa.value))[1])
     with banco.closing(banco.abrir(tmp_path / "um.db", tabelas, loja)) as um:
         assert um.execute("SELECT x FROM a").fetchall() == [(7,)]
-
-
-def test_sem_onde_por_temporarios_so_a_copia_com_wal_e_recusada_e_a_culpa_e_do_lugar_certo(tmp_path, monkeypatch):
-    import sqlite3
-    import tempfile
-    banco = M.banco.abrir(tmp_path / "um.db", "CREATE TABLE a (x)")
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/não/existe"])
-    with M.leitura.lendo(tmp_path, ["um"]) as lido:
-        lido.execute("SELECT * FROM a")
-    Path(f"{banco.caminho}-shm").rename(tmp_path / "fora")
-    with pytest.raises(M.falha.Falha, match="não há onde pôr arquivos temporários"):
-        with M.leitura.lendo(tmp_path, ["um"]):
-            pass
-    (tmp_path / "fora").rename(f"{banco.caminho}-shm")
-    banco.close()
-    cheio = OSError(errno.ENOSPC, "No space left on device", "/dados/um.db", None, "/tmp/leitura-x/um.db")
-    assert "/tmp/leitura-x/um.db" in str(M.falha.em_portugues(cheio, cheio.filename2))
-    assert sqlite3.sqlite_version_info >= (3, 37)
