@@ -17,8 +17,7 @@ if not MICROSSERVICOS.is_dir():
     sys.exit(2)
 sys.path.insert(0, str(MICROSSERVICOS))
 
-import rastro
-from comum import veredito
+from comum import veredito  # comum, antes de tudo o que precise do SQLite
 from comum.diagrama import Diagrama
 from comum.encerramento import encerrar_uma_vez_so
 from comum.identidade import (apagar_bancos, conferir_sem_uso, identidade, lojas_da_pasta,
@@ -27,6 +26,8 @@ from comum.leitura import lendo
 from comum.opcoes import Opcoes, chaves, confirmar_limpeza, inteiro, pedidos_escolhidos
 from comum.repetidos import de_outro_conteudo
 from comum.tela import alertar, dizer, executar
+
+import rastro
 from no_privado import compartilhado as broker
 from palco import espera
 from palco.desenho import NOMES

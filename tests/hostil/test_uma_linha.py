@@ -21,7 +21,7 @@ import pytest
 from bloqueante import conectar
 from cluster import rabbitmqctl
 from conftest import RAIZ, vhost_novo
-from verbos import SEM_BROKER, SERVICOS, Programa, rodar, sem_poderes
+from verbos import MODULOS, SEM_BROKER, SERVICOS, M, Programa, rodar, sem_poderes
 
 APP, LANCADOR = "monolito/app.py", "orquestracao.py"
 PEDIDOS, ESTOQUE, PAGAMENTOS, ENVIO = (f"microsservicos/servico_{nome}.py" for nome in SERVICOS)
@@ -262,8 +262,11 @@ CASOS = [pytest.param(nome, programa, id=f"{nome}-{Path(programa).stem}")
 @pytest.fixture(scope="module")
 def bancos_prontos(tmp_path_factory) -> Path:
     dados = tmp_path_factory.mktemp("prontos") / "dados"
-    for programa, *opcoes in ((APP, "--id", "p-0"), (LANCADOR, "--estado")):
-        assert rodar(programa, "--dados", dados, *opcoes).fim() == 0
+    assert rodar(APP, "--dados", dados, "--id", "p-0").fim() == 0
+    pasta = dados / "microsservicos"
+    for nome, modulo in MODULOS.items():
+        tabelas = modulo.TABELAS + ";" + M.servico.TABELAS
+        M.banco.abrir(pasta / f"{nome}.db", tabelas, M.identidade.identidade(pasta)).close()
     return dados
 
 
