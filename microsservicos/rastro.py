@@ -14,7 +14,6 @@ import sys
 
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
-import shlex
 from pathlib import Path
 from typing import Iterable, NamedTuple
 
@@ -25,13 +24,12 @@ from comum.identidade import identidade_se_houver
 from comum.leitura import lendo
 from comum.loja import id_pelo_comeco
 from comum.opcoes import Opcoes
-from comum.tela import alertar, curto, dizer, executar, visivel
+from comum.relato import relatar, relatar_espera
+from comum.tela import alertar, dizer, executar
 from coreografia import SERVICOS, quem_publica
 from palco.desenho import NOMES, Desenho
 from palco.historia import Historia
 from tentativas import em_segundos, pausa
-
-DADOS = Path(__file__).resolve().parents[1] / "dados"
 
 
 class Broker(NamedTuple):
@@ -146,18 +144,12 @@ def mostrar(historia: Historia, dados: Path, broker: Broker | None, diagrama=Non
     """As raias, o que cada banco diz, e o resultado ou onde o pedido espera."""
     desenho = Desenho(diagrama)
     dizer(desenho.cabecalho(), "forte")
-    for linha in [*desenho.historia(historia), ""]:
+    for linha in desenho.historia(historia):
         dizer(linha)
-    for banco, fato in historia.fatos:
-        dizer(visivel(f"  {banco:14} {fato}"), recuo=17)
-    estado, motivo = (historia.registro or (None, None, "pedidos.db não o conhece", None))[2:]
-    dizer(visivel(f"  {curto(historia.pedido)}: {estado}{f': {motivo}' if motivo else ''}"),
-          {"concluido": "verde", "cancelado": "roxo"}.get(estado, "vermelho"))
-    da_pasta = "" if dados.resolve() == DADOS else f" --dados {shlex.quote(str(dados))}"
+    relatar(historia.fatos, historia.pedido,
+            *(historia.registro or (None, None, "pedidos.db não o conhece", None))[2:])
     for texto, *comandos in esperas(historia, broker):
-        dizer(visivel(f"  espera: {texto}:"), recuo=10)
-        for comando in comandos:
-            dizer(f"      python microsservicos/{comando}{da_pasta}", inteira=True)
+        relatar_espera(texto, [f"microsservicos/{comando}" for comando in comandos], dados)
 
 
 def main() -> int:

@@ -5,8 +5,6 @@ confirmação em duas fases. Compare com orquestracao.py e microsservicos/, onde
 ninguém decide por ninguém.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 
@@ -155,7 +153,7 @@ def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Partici
     novos, repetidos, trocados = pedidos.separar(participantes[0].banco, chegados)
     dizer_repetidos(repetidos, trocados)
     feitos = Atendimento(coordenador, novos, opcoes.paralelos).conduzir()
-    coordenador.esquecer_execucoes(operador.execucoes_divergentes(participantes, log))
+    coordenador.esquecer_execucoes(operador.divergentes(participantes, log))
     if opcoes.cair_em:
         alertar(f"--cair-em {opcoes.cair_em}: nenhum pedido passou por esse ponto: "
                 f"{quedas.PONTOS[opcoes.cair_em]}")

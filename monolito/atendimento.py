@@ -4,8 +4,6 @@ Uma rodada leva todos os que estão em andamento até onde cada um pode ir, e el
 gravações forçadas. O que para numa trava espera pela próxima; o que termina dá lugar a outro.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 
@@ -26,7 +24,7 @@ class Atendimento:
         self.fila, self.em_andamento, self.feitos = deque(novos), [], []
         self.progresso = Progresso(self.total, "pedidos") if self.total > POUCOS else None
         self.inicio = self.visto = time.monotonic()
-        self.forcadas = coordenador.forcadas()
+        self.antes = self.forcadas = coordenador.forcadas()
 
     def conduzir(self) -> list[dict]:
         """Devolve os pedidos que foram até o fim.
@@ -61,7 +59,7 @@ class Atendimento:
         return f"{len(self.feitos) / max(time.monotonic() - self.inicio, 1e-6):.0f}/s"
 
     def _resumir(self) -> None:
-        media = self.coordenador.forcadas() / max(len(self.feitos), 1)
+        media = (self.coordenador.forcadas() - self.antes) / max(len(self.feitos), 1)
         if self.progresso:
             self.progresso.mostrar(len(self.feitos), self._ritmo())
         if self.progresso or (self.paralelos > 1 and self.feitos):

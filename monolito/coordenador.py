@@ -13,8 +13,6 @@ abortaria num dono o que os outros aplicaram.
 Uma rodada leva uma transação, ou muitas, que dividem essas gravações (gravação em grupo).
 """
 
-from __future__ import annotations
-
 import itertools
 import time
 
@@ -56,7 +54,6 @@ class Coordenador:
         # Pedidos é avisado por último: o resultado só aparece depois dos efeitos.
         self.avisados = [*participantes[1:], participantes[0]]
         self.execucao, self._numeros = log.registrar(), itertools.count(1)
-        self._antes_dos_pedidos = self._forcadas_no_total()
 
     def nova(self, pedido: dict) -> Transacao:
         return Transacao(f"{self.execucao}-{next(self._numeros)}", self.execucao, pedido)
@@ -165,24 +162,22 @@ class Coordenador:
 
     # --- o fim ---
 
-    def esquecer_execucoes(self, lembrar=()) -> None:
+    def esquecer_execucoes(self, divergentes: dict[str, tuple]) -> None:
         """O fim: tudo o que foi aplicado é forçado ao disco, e só então o log pode esquecer.
 
-        Fica no log a execução que ainda deixa algo em dúvida, ou que pode ter deixado; e as de
-        `lembrar`.
+        Fica no log a execução que ainda deixa algo em dúvida, ou que pode ter deixado, e a das
+        decisões divergentes (operador.divergentes).
         """
         for participante in self.participantes:
             participante.forcar_ao_disco(self.execucao)
-        ficam = {*lembrar, *(execucao for execucao, _, _ in em_duvida(self.participantes).values())}
+        em_aberto = [*divergentes.values(), *em_duvida(self.participantes).values()]
+        ficam = {execucao for execucao, _, _ in em_aberto}
         if any(participante.incerto for participante in self.participantes):
             ficam.add(self.execucao)
         self.log.esquecer([e for e in self.log.execucoes() if e not in ficam])
 
     def forcadas(self) -> int:
-        """Quantas vezes os pedidos, até agora, esperaram pelo disco."""
-        return self._forcadas_no_total() - self._antes_dos_pedidos
-
-    def _forcadas_no_total(self) -> int:
+        """Quantas vezes, desde o início, este programa esperou pelo disco."""
         return self.log.banco.forcadas + sum(p.banco.forcadas for p in self.participantes)
 
 

@@ -13,8 +13,6 @@ arquivo neste processo: fechá-lo por fora soltaria a trava (manual do SQLite, "
 SQLite Database File", seção 2.2).
 """
 
-from __future__ import annotations
-
 import random
 import sqlite3
 import time

@@ -8,8 +8,6 @@ Aborta:      nada a desfazer
 Fica ao lado de microsservicos/servico_envio.py: mesmas tabelas do negócio, mesmos verbos.
 """
 
-from __future__ import annotations
-
 from comum.loja import CEP_FORA_DA_AREA
 from participante import Negocio, Recusa
 

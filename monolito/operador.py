@@ -5,8 +5,6 @@ dia o log aparecer e disser outra coisa, a divergência é dita a cada início, 
 a reconheça. (O termo é do padrão X/Open XA: "heuristically completed".)
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from comum.banco import transacao
@@ -21,20 +19,21 @@ ESCOLHAS = {"confirmar": CONFIRMAR, "abortar": ABORTAR}
 
 def listar(pasta: Path, participantes: list[Participante]) -> None:
     """Mostra cada transação que espera uma decisão, e o que ela trava; não resolve nada."""
-    em_uso, achadas = conduzindo(pasta), em_duvida(participantes)
-    dizer(f"em dúvida: {0 if em_uso else len(achadas)}")
-    if em_uso:
+    if conduzindo(pasta):
+        dizer("em dúvida: 0")
         dizer("um programa conduz pedidos nesta pasta agora: o que está preparado é assunto dele, "
               "e ele o termina")
+        return
+    achadas = em_duvida(participantes)
+    dizer(f"em dúvida: {len(achadas)}")
     for nome, (execucao, pedido, onde) in achadas.items():
         dizer()
         dizer(f"transação {nome}   pedido {pedido}", "forte")
         for participante in onde:
             dizer(f"  {participante.nome:10}  preparada; trava "
                   f"{', '.join(participante.travas(nome))}")
-        if not em_uso:
-            dizer(f"  {'log':10}  {o_que_diz(pasta, nome, execucao)[0]}")
-    if achadas and not em_uso:
+        dizer(f"  {'log':10}  {o_que_diz(pasta, nome, execucao)[0]}")
+    if achadas:
         dizer()
         dizer("No próximo início (sem --sem-recuperar) "
               "a recuperação resolve as que o log conhece.")
@@ -91,7 +90,7 @@ def _forcadas(participantes: list[Participante], nome: str) -> list[str]:
 def divergentes(participantes: list[Participante], log: LogDeDecisoes) -> dict[str, tuple]:
     """As decisões forçadas a que o log certo, que reapareceu, desmente, e ninguém reconheceu.
 
-    {transação: (execução, decisão forçada, [nomes dos participantes])}.
+    {transação: (execução, decisão forçada, [nomes dos participantes])}; o log não as esquece.
     """
     achadas: dict[str, tuple] = {}
     for participante in participantes:
@@ -100,11 +99,6 @@ def divergentes(participantes: list[Participante], log: LogDeDecisoes) -> dict[s
             if log.conhece(execucao) and log.decisao(nome) != decisao:
                 achadas.setdefault(nome, (execucao, decisao, []))[2].append(participante.nome)
     return achadas
-
-
-def execucoes_divergentes(participantes: list[Participante], log: LogDeDecisoes) -> set[str]:
-    """As que o log não deve esquecer."""
-    return {execucao for execucao, _, _ in divergentes(participantes, log).values()}
 
 
 def conferir(participantes: list[Participante], log: LogDeDecisoes) -> None:

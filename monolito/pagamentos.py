@@ -8,8 +8,6 @@ Aborta:      nada a desfazer
 Fica ao lado de microsservicos/servico_pagamentos.py: mesmas tabelas do negócio, mesmos verbos.
 """
 
-from __future__ import annotations
-
 from comum.loja import CLIENTE_DESCONHECIDO, SALDO_INSUFICIENTE
 from participante import Negocio, Recusa
 

@@ -12,8 +12,6 @@ isso um aviso repetido não muda nada. Cada negócio diz o que confere, trava e 
 este arquivo não sabe o que é um produto, um cliente ou um CEP.
 """
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import time
@@ -26,6 +24,7 @@ from comum.tela import alertar
 from decisoes import CONFIRMAR, Decisao
 
 PACIENCIA = 5.0  # segundos de insistência com um banco que não aceita uma decisão
+PAUSA = 0.1  # segundos entre uma tentativa e outra
 TABELAS = """
 CREATE TABLE preparadas (
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL,
@@ -95,7 +94,7 @@ class Participante:
     def __init__(self, negocio: Negocio, pasta: Path, loja: str):
         self.negocio, self.nome = negocio, negocio.nome
         self.banco = abrir(pasta / f"{negocio.arquivo}.db", f"{negocio.tabelas};{TABELAS}", loja)
-        self.incerto, self._queixa = False, None
+        self.incerto = False
 
     # --- fase 1 ---
 
@@ -110,8 +109,9 @@ class Participante:
         except sqlite3.Error as erro:
             # Um NÃO, mesmo sem saber se ficou: o que tiver ficado só está preparado, e o log,
             # que não terá decisão para ele, responde por isso no próximo início.
+            if not self.incerto:  # diz por quê uma vez, e não a cada pedido recusado
+                alertar(str(em_portugues(erro, f"{self.negocio.arquivo}.db")))
             self.incerto = True
-            self._queixar(erro)
             return [Voto(NAO, f"{self.nome} não conseguiu gravar")] * len(transacoes)
 
     def _votar(self, t) -> Voto:
@@ -132,20 +132,11 @@ class Participante:
 
     def _primeira_travada(self, linhas: list[str]) -> Voto | None:
         for linha in linhas:
-            com = self.banco.execute("SELECT transacao FROM travas WHERE linha = ?",
-                                     (linha,)).fetchone()
-            if com:
-                pedido = self.banco.execute("SELECT max(pedido) FROM preparadas "
-                                            "WHERE transacao = ?", com).fetchone()
-                return Voto(ESPERA, *pedido, linhas=[linha], com=com[0])
+            for com, pedido in self.banco.execute(
+                    "SELECT transacao, pedido FROM travas LEFT JOIN preparadas USING (transacao) "
+                    "WHERE linha = ?", (linha,)):
+                return Voto(ESPERA, pedido, linhas=[linha], com=com)
         return None
-
-    def _queixar(self, erro: sqlite3.Error) -> None:
-        """Diz por que este banco não aceita gravações, uma vez, e não a cada pedido recusado."""
-        texto = str(em_portugues(erro, f"{self.negocio.arquivo}.db"))
-        if self._queixa != texto:
-            self._queixa = texto
-            alertar(texto)
 
     # --- fase 2 ---
 
@@ -156,24 +147,26 @@ class Participante:
                 self._aplicar(decisao)
 
     def insistir(self, decisoes: list[Decisao], preparadas: list[str]) -> None:
-        """Aplica, de novo e de novo, com pausas que crescem; depois de PACIENCIA levanta Falha.
+        """Aplica, de novo e de novo, com uma pausa; depois de PACIENCIA segundos levanta Falha.
 
         preparadas: as transações que aqui ficam em dúvida até que se consiga.
         """
-        prazo, pausa = time.monotonic() + PACIENCIA, 0.05
+        prazo, avisado = time.monotonic() + PACIENCIA, False
         while True:
             try:
                 return self.aplicar(decisoes)
             except sqlite3.Error as erro:
                 falha = em_portugues(erro, f"{self.negocio.arquivo}.db")
-                if time.monotonic() > prazo:
-                    raise Falha(f"{falha}; {', '.join(preparadas)} em dúvida: a recuperação "
-                                "termina no próximo início" if preparadas else f"{falha}; o pedido "
-                                "recusado não foi anotado, e nada mais foi mexido") from erro
-                if pausa == 0.05:
-                    alertar(f"{falha}; insisto por {PACIENCIA:.0f} s")
-            time.sleep(pausa)
-            pausa = min(2 * pausa, 1)
+            if time.monotonic() > prazo:
+                fica = "o pedido recusado não foi anotado, e nada mais foi mexido"
+                if preparadas:
+                    fica = (f"{', '.join(preparadas)} em dúvida: a recuperação termina no próximo "
+                            "início")
+                raise Falha(f"{falha}; {fica}")
+            if not avisado:
+                alertar(f"{falha}; insisto por {PACIENCIA:.0f} s")
+            avisado = True
+            time.sleep(PAUSA)
 
     def _aplicar(self, decisao: Decisao) -> None:
         preparada = self.banco.execute("DELETE FROM preparadas WHERE transacao = ? "

@@ -8,8 +8,6 @@ Aborta:      o pedido fica cancelado, com o motivo
 Fica ao lado de microsservicos/servico_pedidos.py: mesmas tabelas do negócio, mesmos verbos.
 """
 
-from __future__ import annotations
-
 from comum.loja import PRODUTO_DESCONHECIDO
 from comum.repetidos import de_outro_conteudo
 from participante import Negocio, Recusa

@@ -9,8 +9,6 @@ Morrer no meio da recuperação é só outra morte: o que foi resolvido está re
 continua em dúvida, e o próximo início chega às mesmas respostas.
 """
 
-from __future__ import annotations
-
 import sqlite3
 
 from comum.falha import Falha, em_portugues

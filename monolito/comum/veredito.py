@@ -11,6 +11,7 @@ from pathlib import Path
 
 from comum.leitura import lendo
 from comum.loja import DONOS
+from comum.relato import CORES
 from comum.tela import curto, dizer, reais
 
 OLHADAS = 10  # quantas vezes se olha de novo antes de acreditar numa violação
@@ -146,7 +147,7 @@ def mostrar_finais(pasta: Path, pedidos: list[str]) -> list[tuple]:
     for pedido, cliente, total, como, motivo in finais:
         linha = f"  {curto(pedido):12} {curto(cliente, 10):10} {reais(total):>13}  {como}"
         linha += f": {motivo}" if motivo else ""
-        dizer(linha, {"concluido": "verde", "cancelado": "roxo"}.get(como, "vermelho"), recuo=6)
+        dizer(linha, CORES.get(como, "vermelho"), recuo=6)
     return finais
 
 

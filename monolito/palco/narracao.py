@@ -4,8 +4,6 @@ O coordenador conta cada passo uma vez; daqui saem todos os desenhos. Uma raia g
 um participante que tem algo travado: do SIM dele até a decisão chegar.
 """
 
-from __future__ import annotations
-
 import time
 
 from comum.diagrama import Diagrama

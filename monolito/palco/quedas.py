@@ -3,8 +3,6 @@
 É assim que se vê o que um protocolo promete.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 

@@ -5,22 +5,18 @@ aqui, um pedido encerrado só deixa o efeito, e um em dúvida, o que cada um pro
 roda a recuperação, e não precisa do log (sem ele, diz o que não se pode saber).
 """
 
-from __future__ import annotations
-
-import shlex
 import sqlite3
 from pathlib import Path
+from typing import Iterator
 
 from comum.diagrama import Diagrama
 from comum.leitura import lendo
 from comum.loja import id_pelo_comeco
-from comum.tela import curto, dizer, reais
+from comum.relato import relatar, relatar_espera
+from comum.tela import dizer, reais
 from decisoes import NOME as LOG
 from decisoes import conduzindo, o_que_diz
 from palco.narracao import EU, RAIAS, Narrador
-
-CORES = {"concluido": "verde", "cancelado": "roxo"}
-DADOS = Path(__file__).resolve().parents[2] / "dados"
 
 
 class Historia:
@@ -32,32 +28,30 @@ class Historia:
 
     def __init__(self, bancos: sqlite3.Connection, donos: list, pedido: str):
         self.pedido, self.fatos, self.preparadas = pedido, [], []
-        self.estado, self.motivo = "pedidos.db não o conhece", ""
-        for cliente, total, self.estado, motivo in bancos.execute(
+        self.estado, self.motivo = "pedidos.db não o conhece", None
+        for cliente, total, self.estado, self.motivo in bancos.execute(
                 "SELECT cliente, total, estado, motivo FROM pedidos WHERE pedido = ?", (pedido,)):
-            self.motivo = f": {motivo}" if motivo else ""
+            nota = f"{self.estado}: {self.motivo}" if self.motivo else self.estado
             self.fatos.append(("pedidos.db", f"pedido de {cliente}, {reais(total)}, {self.estado}",
-                               "Pedidos", f"{self.estado}{self.motivo}"))
+                               "Pedidos", nota))
         for dono in donos:
-            self._ler(bancos, dono, f"{dono.arquivo}_db")
+            self.fatos += [(f"{dono.arquivo}.db", texto, dono.nome, nota)
+                           for texto, nota in self._ler(bancos, dono, f"{dono.arquivo}_db")]
 
-    def _ler(self, bancos: sqlite3.Connection, dono, banco: str) -> None:
-        def anotar(texto: str, nota: str) -> None:
-            self.fatos.append((f"{dono.arquivo}.db", texto, dono.nome, nota))
-
+    def _ler(self, bancos: sqlite3.Connection, dono, banco: str) -> Iterator[tuple[str, str]]:
         for transacao, execucao, travas in bancos.execute(
                 "SELECT transacao, execucao, (SELECT group_concat(linha, ', ') FROM "
                 f"{banco}.travas t WHERE t.transacao = p.transacao) FROM {banco}.preparadas p "
                 "WHERE pedido = ?", (self.pedido,)):
             self.preparadas.append((dono.nome, transacao, execucao))
-            anotar(f"transação {transacao} preparada; trava {travas}", "preparada")
+            yield f"transação {transacao} preparada; trava {travas}", "preparada"
         for decisao, quando in bancos.execute(
                 f"SELECT decisao, quando FROM {banco}.heuristicas WHERE pedido = ?",
                 (self.pedido,)):
-            anotar(f"uma pessoa forçou {decisao} em {quando} (UTC)", f"forçada a {decisao}")
+            yield f"uma pessoa forçou {decisao} em {quando} (UTC)", f"forçada a {decisao}"
         vale = bancos.execute(dono.vale, (self.pedido,)).fetchone()[0]
         if vale and dono.nome != "Pedidos":  # o dele já foi dito
-            anotar(f"vale agora: {vale}", vale)
+            yield f"vale agora: {vale}", vale
 
 
 def mostrar(historia: Historia, pasta: Path, diagrama: Diagrama | None) -> None:
@@ -65,32 +59,23 @@ def mostrar(historia: Historia, pasta: Path, diagrama: Diagrama | None) -> None:
     em_uso = bool(historia.preparadas) and conduzindo(pasta)
     ditos = {} if em_uso else {transacao: o_que_diz(pasta, transacao, execucao)
                                for _, transacao, execucao in historia.preparadas}
-    narrador, em_duvida = Narrador(True, diagrama), ", em dúvida" if ditos else ""
+    narrador = Narrador(True, diagrama)
     for raia, _, _ in historia.preparadas:
         narrador.reter(raia, historia.pedido)
     fatos = historia.fatos + [(LOG, log, EU, f"o log {log}") for log, _ in ditos.values()]
     for _, _, raia, nota in fatos:
         narrador.nota(historia.pedido, raia, nota)
-    dizer()
-    for banco, texto, _, _ in fatos:
-        dizer(f"  {banco:14} {texto}")
-    dizer(f"  {curto(historia.pedido)}: {historia.estado}{em_duvida}{historia.motivo}",
-          "vermelho" if ditos else CORES.get(historia.estado, "vermelho"))
+    relatar([fato[:2] for fato in fatos], historia.pedido,
+            historia.estado + ", em dúvida" * bool(ditos), historia.motivo)
     if em_uso:
-        dizer("  espera: o programa que conduz pedidos nesta pasta agora; ele o termina")
+        relatar_espera("o programa que conduz pedidos nesta pasta agora; ele o termina", [], pasta)
     for transacao, (_, fara) in ditos.items():
-        mostrar_espera(pasta, transacao, fara)
-
-
-def mostrar_espera(pasta: Path, transacao: str, fara: str | None) -> None:
-    outra = "" if pasta.parent.resolve() == DADOS else f" --dados {shlex.quote(str(pasta.parent))}"
-    texto, comando = f"a recuperação; o próximo início {fara}", "--sem-pedido"
-    if not fara:
-        texto = ("o log certo; sem ele, todo início a deixa em dúvida, e quem sabe a resposta pode "
-                 "forçá-la, com confirmar ou com abortar")
-        comando = f"--forcar {transacao}=confirmar"
-    dizer(f"  espera: {texto}:")
-    dizer(f"      python monolito/app.py {comando}{outra}", inteira=True)
+        espera, comando = f"a recuperação; o próximo início {fara}", "--sem-pedido"
+        if not fara:
+            espera = ("o log certo; sem ele, todo início a deixa em dúvida, e quem sabe a resposta "
+                      "pode forçá-la, com confirmar ou com abortar")
+            comando = f"--forcar {transacao}=confirmar"
+        relatar_espera(espera, [f"monolito/app.py {comando}"], pasta.parent)
 
 
 def rastrear(pasta: Path, ditos: list[str], donos: list, arquivo: str | None) -> int:

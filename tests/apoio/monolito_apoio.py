@@ -128,8 +128,11 @@ def abrir(pasta: Path, recuperar: bool = True, espera: float = 0.0, narrador=Non
     return M.app.iniciar(ps, log, narrador or M.narracao.Calado(), espera, not recuperar)
 
 
-def conduzir(coordenador, pedidos: list[dict], paralelos: int = 1) -> None:
+def conduzir(coordenador, pedidos: list[dict], paralelos: int = 1) -> int:
+    """Devolve quantas gravações forçadas os pedidos custaram."""
+    antes = coordenador.forcadas()
     M.atendimento.Atendimento(coordenador, pedidos, paralelos).conduzir()
+    return coordenador.forcadas() - antes
 
 
 def atender(pasta: Path, pedidos: list[dict], paralelos: int = 1, **opcoes) -> None:
@@ -140,7 +143,7 @@ def atender(pasta: Path, pedidos: list[dict], paralelos: int = 1, **opcoes) -> N
 
 
 def terminar(coordenador) -> None:
-    coordenador.esquecer_execucoes(M.operador.execucoes_divergentes(coordenador.participantes, coordenador.log))
+    coordenador.esquecer_execucoes(M.operador.divergentes(coordenador.participantes, coordenador.log))
 
 
 def so_recuperar(pasta: Path) -> None:

@@ -71,7 +71,7 @@ class Monolito:
         self.intruso.close()
 
     def fechar(self) -> None:
-        self.coordenador.esquecer_execucoes()
+        self.coordenador.esquecer_execucoes({})
         for banco in (*(p.banco for p in self.participantes), self.coordenador.log.banco):
             banco.close()
 

@@ -58,8 +58,7 @@ def test_na_saga_o_que_foi_reservado_e_devolvido(tmp_path):
 
 def test_na_2pc_quem_recusa_nao_grava_nem_trava(tmp_path):
     coordenador = monolito.abrir(tmp_path)
-    monolito.conduzir(coordenador, [monolito.M.loja.validar(ACIMA)])
-    assert coordenador.forcadas() == 2, "só Pedidos e Estoque prometeram algo: um NÃO não espera pelo disco"
+    assert monolito.conduzir(coordenador, [monolito.M.loja.validar(ACIMA)]) == 2, "só Pedidos e Estoque prometeram algo: um NÃO não espera pelo disco"
     retrato = monolito.Retrato(tmp_path, log=False)
     assert not any(retrato.preparadas.values()) and not any(retrato.travas.values())
 

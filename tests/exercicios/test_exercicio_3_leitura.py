@@ -16,7 +16,7 @@ import pytest
 from conftest import RAIZ
 from enunciado import enunciado, exigir, modulo, test_o_que_o_enunciado_pede_esta_no_lugar  # noqa: F401
 from monolito_apoio import (DONOS, M, Ouvinte, Retrato, abrir, cair_no_passo, cenario, conduzir, conferir_repouso, consultar, copiar,
-                            no_filho, nova_pasta, so_recuperar)
+                            no_filho, nova_pasta, so_recuperar, terminar)
 from test_monolito_quedas import conferir_fim, conferir_queda, rapida  # noqa: F401
 from verbos import linhas_largas
 
@@ -46,14 +46,13 @@ class Rodada:
         self.pasta, self.ouvinte = pasta, Ouvinte()
         self.coordenador = abrir(pasta, narrador=self.ouvinte)
         [self.antifraude] = [p for p in self.coordenador.participantes if p.nome == NOME]
-        conduzir(self.coordenador, [M.loja.validar(p) for p in pedidos])
-        self.forcadas = self.coordenador.forcadas()
+        self.forcadas = conduzir(self.coordenador, [M.loja.validar(p) for p in pedidos])
 
     def disse(self, de: str, para: str) -> list[str]:
         return [texto for _, d, p, texto in self.ouvinte.contado if (d, p) == (de, para)]
 
     def fim(self) -> Retrato:
-        self.coordenador.esquecer_execucoes()
+        terminar(self.coordenador)
         self.coordenador.log.banco.close()
         assert not self.antifraude.banco.total_changes, "quem só lê não tem o que gravar"
         conferir_repouso(self.pasta)

@@ -54,8 +54,7 @@ def contar_gravacoes(pasta, p):
     coordenador, vistas = abrir(pasta), []
     ao_gravar(depois=lambda banco: vistas.append(
         (os.path.basename(banco.caminho)[:-3], banco.execute("PRAGMA synchronous").fetchone()[0] == 2)))
-    conduzir(coordenador, [p])
-    return coordenador.forcadas(), vistas
+    return conduzir(coordenador, [p]), vistas
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="conta os fsync do sistema com o strace, que não está instalado")
@@ -82,8 +81,7 @@ def test_gravacao_em_grupo_divide_as_gravacoes_forcadas(pasta):
 def forcadas_em_grupo(pasta):
     repor(pasta, 8)
     coordenador = abrir(pasta)
-    conduzir(coordenador, [pedido(f"p-{n}", f"c{n}", f"produto{n}") for n in range(8)], 8)
-    forcadas = coordenador.forcadas()
+    forcadas = conduzir(coordenador, [pedido(f"p-{n}", f"c{n}", f"produto{n}") for n in range(8)], 8)
     terminar(coordenador)
     return forcadas
 

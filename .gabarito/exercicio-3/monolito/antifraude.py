@@ -8,8 +8,6 @@ Aborta:      nada
 Vota por último: quando solta a sua linha, a transação já tem todas as outras (duas fases de travamento).
 """
 
-from __future__ import annotations
-
 from participante import Negocio, Recusa
 
 TABELAS = """
