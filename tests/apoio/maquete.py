@@ -195,7 +195,7 @@ class Maquete:
     def rastro(self, id: str) -> None:
         """rastro ID: o que rastro.py mostraria agora, sem broker a que perguntar"""
         with M.leitura.lendo(self.pasta, SERVICOS) as bancos:
-            M.rastro.mostrar(M.historia.Historia(bancos, id), M.rastro.DADOS, None)
+            M.rastro.mostrar(M.historia.Historia(bancos, id), M.opcoes.DADOS, None)
 
     def veredito(self) -> None:
         """veredito"""
