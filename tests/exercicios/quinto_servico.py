@@ -10,10 +10,10 @@ from typing import Callable, NamedTuple
 import pytest
 
 import maquete as maquetes
-import test_saga_ordens
+import rede_de_brinquedo
 from conftest import carregar
 from enunciado import enunciado, exigir, modulo, test_o_que_o_enunciado_pede_esta_no_lugar  # noqa: F401
-from test_saga_ordens import Rede
+from rede_de_brinquedo import Rede
 from verbos import CENARIOS, M, MODULOS, cenario, onde_espera, pedido, rodar
 
 A_PEDIDO = "cancelado a pedido do cliente"
@@ -50,7 +50,7 @@ def quinto(request) -> Quinto:
 def cinco_servicos(enunciado, quinto, monkeypatch):  # noqa: F811
     """A maquete e a rede de brinquedo do projeto, agora com o serviço novo."""
     monkeypatch.setitem(MODULOS, quinto.nome, getattr(M, f"servico_{quinto.nome}", None))
-    for palco in (maquetes, test_saga_ordens):
+    for palco in (maquetes, rede_de_brinquedo):
         monkeypatch.setattr(palco, "SERVICOS", M.coreografia.SERVICOS)
 
 

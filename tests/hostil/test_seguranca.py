@@ -166,7 +166,7 @@ def dados_dos_dois(tmp_path):
     try:
         dados = tmp_path / "dados"
         assert rodar("monolito/app.py", "--dados", dados).fim() == 0
-        assert rodar("orquestracao.py", "--dados", dados, "--estado").fim() == 0
+        Loja(dados, SEM_BROKER)  # os quatro bancos, como os serviços os criam
     finally:
         os.umask(antes)
     return dados

@@ -21,7 +21,7 @@ import pytest
 from bloqueante import conectar
 from cluster import rabbitmqctl
 from conftest import RAIZ, vhost_novo
-from verbos import MODULOS, SEM_BROKER, SERVICOS, M, Programa, rodar, sem_poderes
+from verbos import SEM_BROKER, SERVICOS, Loja, Programa, rodar, sem_poderes
 
 APP, LANCADOR = "monolito/app.py", "orquestracao.py"
 PEDIDOS, ESTOQUE, PAGAMENTOS, ENVIO = (f"microsservicos/servico_{nome}.py" for nome in SERVICOS)
@@ -263,10 +263,7 @@ CASOS = [pytest.param(nome, programa, id=f"{nome}-{Path(programa).stem}")
 def bancos_prontos(tmp_path_factory) -> Path:
     dados = tmp_path_factory.mktemp("prontos") / "dados"
     assert rodar(APP, "--dados", dados, "--id", "p-0").fim() == 0
-    pasta = dados / "microsservicos"
-    for nome, modulo in MODULOS.items():
-        tabelas = modulo.TABELAS + ";" + M.servico.TABELAS
-        M.banco.abrir(pasta / f"{nome}.db", tabelas, M.identidade.identidade(pasta)).close()
+    Loja(dados, SEM_BROKER)
     return dados
 
 

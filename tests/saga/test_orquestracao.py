@@ -87,10 +87,6 @@ def test_todos_os_cenarios_do_comando_ao_veredito(url, dados):
     assert lido == json.dumps(json.loads(lido), sort_keys=True, indent=2, ensure_ascii=False)
 
 
-def test_estado_antes_de_qualquer_pedido_sao_as_linhas_iniciais(dados):
-    assert estado(dados) == esperado()
-
-
 def test_cinquenta_pedidos_esgotam_o_estoque_e_a_conta_da_tela_e_a_verdadeira(url, dados):
     programa = concluir(url, dados, "--pedidos", 60, "--id", "p")
     fim = estado(dados)
@@ -170,28 +166,6 @@ def test_parado_no_meio_de_centenas_de_pedidos_nao_perde_nenhum(url, dados, fim)
     assert sum(f["estado"] == "concluido" for f in fim["pedidos"].values()) == 50 and fim["produtos"]["livro"] == 0
 
 
-def test_servico_cujo_diario_some_para_e_e_iniciado_de_novo(url, dados):
-    programa = ouvindo(url, dados, "--id", "p-1")
-    (dados / "microsservicos" / "estoque.db-wal").unlink()
-    programa.esperar_dizer("estoque morreu (status 2): inicio outro")
-    loja = Loja(dados, url)
-    loja.enviados["p-1"] = cenario("sucesso")
-    loja.enviar(cenario("sucesso", "p-2"))
-    loja.conferir_repouso()
-    programa.interromper()
-    assert programa.fim(10) == 0
-
-
-def test_dois_lancadores_ao_mesmo_tempo_sobre_os_mesmos_dados(url, dados):
-    dois = [orquestrar(url, dados, "--ate-concluir", "--pedidos", 20, "--id", id) for id in ("a", "b")]
-    for programa in dois:
-        assert programa.fim() == 0, programa.texto
-        programa.limpo()
-    fim = estado(dados)
-    assert len(fim["pedidos"]) == 40 and fim["produtos"]["livro"] == 20
-    assert {f["estado"] for f in fim["pedidos"].values()} == {"concluido"}
-
-
 def test_quando_um_servico_nao_consegue_diz_quem_espera_e_onde(url, dados):
     loja = Loja(dados, url)
     loja.quebrar("estoque", "reservas", "p-1")
@@ -219,15 +193,6 @@ def test_limpar_volta_as_linhas_iniciais_e_esvazia_as_filas(url, dados):
     assert loja.profundidade(*SERVICOS, *(f"{fila}.mortas" for fila in SERVICOS)) == 0
 
 
-def test_limpar_e_recusado_enquanto_os_servicos_trabalham(url, dados):
-    programa = ouvindo(url, dados, "--id", "p-1")
-    segundo = orquestrar(url, dados, "--limpar", "--sim", "--estado")
-    assert segundo.fim() == 2 and segundo.disse("encerre-os"), segundo.texto
-    assert programa.vivo() and estado(dados) == esperado(cenario("sucesso"))
-    programa.interromper()
-    assert programa.fim(5) == 0
-
-
 def test_limpar_pergunta_a_quem_esta_num_terminal(url, dados):
     concluir(url, dados, "--id", "p-1")
     comando = [sys.executable, str(ORQUESTRACAO), "--dados", str(dados), "--limpar", "--estado"]
@@ -252,12 +217,6 @@ def test_num_terminal_ha_cores_e_NO_COLOR_as_tira(url, dados):
         assert terminal.fim() == 0 and "\x1b" not in terminal.texto
         assert "30/30" in terminal.texto and "█" in terminal.texto and "\r" in terminal.texto
         assert not linhas_largas(terminal.texto)
-
-
-@pytest.mark.parametrize("codificacao", ["ascii", "cp1252"])
-def test_saida_em_qualquer_codificacao(url, dados, codificacao):
-    programa = concluir(url, dados, "--cenario", "todos", ambiente={"PYTHONIOENCODING": codificacao})
-    assert programa.disse("Veredito") and programa.disse("em d")
 
 
 @pytest.mark.parametrize("ate_concluir, status", [(["--ate-concluir"], 130), ([], 0)])

@@ -23,9 +23,6 @@ from verbos import (M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, filhos,
 JANELA = "import pty, sys; pty.spawn(sys.argv[1:])"
 
 
-PENDENTE = "INSERT INTO pedidos VALUES ('p', 'ana', 1, 'pendente', NULL)"
-
-
 def na_janela(url, *comando) -> Programa:
     return Programa("-c", JANELA, *comando, url=url)
 
@@ -121,31 +118,6 @@ def test_outros_ctrl_c_nao_cortam_a_limpeza_ao_meio(privado, dados):
         programa.sinal(sinal)
     assert programa.fim(40) == 0 and programa.linhas[-1] == "tudo encerrado", programa.texto
     programa.limpo()
-    nada_fica(dados, no)
-
-
-def test_interrompido_depois_do_ultimo_resultado_diz_que_ja_tinham_terminado(tmp_path, capsys):
-    loja = Loja(tmp_path, "amqp://nenhum/")
-    loja.escrever("pedidos", "INSERT INTO pedidos VALUES ('p-1', 'ana', 1, 'concluido', NULL)")
-    M.espera.dizer_o_que_faltou(loja.pasta, ["p-1"])
-    assert "todos os pedidos desta execução já tinham terminado" in capsys.readouterr().err
-
-
-def test_sem_saida_nenhuma(url, dados):
-    lancador = subprocess.run(f'"{sys.executable}" "{ORQUESTRACAO}" --dados "{dados}" --id p-1 '
-                              "--ate-concluir >&- 2>&- <&-", shell=True, timeout=60,
-                              env={**os.environ, "RABBITMQ_URL": url})
-    assert lancador.returncode == 0
-    nada_fica(dados)
-    assert estado(dados)["pedidos"]["p-1"]["estado"] == "concluido"
-
-
-@pytest.mark.longo
-def test_lancador_morto_com_sigkill_nao_deixa_o_no_privado(privado, dados):
-    url, no = privado
-    programa = ouvindo(url, dados, "--sem-pedido")
-    assert no.vivo()
-    programa.matar()
     nada_fica(dados, no)
 
 

@@ -74,18 +74,6 @@ def test_o_que_foi_em_vao_vem_depois_da_resposta_a_que_se_refere(maquete):
     assert "pedido.cancelado" in desenho[-1]
 
 
-def test_cancelamento_tarde_demais_foi_em_vao(maquete):
-    maquete.fazer("enviar p-1 sucesso")
-    maquete.fazer("andar estoque pagamentos envio")
-    maquete.fazer("cancelar p-1")
-    lugares = onde_espera(maquete.pasta, "p-1")
-    assert any("pedido.cancelamento_solicitado, na fila «envio»" in lugar for lugar in lugares)
-    maquete.fazer("andar")
-    h = historia(maquete.pasta)
-    assert ("pedidos.db", "por conta do cliente → pedido.cancelamento_solicitado") in h.fatos
-    assert h.eventos[-2:] == ["pedido.cancelamento_solicitado", "pedido.concluido"]
-
-
 @pytest.mark.parametrize("semente", range(12))
 def test_em_qualquer_ordem_de_entrega_cada_evento_vem_depois_da_sua_causa(semente, maquete):
     """Serviços que andam ao acaso, cancelamentos e repetições no meio: tudo está lá, na ordem das causas."""
@@ -188,6 +176,15 @@ def test_o_diagrama_do_rastro_e_o_da_execucao(tmp_path, capsys):
     assert texto == (tmp_path / "vivo").read_text()
     assert re.findall(r"^    (?:de)?activate \w+", texto, re.M) == [
         "    activate Estoque", "    activate Pagamentos", "    deactivate Pagamentos", "    deactivate Estoque"]
+
+
+def test_o_resumo_do_lancador_diz_a_fila_e_quantas_o_broker_tem_nela(maquete, monkeypatch, capsys):
+    maquete.fazer("desligar estoque")
+    maquete.fazer("enviar p-1 sucesso")
+    monkeypatch.setattr(M.rastro, "perguntar_ao_broker", lambda pasta: M.rastro.Broker({"estoque": 1}, {}))
+    M.rastro.resumir(maquete.pasta, ["p-1"])
+    assert "p-1: pedido.criado, na fila «estoque»" in (dito := em_linha(capsys.readouterr().err))
+    assert "neste broker: 1 em «estoque», não há em «estoque.mortas»" in dito
 
 
 # --- cada lugar de espera, e o comando que o desfaz ---
@@ -321,21 +318,6 @@ def test_onde_espera_e_os_comandos_que_levam_ate_o_fim(lugar, loja, broker):
         loja.consertar("estoque")
     seguir_a_tela(loja)
     assert loja.resultado("p-1") == ("concluido", None)
-
-
-def test_sem_broker_espera_na_caixa_de_saida_ate_ele_voltar(broker_proprio, tmp_path):
-    loja = Loja(tmp_path / "dados", broker_proprio.url)
-    try:
-        loja.iniciar()
-        broker_proprio.parar()
-        loja.enviar(pedido("p-1"))
-        assert "sem contar as filas" in rastrear(loja)
-        loja.matar()
-        broker_proprio.iniciar()
-        seguir_a_tela(loja)
-        assert loja.resultado("p-1") == ("concluido", None)
-    finally:
-        loja.fechar()
 
 
 def test_perguntado_a_outro_broker_so_diz_o_que_sabe(loja, broker, tmp_path):

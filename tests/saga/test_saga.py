@@ -54,15 +54,6 @@ def test_cenario_passa_pelos_eventos_do_contrato_e_volta_na_ordem_inversa(loja_a
     loja_aberta.conferir_repouso()
 
 
-def test_produto_desconhecido_cancela_sem_incomodar_os_outros_servicos(loja_aberta, escuta):
-    id = novo_id()
-    loja_aberta.enviar(pedido(id, foguete=1))
-    escuta.esperar_tipo(id, "pedido.cancelado")
-    assert loja_aberta.resultado(id) == ("cancelado", "produto desconhecido")
-    loja_aberta.conferir_repouso()
-    assert escuta.tipos(id) == ["pedido.cancelado"]
-
-
 # --- a forma das mensagens ---
 
 @pytest.mark.parametrize("nome", CENARIOS)
@@ -149,20 +140,3 @@ def test_cancelamento_que_ultrapassa_o_pedido_barra_todas_as_acoes_atrasadas(loj
 
 
 # --- muitos de uma vez ---
-
-def test_centenas_de_pedidos_de_todo_tipo_ao_mesmo_tempo(loja_aberta):
-    nomes = list(CENARIOS)
-    ids = {novo_id() + str(n): nomes[n % 4] for n in range(400)}
-    loja_aberta.enviar(*(cenario(nome, id) for id, nome in ids.items()))
-    loja_aberta.conferir_repouso()
-    for id, nome in ids.items():
-        assert loja_aberta.resultado(id) == CENARIOS[nome][1:]
-
-
-def test_disputa_pela_ultima_unidade_vende_uma_vez_so(loja_aberta):
-    ids = [novo_id() + str(n) for n in range(60)]
-    loja_aberta.enviar(*(pedido(id, "ana", "notebook", 1) for id in ids))
-    loja_aberta.conferir_repouso()
-    resultados = [loja_aberta.resultado(id) for id in ids]
-    assert resultados.count(("concluido", None)) == 2
-    assert resultados.count(("cancelado", "estoque insuficiente")) == 58

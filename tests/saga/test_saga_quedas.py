@@ -125,27 +125,6 @@ def test_kill_9_em_todos_com_milhares_de_pedidos(loja_aberta, semente):
     loja_aberta.conferir_repouso()
 
 
-def test_todos_mortos_ao_mesmo_tempo_e_ligados_em_qualquer_ordem(loja_aberta):
-    loja_aberta.matar("pagamentos")
-    loja_aberta.enviar(*mistura(300, novo_id()))
-    esperar(lambda: loja_aberta.profundidade("pagamentos") > 100, que="a fila de pagamentos crescer")
-    loja_aberta.matar()
-    assert loja_aberta.pendentes() >= 100
-    loja_aberta.iniciar("envio", "pagamentos", "estoque", "pedidos")
-    loja_aberta.conferir_repouso()
-
-
-@pytest.mark.parametrize("nome", SERVICOS)
-def test_servico_parado_por_um_tempo_retoma_de_onde_estava(loja_aberta, nome):
-    loja_aberta.suspender(nome)
-    loja_aberta.enviar(*mistura(100, novo_id()))
-    if nome != "pedidos":
-        esperar(lambda: loja_aberta.pendentes() <= 75 or nome == "estoque", que="os outros trabalharem")
-    assert loja_aberta.pendentes() >= 25
-    loja_aberta.continuar(nome)
-    loja_aberta.conferir_repouso()
-
-
 # --- duas cópias ---
 
 def test_duas_copias_de_cada_servico_dividem_o_trabalho_sem_repetir(loja_aberta):
@@ -226,24 +205,5 @@ def test_broker_reiniciado_e_depois_morto_sob_os_servicos(broker_proprio, tmp_pa
             [programa] = loja.programas[nome]
             assert programa.vivo() and sum("pronto" in linha for linha in programa.linhas) == 3
             assert sum("continuo tentando" in linha for linha in programa.linhas) <= 6, programa.texto
-    finally:
-        loja.fechar()
-
-
-@pytest.mark.longo
-def test_broker_e_servicos_mortos_muitas_vezes(broker_proprio, tmp_path):
-    loja = Loja(tmp_path / "dados", broker_proprio.url, fartura=True).iniciar()
-    acaso = random.Random(7)
-    try:
-        for rodada in range(6):
-            loja.enviar(*mistura(500, f"r{rodada}"))
-            loja.esperar_um_pouco(acaso.randrange(200))
-            vitimas = acaso.sample(SERVICOS, 2)
-            loja.matar(*vitimas)
-            (broker_proprio.matar if rodada % 2 else broker_proprio.parar)()
-            for vitima in vitimas:
-                loja.lancar(vitima)
-            broker_proprio.iniciar()
-        loja.conferir_repouso()
     finally:
         loja.fechar()

@@ -25,32 +25,8 @@ class Caso:
     def ouvir(self, tipo: str, dados: dict) -> list[tuple]:
         return self.ouve[tipo](self.banco, Evento(tipo, dados["pedido"], dados))
 
-    def tabela(self, sql: str) -> dict:
-        return dict(self.banco.execute(sql))
-
     def linhas(self, sql: str) -> list:
         return self.banco.execute(sql).fetchall()
-
-
-@pytest.fixture
-def estoque():
-    caso = Caso("estoque")
-    caso.quantidades = lambda: caso.tabela("SELECT produto, quantidade FROM produtos")
-    return caso
-
-
-@pytest.fixture
-def pagamentos():
-    caso = Caso("pagamentos")
-    caso.saldos = lambda: caso.tabela("SELECT cliente, saldo FROM clientes")
-    return caso
-
-
-@pytest.fixture
-def envio():
-    caso = Caso("envio")
-    caso.envios = lambda: caso.tabela("SELECT pedido, situacao FROM envios")
-    return caso
 
 
 @pytest.fixture
@@ -100,106 +76,87 @@ def test_nenhum_servico_publica_evento_alheio(nome):
     assert banco.execute("SELECT count(*) FROM caixa_saida WHERE enviado = 0").fetchone() == (0,)
 
 
-# --- estoque ---
+# --- o que cada evento faz: o que se publica, e como ficam as tabelas ---
 
-def test_reservar_tira_do_que_pode_ser_vendido(estoque):
-    dados = com_total("p-1", caneca=3)
-    assert estoque.ouvir("pedido.criado", dados) == [("estoque.reservado", dados)]
-    assert estoque.quantidades() == {**INICIAL["produtos"], "livro": 98, "caneca": 47}
-    assert estoque.linhas("SELECT * FROM reservas") == [("p-1", "caneca", 3), ("p-1", "livro", 2)]
-
-
-@pytest.mark.parametrize("ordem", list(itertools.permutations(["livro", "caneca", "notebook"])))
-def test_um_item_que_falta_nao_reserva_nenhum(estoque, ordem):
-    quantas = {"livro": 10, "caneca": 50, "notebook": 3}  # só falta notebook
-    itens = [{"produto": produto, "quantidade": quantas[produto]} for produto in ordem]
-    dados = {**com_total("p-1"), "itens": itens}
-    assert estoque.ouvir("pedido.criado", dados) == [("estoque.recusado", volta("p-1", "estoque insuficiente"))]
-    assert estoque.quantidades() == INICIAL["produtos"]
-    assert estoque.linhas("SELECT * FROM reservas") == []
+UM, DOIS = com_total("p-1"), com_total("p-2", "ana", "livro", 7)  # dois livros, sete livros
+CANECAS = com_total("p-1", caneca=3)
+NOTEBOOKS = com_total("p-1", "ana", "notebook", 2)
+VARIOS = [("livro", 10), ("caneca", 50), ("notebook", 3)]  # só falta notebook
+REPOSTO = "UPDATE produtos SET inicial = inicial + 5, quantidade = quantidade + 5 WHERE produto = 'livro'"
+QUANTIDADES, RESERVAS = "SELECT produto, quantidade FROM produtos", "SELECT * FROM reservas"
+SALDOS, COBRANCAS = "SELECT cliente, saldo FROM clientes", "SELECT pedido FROM cobrancas"
+ENVIOS = "SELECT * FROM envios"
 
 
-def test_a_ultima_unidade_se_vende_e_a_seguinte_nao(estoque):
-    assert estoque.ouvir("pedido.criado", com_total("p-1", "ana", "notebook", 2))[0][0] == "estoque.reservado"
-    assert estoque.ouvir("pedido.criado", com_total("p-2", "ana", "notebook", 1))[0][0] == "estoque.recusado"
-    assert estoque.quantidades()["notebook"] == 0
+def mudou(tabela: str, **o_que) -> list[tuple]:
+    return sorted((INICIAL[tabela] | o_que).items())
 
 
-def test_produto_que_o_estoque_nao_tem_e_recusado(estoque):
-    assert estoque.ouvir("pedido.criado", com_total("p-1", "ana", "foguete", 1))[0][0] == "estoque.recusado"
-    assert estoque.quantidades() == INICIAL["produtos"]
+def exato(id: str, centavos: int) -> dict:
+    return {**com_total(id, "bruno"), "total": centavos}
 
 
-@pytest.mark.parametrize("tipo", ["pagamento.recusado", "pagamento.estornado"])
-def test_liberar_soma_de_volta_sem_apagar_o_que_os_outros_fizeram(estoque, tipo):
-    estoque.ouvir("pedido.criado", com_total("p-1", "ana", "livro", 10))
-    estoque.ouvir("pedido.criado", com_total("p-2", "ana", "livro", 7))  # no meio do caminho, outro pedido
-    assert estoque.ouvir(tipo, volta("p-1")) == [("estoque.liberado", volta("p-1"))]
-    assert estoque.quantidades()["livro"] == 93
-    assert estoque.linhas("SELECT * FROM reservas") == [("p-2", "livro", 7)]
+# o que se faz antes (eventos, ou SQL); o evento; o que ele publica; uma consulta, e o que ela acha
+CASOS = {
+    "reservar tira do que pode ser vendido": (
+        [], ("pedido.criado", CANECAS), ("estoque.reservado", CANECAS),
+        {QUANTIDADES: mudou("produtos", livro=98, caneca=47), RESERVAS: [("p-1", "caneca", 3), ("p-1", "livro", 2)]}),
+    "a última unidade se vende": (
+        [], ("pedido.criado", NOTEBOOKS), ("estoque.reservado", NOTEBOOKS), {QUANTIDADES: mudou("produtos", notebook=0)}),
+    "e a seguinte não": (
+        [("pedido.criado", NOTEBOOKS)], ("pedido.criado", com_total("p-2", "ana", "notebook", 1)),
+        ("estoque.recusado", volta("p-2", "estoque insuficiente")), {QUANTIDADES: mudou("produtos", notebook=0)}),
+    "um produto que o estoque não tem": (
+        [], ("pedido.criado", com_total("p-1", "ana", "foguete", 1)), ("estoque.recusado", volta("p-1", "estoque insuficiente")),
+        {QUANTIDADES: mudou("produtos")}),
+    **{f"um item que falta não reserva nenhum: {' '.join(produto for produto, _ in ordem)}": (
+        [], ("pedido.criado", {**UM, "itens": [{"produto": p, "quantidade": q} for p, q in ordem]}),
+        ("estoque.recusado", volta("p-1", "estoque insuficiente")), {QUANTIDADES: mudou("produtos"), RESERVAS: []})
+       for ordem in itertools.permutations(VARIOS)},
+    **{f"liberar por {tipo} não apaga o que os outros fizeram": (
+        [("pedido.criado", UM), ("pedido.criado", DOIS)], (tipo, volta("p-1")), ("estoque.liberado", volta("p-1")),
+        {QUANTIDADES: mudou("produtos", livro=93), RESERVAS: [("p-2", "livro", 7)]})
+       for tipo in ("pagamento.recusado", "pagamento.estornado")},
+    "liberar respeita a reposição feita no meio": (
+        [("pedido.criado", UM), REPOSTO], ("pagamento.recusado", volta("p-1")), ("estoque.liberado", volta("p-1")),
+        {QUANTIDADES: mudou("produtos", livro=105)}),
+    "cobrar tira o total do saldo": (
+        [], ("estoque.reservado", UM), ("pagamento.aprovado", UM), {SALDOS: mudou("clientes", ana=990000)}),
+    "o saldo que dá exato paga": (
+        [], ("estoque.reservado", exato("p-1", 10000)), ("pagamento.aprovado", exato("p-1", 10000)),
+        {SALDOS: mudou("clientes", bruno=0)}),
+    "um centavo a menos não": (
+        [], ("estoque.reservado", exato("p-1", 10001)), ("pagamento.recusado", volta("p-1", "saldo insuficiente")),
+        {SALDOS: mudou("clientes")}),
+    "cliente desconhecido": (
+        [], ("estoque.reservado", com_total("p-1", "zé")), ("pagamento.recusado", volta("p-1", "cliente desconhecido")),
+        {SALDOS: mudou("clientes")}),
+    "estornar não apaga o que os outros fizeram": (
+        [("estoque.reservado", UM), ("estoque.reservado", DOIS)], ("envio.recusado", volta("p-1")),
+        ("pagamento.estornado", volta("p-1")), {SALDOS: mudou("clientes", ana=965000), COBRANCAS: [("p-2",)]}),
+    "despachar registra o envio": (
+        [], ("pagamento.aprovado", UM), ("envio.despachado", UM), {ENVIOS: [("p-1", "01310-100", "despachado")]}),
+    **{f"{cep} está fora da área": (
+        [], ("pagamento.aprovado", com_total("p-1", cep=cep)), ("envio.recusado", volta("p-1", "CEP fora da área de entrega")),
+        {ENVIOS: []}) for cep in ("69000-000", "69900-062", "69999-999")},
+    **{f"{cep}, vizinho da área, é entregue": (
+        [], ("pagamento.aprovado", com_total("p-1", cep=cep)), ("envio.despachado", com_total("p-1", cep=cep)),
+        {ENVIOS: [("p-1", cep, "despachado")]}) for cep in ("68999-999", "70000-000", "06900-000")},
+    "cancelar depois do despacho não muda nada": (
+        [("pagamento.aprovado", UM)], ("pedido.cancelamento_solicitado", volta("p-1")), None,
+        {ENVIOS: [("p-1", "01310-100", "despachado")]}),
+}
 
 
-def test_liberar_respeita_a_reposicao_feita_no_meio(estoque):
-    estoque.ouvir("pedido.criado", com_total("p-1", "ana", "livro", 10))
-    estoque.banco.execute("UPDATE produtos SET inicial = inicial + 5, quantidade = quantidade + 5 WHERE produto = 'livro'")
-    estoque.ouvir("pagamento.recusado", volta("p-1"))
-    assert estoque.quantidades()["livro"] == 105
-
-
-# --- pagamentos ---
-
-def test_cobrar_tira_o_total_do_saldo(pagamentos):
-    dados = com_total("p-1")
-    assert pagamentos.ouvir("estoque.reservado", dados) == [("pagamento.aprovado", dados)]
-    assert pagamentos.saldos() == {**INICIAL["clientes"], "ana": 990000}
-
-
-def test_saldo_que_da_exato_paga_e_um_centavo_a_menos_nao(pagamentos):
-    dados = {**com_total("p-1", "bruno"), "total": 10001}
-    assert pagamentos.ouvir("estoque.reservado", dados) == [("pagamento.recusado", volta("p-1", "saldo insuficiente"))]
-    assert pagamentos.saldos() == INICIAL["clientes"]
-    assert pagamentos.ouvir("estoque.reservado", {**dados, "pedido": "p-2", "total": 10000})[0][0] == "pagamento.aprovado"
-    assert pagamentos.saldos()["bruno"] == 0
-
-
-def test_cliente_desconhecido_e_recusado(pagamentos):
-    assert pagamentos.ouvir("estoque.reservado", com_total("p-1", "zé")) == [
-        ("pagamento.recusado", volta("p-1", "cliente desconhecido"))]
-    assert pagamentos.saldos() == INICIAL["clientes"]
-
-
-def test_estornar_soma_de_volta_sem_apagar_o_que_os_outros_fizeram(pagamentos):
-    pagamentos.ouvir("estoque.reservado", com_total("p-1"))
-    pagamentos.ouvir("estoque.reservado", com_total("p-2", "ana", "caneca", 2))
-    assert pagamentos.ouvir("envio.recusado", volta("p-1")) == [("pagamento.estornado", volta("p-1"))]
-    assert pagamentos.saldos()["ana"] == 995000
-    assert pagamentos.linhas("SELECT pedido FROM cobrancas") == [("p-2",)]
-
-
-# --- envio, o pivô ---
-
-def test_despachar_registra_o_envio(envio):
-    dados = com_total("p-1")
-    assert envio.ouvir("pagamento.aprovado", dados) == [("envio.despachado", dados)]
-    assert envio.linhas("SELECT * FROM envios") == [("p-1", "01310-100", "despachado")]
-
-
-@pytest.mark.parametrize("cep", ["69000-000", "69900-062", "69999-999"])
-def test_cep_fora_da_area_e_recusado(envio, cep):
-    assert envio.ouvir("pagamento.aprovado", com_total("p-1", cep=cep)) == [
-        ("envio.recusado", volta("p-1", "CEP fora da área de entrega"))]
-    assert envio.envios() == {}
-
-
-@pytest.mark.parametrize("cep", ["68999-999", "70000-000", "06900-000"])
-def test_cep_vizinho_da_area_recusada_e_entregue(envio, cep):
-    assert envio.ouvir("pagamento.aprovado", com_total("p-1", cep=cep))[0][0] == "envio.despachado"
-
-
-def test_cancelar_depois_do_despacho_nao_muda_nada(envio):
-    envio.ouvir("pagamento.aprovado", com_total("p-1"))
-    assert envio.ouvir("pedido.cancelamento_solicitado", volta("p-1")) == []
-    assert envio.envios() == {"p-1": "despachado"}
+@pytest.mark.parametrize("caso", CASOS)
+def test_cada_evento_publica_e_grava_o_que_deve(caso):
+    antes, evento, publica, depois = CASOS[caso]
+    servico = Caso(CONTRATO[evento[0]][1][0])
+    for um in antes:
+        servico.banco.execute(um) if isinstance(um, str) else servico.ouvir(*um)
+    assert servico.ouvir(*evento) == ([publica] if publica else [])
+    for consulta, achado in depois.items():
+        assert sorted(servico.linhas(consulta)) == achado
 
 
 # --- pedidos ---

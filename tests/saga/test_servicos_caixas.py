@@ -111,13 +111,6 @@ def test_falha_repetida_do_mesmo_evento_nao_recomeca_a_contagem(banco):
     assert banco.execute("SELECT restam FROM tentativas").fetchall() == [(2,)]
 
 
-def test_propriedades_de_uma_falha_voltam_inteiras(banco):
-    originais = {"message_id": "p-1:x", "headers": {"versao": 1, "lista": [1, "dois"], "nada": None}, "timestamp": 17}
-    Tentativas(banco, "estoque", print).guardar(b"\x00\xff", originais, "motivo")
-    [(_, corpo, propriedades, motivo)] = Tentativas(banco, "estoque", print).esgotadas()
-    assert (corpo, propriedades, motivo) == (b"\x00\xff", originais, "motivo")
-
-
 @pytest.mark.parametrize("propriedades", [{"headers": {"quando": object()}}, {"message_id": b"\xff"}, {"headers": {"x": b"\xff"}}])
 def test_propriedade_que_nao_cabe_em_json_nao_derruba_ninguem(banco, propriedades):
     Tentativas(banco, "estoque", print).guardar(b"x", propriedades, "motivo")

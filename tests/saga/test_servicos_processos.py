@@ -156,20 +156,6 @@ def test_encerrar_enquanto_procura_o_broker_e_igual(tmp_path):
     programa.limpo()
 
 
-def test_encerrar_no_meio_do_trabalho_nao_perde_nem_repete(loja):
-    loja.repor()
-    loja.enviar(*(cenario("sucesso", f"p-{n}") for n in range(600)))
-    for rodada in range(3):
-        loja.iniciar()
-        loja.esperar_um_pouco(50)
-        loja.encerrar()
-        if not loja.pendentes():
-            break
-        loja.conferir_veredito()
-    loja.iniciar()
-    loja.conferir_repouso()
-
-
 # --- o broker ---
 
 @pytest.fixture
@@ -197,22 +183,6 @@ def test_sem_broker_diz_uma_vez_continua_tentando_e_ele_aparece(loja, porta):
     loja.iniciar(*SO_OUVEM)
     loja.enviados["p-1"] = cenario("sucesso")
     loja.conferir_repouso()
-
-
-def test_rede_que_cai_e_volta_muitas_vezes_no_meio_do_trabalho(loja, porta):
-    porta.abrir()
-    loja.repor()
-    for nome in SERVICOS:
-        extra = ["--sem-pedido"] if nome == "pedidos" else []
-        loja.programas[nome].append(Programa(MICROSSERVICOS / f"servico_{nome}.py", "--dados", loja.dados, *extra, url=por(porta, loja)))
-    for rodada in range(5):
-        loja.enviar(*(cenario(c, f"p-{rodada}-{n}") for n in range(60) for c in ("sucesso", "envio-recusado")))
-        loja.esperar_um_pouco(30)
-        porta.cortar()
-        porta.abrir()
-    loja.conferir_repouso()
-    for nome in SERVICOS:
-        assert loja.programas[nome][0].vivo()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="o tamanho do pipe é o do Linux")
@@ -276,15 +246,6 @@ def test_banco_travado_por_um_momento_so_atrasa(loja):
         assert loja.pendentes() == 1
         outro.execute("ROLLBACK")
     loja.conferir_repouso()
-
-
-def test_servicos_na_codificacao_mais_pobre(loja):
-    loja.iniciar(ambiente={"PYTHONIOENCODING": "ascii"})
-    loja.enviar(cenario("envio-recusado"))
-    loja.conferir_repouso()
-    for nome in SERVICOS:
-        loja.programas[nome][0].limpo()
-        assert loja.tela(nome).isascii() and "envio.recusado" in loja.tela("envio")
 
 
 @pytest.mark.parametrize("nome", ["pedidos", "envio"])
