@@ -58,13 +58,9 @@ class Espectador:
         self.dito = texto
 
     def mostrar(self, segundos: float) -> None:
-        """Mostra os eventos dos próximos instantes."""
+        """Mostra os eventos dos próximos instantes; os nomes das raias não saem da tela."""
         self.guardar(0 if self.guardadas else segundos)
         recebidas, self.guardadas = self.guardadas, []
-        self.desenhar(recebidas)
-
-    def desenhar(self, recebidas: list) -> None:
-        """As linhas destes eventos; os nomes das raias voltam antes de saírem da tela."""
         cabem = max(shutil.get_terminal_size().lines - 5, 8) if sys.stdout.isatty() else sys.maxsize
         for linha in self.limitador.passar(self.desenho.recebidas(recebidas)):
             if self.desenhadas % cabem == 0:

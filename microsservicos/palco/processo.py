@@ -1,6 +1,6 @@
 """Um serviço rodando no seu próprio processo, como se estivesse no terminal ao lado.
 
-Quem morre é iniciado de novo, com pausas que crescem se ele morre sempre.
+Quem morre é iniciado de novo; quem morre sempre, uma vez por segundo.
 """
 
 import os
@@ -13,8 +13,7 @@ from typing import IO
 from comum.tela import alertar
 
 MICROSSERVICOS = Path(__file__).resolve().parent.parent
-MENOR_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de reiniciar; dobra com quem morre sempre
-VIDA_LONGA = 10.0  # segundos de pé que fazem esquecer as mortes anteriores
+PAUSA = 1.0  # segundos entre dois inícios do mesmo serviço, se ele morre logo
 
 
 class Processo:
@@ -28,7 +27,6 @@ class Processo:
     def __init__(self, nome: str, opcoes: list[str], pedidos: IO | None = None):
         self.nome, self.opcoes, self.pedidos = nome, opcoes, pedidos
         self.pronto = False  # alguma vez
-        self.pausa, self.volta = MENOR_PAUSA, 0.0
         self.iniciar()
 
     def iniciar(self) -> None:
@@ -36,7 +34,7 @@ class Processo:
         if pedidos:
             pedidos.seek(0)
         de_onde = ["--arquivo", "-"] if pedidos else ["--sem-pedido"] * (self.nome == "pedidos")
-        self.inicio, self.resto = time.monotonic(), b""
+        self.inicio, self.resto, self.dito = time.monotonic(), b"", False
         self.processo = subprocess.Popen(
             [sys.executable, MICROSSERVICOS / f"servico_{self.nome}.py", *self.opcoes, *de_onde],
             bufsize=0,
@@ -58,16 +56,13 @@ class Processo:
         return not self.pronto and (self.processo.poll() or 0) > 0  # um sinal é negativo
 
     def manter(self) -> None:
-        """Se o serviço morreu, diz isso e, depois de uma pausa, inicia outro."""
-        status, agora = self.processo.poll(), time.monotonic()
+        """Se o serviço morreu, diz isso e inicia outro, no máximo um a cada PAUSA."""
+        status = self.processo.poll()
         if status is None or self.desistiu():
             return
-        if not self.volta:  # acabou de morrer: marca a volta
-            viveu = agora - self.inicio > VIDA_LONGA
-            self.pausa = MENOR_PAUSA if viveu else min(self.pausa * 2, MAIOR_PAUSA)
-            self.volta = agora + self.pausa
+        if not self.dito:
             como = f"sinal {-status}" if status < 0 else f"status {status}"
             alertar(f"{self.nome} morreu ({como}): inicio outro")
-        elif agora >= self.volta:
-            self.volta = 0.0
+            self.dito = True
+        if time.monotonic() - self.inicio > PAUSA:
             self.iniciar()
