@@ -197,9 +197,13 @@ class Maquete:
         with M.leitura.lendo(self.pasta, SERVICOS) as bancos:
             M.rastro.mostrar(M.historia.Historia(bancos, id), M.opcoes.DADOS, None)
 
+    def pendentes(self) -> list[str]:
+        pedidos = M.veredito.estado(self.pasta)["pedidos"]
+        return [id for id, como in pedidos.items() if como["estado"] == "pendente"]
+
     def veredito(self) -> None:
         """veredito"""
-        M.veredito.veredito(self.pasta, self.pedidos, len(M.espera.pendentes(self.pasta)))
+        M.veredito.veredito(self.pasta, self.pedidos, len(self.pendentes()))
 
 
 VERBOS = {nome: getattr(Maquete, nome) for nome in (

@@ -92,7 +92,7 @@ def test_cancelar_antes_do_despacho_desfaz_so_o_que_foi_feito(parado, caminho, m
     maquete.fazer("andar")
     maquete.fazer("cancelar p-1")
     maquete.fazer("andar")
-    assert M.espera.pendentes(maquete.pasta) == ["p-1"], "o comando em andamento ainda não foi respondido"
+    assert maquete.pendentes() == ["p-1"], "o comando em andamento ainda não foi respondido"
     maquete.fazer(f"ligar {parado}")
     maquete.fazer("andar")
     assert [tipo for tipo in passou(maquete) if tipo != "pedido.cancelamento_solicitado"] == caminho
