@@ -160,7 +160,6 @@ def _criar_se_falta(arquivo: Path, tabelas: str, loja: str | None) -> None:
                     "apague também o -wal, e ele recomeça das linhas iniciais", 2)
     if arquivo.exists():
         return
-    arquivo.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # pedidos de clientes: só do dono
     with nascendo(arquivo) as novo, closing(sqlite3.connect(novo)) as um:
         um.executescript(f"PRAGMA page_size={PAGINA}; BEGIN; {tabelas}; {carimbo.escrever(loja)}; "
                          "COMMIT; PRAGMA journal_mode=WAL")

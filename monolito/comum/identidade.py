@@ -25,7 +25,7 @@ def identidade(pasta: Path) -> str:
     Levanta OSError se não dá para ler ou criar o arquivo, e Falha (código 2) se ele não é isso, ou
     se algum banco é de outra loja.
     """
-    pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
+    pasta.mkdir(mode=0o700, parents=True, exist_ok=True)  # pedidos de clientes: só do dono
     if not (pasta / LOJA).exists():
         ja_ditas = [loja for _, loja in _bancos(pasta) if loja]
         with nascendo(pasta / LOJA) as novo:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -66,8 +68,6 @@ def test_o_desenho_cabe_na_tela_e_uma_raia_retida_se_ve(colunas, monkeypatch):
 
 
 def test_em_ascii_a_raia_retida_continua_diferente():
-    fim = rodar("monolito/app.py", "--dados", "/dev/null", "--estado", ambiente={"PYTHONIOENCODING": "ascii"})
-    assert fim.fim() == 2
     M.tela.preparar_saida()
     ascii = [raia.encode("ascii", "aproximar").decode() for raia in "│┃┊"]
     assert len(set(ascii)) == 3 and all(len(um) == 1 for um in ascii)
@@ -115,15 +115,6 @@ def test_o_mesmo_id_duas_vezes_no_arquivo(ala, script, tmp_path):
         assert not (tmp_path / "d").exists()
 
 
-@pytest.mark.parametrize("texto", [b"[" * 30_000, b'{"a":' * 10_000, b"[" * 30_000 + b"]" * 30_000])
-def test_json_fundo_demais_nao_derruba_ninguem(texto):
-    try:
-        M.loja.validar(M.loja.ler_json(texto))
-    except (ValueError, M.falha.Falha):
-        return
-    pytest.fail("passou")
-
-
 # --- o que falta à máquina ---
 
 @pytest.mark.parametrize("modulo", ["_sqlite3", "_ssl"])
@@ -143,17 +134,16 @@ def test_um_python_incompleto_e_uma_linha(script, modulo, tmp_path):
 
 @pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
 def test_um_banco_refeito_de_um_dump_e_reconhecido_e_a_linha_diz_como_seguir(ala, tmp_path):
-    import sqlite3
     banco, identidade = carregar(ala, "banco"), carregar(ala, "identidade")
     loja, tabelas = identidade.identidade(tmp_path), "CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (7)"
-    with banco.closing(banco.abrir(tmp_path / "um.db", tabelas, loja)) as um:
+    with closing(banco.abrir(tmp_path / "um.db", tabelas, loja)) as um:
         dump = "\n".join(um.iterdump())
     (tmp_path / "um.db").unlink()
-    with banco.closing(sqlite3.connect(tmp_path / "um.db")) as refeito:
+    with closing(sqlite3.connect(tmp_path / "um.db")) as refeito:
         refeito.executescript(dump)
     with pytest.raises(carregar(ala, "falha").Falha, match="refeito de um .dump") as recusa:
         banco.abrir(tmp_path / "um.db", tabelas, loja)
-    with banco.closing(sqlite3.connect(tmp_path / "um.db")) as refeito:
+    with closing(sqlite3.connect(tmp_path / "um.db")) as refeito:
         refeito.executescript(re.search("'(PRAGMA.*)'", str(recusa.value))[1])
-    with banco.closing(banco.abrir(tmp_path / "um.db", tabelas, loja)) as um:
+    with closing(banco.abrir(tmp_path / "um.db", tabelas, loja)) as um:
         assert um.execute("SELECT x FROM a").fetchall() == [(7,)]

@@ -42,7 +42,7 @@ CORPOS = {  # o que há de errado no corpo: (o corpo, um trecho do motivo)
     "total booleano": (com(total=True), "total"),
     "total fracionado": (com(total=1.5), "total"),
     "total enorme": (com(total=10 ** 18), "total"),
-    "número de quarenta algarismos": (com(total=10 ** 40), "número"),
+    "número de quarenta algarismos": (com(total=10 ** 40), "total"),
     "total de mil dígitos": (com().replace(b"10000", b"1" * 5000), ""),
     "quantidade booleana": (com(itens=[{"produto": "livro", "quantidade": True}]), "quantidade"),
     "quantidade zero": (com(itens=[{"produto": "livro", "quantidade": 0}]), "quantidade"),
