@@ -29,6 +29,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Um aviso comprido vira várias linhas na tela de 80 colunas. Quem confere isso a estreita.
 DESTA_TELA = shutil.get_terminal_size().columns
 os.environ["COLUMNS"] = "1000"
+os.environ.pop("NO_COLOR", None)
 
 RAIZ = Path(__file__).resolve().parent.parent
 # Um exercício só roda quando escolhido: EXERCICIO=3 python -m pytest tests/exercicios

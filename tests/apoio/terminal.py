@@ -6,26 +6,18 @@ import fcntl
 import os
 import pty
 import struct
-import subprocess
 import termios
-import threading
 
-from conftest import RAIZ, esperar
+from verbos import Programa
 
 
-class Terminal:
-    """with Terminal([programa, ...], url) as t: t.esperar("[s/N]").digitar("s\\n"); t.fim()"""
+class Terminal(Programa):
+    """with Terminal([programa, ...], url) as t: t.esperar_dizer("[s/N]").digitar("s\\n"); t.fim()"""
 
     def __init__(self, comando: list[str], url: str, **ambiente):
         self._mestre, escravo = pty.openpty()
         fcntl.ioctl(escravo, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        variaveis = {n: v for n, v in os.environ.items() if n != "NO_COLOR"}
-        self.processo = subprocess.Popen(comando, stdin=escravo, stdout=escravo, stderr=escravo, cwd=RAIZ, start_new_session=True,
-                                         env={**variaveis, "TERM": "xterm", "RABBITMQ_URL": url, "PYTHONIOENCODING": "utf-8", **ambiente})
-        os.close(escravo)
-        self._lido = b""
-        self._leitor = threading.Thread(target=self._ler, daemon=True)
-        self._leitor.start()
+        super().__init__(*comando, url=url, ambiente={"TERM": "xterm", **ambiente}, python=(), terminal=escravo)
 
     def _ler(self) -> None:
         try:
@@ -34,29 +26,15 @@ class Terminal:
         except OSError:
             pass  # o outro lado fechou
 
-    @property
-    def texto(self) -> str:
-        return self._lido.decode("utf-8", "replace")
-
-    def esperar(self, trecho: str, prazo: float = 30) -> Terminal:
-        esperar(lambda: trecho in self.texto, prazo, f"{trecho!r} no terminal")
-        return self
+    esperar = Programa.esperar_dizer
 
     def digitar(self, texto: str) -> Terminal:
         os.write(self._mestre, texto.encode())
         return self
 
-    def fim(self, prazo: float = 60) -> int:
-        status = self.processo.wait(prazo)
-        self._leitor.join(10)
-        return status
-
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        if self.processo.poll() is None:
-            self.processo.kill()
-            self.processo.wait()
-        self._leitor.join(10)
+        self.matar()
         os.close(self._mestre)

@@ -170,27 +170,29 @@ def estraga_o_texto(rng, servico, dados, props):
 
 def estraga_a_forma(rng, servico, dados, props):
     """JSON, mas não o que o contrato diz: falta, sobra, ou não é um objeto."""
-    como = rng.choice(["falta", "sobra", "raiz"])
+    como, nome = rng.choice(["falta", "sobra", "raiz"]), ""
     if como == "falta":
-        dados.pop(rng.choice(sorted(dados)))
+        nome = rng.choice(sorted(set(dados) - {"pedido"}))  # um pedido sem id ganha um
+        del dados[nome]
     elif como == "sobra":
-        dados[rng.choice(["x", "", "Pedido", "total ", "__class__", "é", "\x1b[2J"])] = rng.choice(ERRADOS)
+        nome = rng.choice(["x", "", "Pedido", "total ", "__class__", "é", "\x1b[2J"])
+        dados[nome] = rng.choice(ERRADOS)
     else:
         dados = rng.choice([None, True, 1, 1.5, "texto", [], [dados], {}, {"pedido": dados}])
-    return como, em_json(dados), props
+    return nome, em_json(dados), props
 
 
 def estraga_um_campo(rng, servico, dados, props):
     """Um campo com o tipo ou o valor errado, às vezes dentro dos itens."""
     nome = rng.choice(sorted(dados))
     if nome == "itens" and rng.random() < 0.8:
-        item, onde = dict(dados["itens"][0]), rng.choice(["produto", "quantidade", "lista"])
+        item, onde = dict(dados["itens"][0]), rng.choice(["produto", "quantidade", "itens"])
         if onde == "produto":
             item["produto"] = rng.choice([v for v in ERRADOS if v not in (" ", "1")])
         elif onde == "quantidade":
             item["quantidade"] = rng.choice([v for v in ERRADOS if v is True or v != 1] + [1001, 2 ** 63, "2"])
-        dados["itens"] = rng.choice([[item] * 51, [item, item], [], item]) if onde == "lista" else [item]
-        return f"itens: {onde}", em_json(dados), props
+        dados["itens"] = rng.choice([[item] * 51, [item, item], [], item]) if onde == "itens" else [item]
+        return onde, em_json(dados), props
     aceitos = {"cliente": (" ", "1"), "motivo": (" ", "1", "x" * 65), "total": (0, 1, 10 ** 20), "pedido": ("1",)}.get(nome, ())
     dados[nome] = rng.choice([v for v in ERRADOS if v is True or v is False or v not in aceitos] + ["y" * 201])
     return nome, em_json(dados), props
@@ -312,42 +314,12 @@ def valor_qualquer(rng: random.Random, andares: int = 3):
     return rng.choice([*ERRADOS, *INJECOES, 2 ** 63, -2 ** 63, 10 ** 29, 1e-300, -0.0, "livro", "ana", "01310-100", "٣" * 8, "０１３１０１００"])
 
 
-def pedidos_ruins(quantos: int, semente: int) -> list[tuple[str, bytes, str | None]]:
-    """(o que há de errado, a linha, o nome que o erro tem de dizer ou None) de cada pedido."""
+def pedidos_ruins(quantos: int, semente: int) -> list[tuple[str, bytes]]:
+    """(o nome que o erro tem de dizer, a linha) de cada pedido."""
     feitos = []
     for i in range(quantos):
-        rng = random.Random(f"{semente}/{i}")
-        dados = pedido_bom(rng)
-        if i % 4 == 0:
-            nome, corpo, _ = estraga_o_texto(rng, "estoque", dados, {})
-            if nome == "espaços" or nome == "vazio":
-                corpo = b"{}"
-            feitos.append((nome, corpo.replace(b"\n", b" "), None))
-        elif i % 4 == 1:
-            alvo = rng.choice(["cliente", "itens", "cep"])
-            del dados[alvo]
-            feitos.append(("falta", em_json(dados), alvo))
-        elif i % 4 == 2:
-            alvo = rng.choice(["x", "total", "Pedido", "motivo", "clientes"])
-            dados[alvo] = valor_qualquer(rng)
-            feitos.append(("sobra", em_json(dados), alvo))
-        else:
-            feitos.append(campo_errado(rng, dados))
+        rng, estragar = random.Random(f"{semente}/{i}"), ESTRAGOS[i % 3]
+        nome, corpo, _ = estragar(rng, "estoque", pedido_bom(rng), {})
+        diz = nome if estragar is not estraga_o_texto and nome.isprintable() else ""
+        feitos.append((diz, corpo.replace(b"\n", b" ") if corpo.strip() else b"{}"))
     return feitos
-
-
-def campo_errado(rng: random.Random, dados: dict) -> tuple[str, bytes, str]:
-    alvo = rng.choice(["pedido", "cliente", "itens", "cep", "produto", "quantidade"])
-    if alvo in ("produto", "quantidade"):
-        aceitos = (" ", "1") if alvo == "produto" else (1,)
-        rng.choice(dados["itens"])[alvo] = rng.choice([v for v in ERRADOS if v is True or v is False or v not in aceitos])
-    elif alvo == "itens":
-        dados["itens"] = rng.choice([[], None, "livro", {}, dados["itens"] * 51, dados["itens"] * 2, [1], [[]], [{}], [{"produto": "livro"}],
-                                     [{**dados["itens"][0], "preco": 1}]])
-    else:
-        aceitos = {"pedido": ("1",), "cliente": (" ", "1")}.get(alvo, ())
-        dados[alvo] = rng.choice([v for v in ERRADOS if v is True or v is False or v not in aceitos]
-                                 + ["\u0663" * 8, "0131O-100", "01310-1000"] * (alvo == "cep"))
-        if alvo == "cliente" and isinstance(dados[alvo], str) and 1 <= len(dados[alvo]) <= 64 and dados[alvo].isprintable():
-            dados[alvo] = ""
-    return f"campo {alvo}", em_json(dados), alvo

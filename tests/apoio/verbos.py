@@ -97,13 +97,16 @@ def banco_em_memoria(nome: str) -> sqlite3.Connection:
 class Programa:
     """Um script do projeto rodando, e o que ele já disse (as duas saídas juntas)."""
 
-    def __init__(self, *comando, url: str, entrada: str | None = None, ambiente: dict | None = None, python=(sys.executable,)):
-        self.linhas: list[str] = []
+    def __init__(self, *comando, url: str, entrada: str | None = None, ambiente: dict | None = None, python=(sys.executable,),
+                 terminal: int | None = None):
+        self._lido = b""
         variaveis = {**os.environ, "RABBITMQ_URL": url, "PYTHONIOENCODING": "utf-8", **(ambiente or {})}
         self.processo = subprocess.Popen(
             [*python, *map(str, comando)], env=variaveis, cwd=RAIZ, start_new_session=True,
-            stdin=subprocess.DEVNULL if entrada is None else subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            stdin=terminal or (subprocess.DEVNULL if entrada is None else subprocess.PIPE),
+            stdout=terminal or subprocess.PIPE, stderr=terminal or subprocess.STDOUT)
+        if terminal:
+            os.close(terminal)
         self.pid = self.processo.pid
         self._leitor = threading.Thread(target=self._ler, daemon=True)
         self._leitor.start()
@@ -112,15 +115,19 @@ class Programa:
             self.processo.stdin.close()
 
     def _ler(self) -> None:
-        for linha in self.processo.stdout:
-            self.linhas.append(linha.decode("utf-8", "replace").rstrip("\n"))
+        while pedaco := self.processo.stdout.read1():
+            self._lido += pedaco
 
     @property
     def texto(self) -> str:
-        return "\n".join(self.linhas)
+        return self._lido.decode("utf-8", "replace").removesuffix("\n")
+
+    @property
+    def linhas(self) -> list[str]:
+        return self.texto.split("\n") if self._lido else []
 
     def disse(self, trecho: str) -> bool:
-        return any(trecho in linha for linha in self.linhas)
+        return trecho in self.texto
 
     def esperar_dizer(self, trecho: str, prazo: float = 30) -> Programa:
         """Espera uma linha com `trecho`; falha logo se o programa acabar sem dizê-la."""

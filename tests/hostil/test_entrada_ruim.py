@@ -155,11 +155,11 @@ def test_a_plateia_e_o_desenho_aguentam_qualquer_mensagem(loja, monkeypatch):
 # --- pedidos ---
 
 def test_milhares_de_pedidos_ruins_sao_recusados_com_o_nome_do_campo():
-    for nome, linha, campo in pedidos_ruins(2000, SEMENTE):
+    for campo, linha in pedidos_ruins(2000, SEMENTE):
         with pytest.raises((M.falha.Falha, ValueError)) as erro:
             M.loja.validar(M.loja.ler_json(linha))
         texto = str(erro.value)
-        assert texto.isprintable() and 5 < len(texto) < 200 and (campo or "") in texto, (nome, linha[:300], texto)
+        assert texto.isprintable() and 5 < len(texto) < 200 and campo in texto, (campo, linha[:300], texto)
         assert not INGLES.search(texto), texto
         assert getattr(erro.value, "codigo", 2) == 2
 
@@ -311,8 +311,8 @@ def test_pedido_ruim_pela_linha_de_comando_diz_o_campo_e_a_linha(programa, tmp_p
     """Os mesmos pedidos ruins de antes, entre linhas boas."""
     ruins, arquivos, dados = pedidos_ruins(80, SEMENTE), tmp_path / "arquivos", ["--dados", str(tmp_path / "dados")]
     arquivos.mkdir()
-    conteudos = [(BOA + b"\n") * i + linha + b"\n" + BOA for i, (_, linha, _) in enumerate(ruins)]
-    trechos = [f", linha {i + 1}: .*{campo or ''}" for i, (_, _, campo) in enumerate(ruins)]
+    conteudos = [(BOA + b"\n") * i + linha + b"\n" + BOA for i, (_, linha) in enumerate(ruins)]
+    trechos = [f", linha {i + 1}: .*{campo}" for i, (campo, _) in enumerate(ruins)]
     for i, conteudo in enumerate(conteudos):
         (arquivos / str(i)).write_bytes(conteudo)
     respostas = rodar_tudo(programa, [[*dados, "--arquivo", str(arquivos / str(i))] for i in range(80)], tmp_path)
