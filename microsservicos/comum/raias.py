@@ -31,17 +31,15 @@ class Raias:
 
     @property
     def colunas(self) -> dict[str, int]:
-        passo = (self._largura() - 2 - self.MARGEM) / (len(self.nomes) - 1)
+        passo = (_cabem() - 2 - self.MARGEM) / (len(self.nomes) - 1)
         return {nome: round(self.MARGEM + i * passo) for i, nome in enumerate(self.nomes)}
 
     def cabecalho(self) -> str:
-        if self._estreita():
+        if largura() < MENOR:
             return "pedido · quem fala ▶ com quem: o quê"
-        largura = self._largura()
-        linha = [" "] * largura
-        linha[:6] = "pedido"
+        linha = list("pedido".ljust(_cabem()))
         for nome, coluna in self.colunas.items():
-            inicio = min(coluna - len(nome) // 2, largura - len(nome))
+            inicio = min(coluna - len(nome) // 2, len(linha) - len(nome))
             linha[inicio:inicio + len(nome)] = nome
         return "".join(linha).rstrip()
 
@@ -51,7 +49,7 @@ class Raias:
 
     def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> str:
         """A mensagem `rotulo`, da raia `de` à raia `para` (traço "═": compensação)."""
-        if self._estreita():
+        if largura() < MENOR:
             return self._em_texto(pedido, f"{de} {traco}▶ {para}: {rotulo}")
         linha, a, b = self._vazia(pedido), self.colunas[de], self.colunas[para]
         esquerda, direita = min(a, b) + 1, max(a, b)
@@ -67,7 +65,7 @@ class Raias:
     def nota(self, pedido: str, raia: str, texto: str) -> str:
         """Algo que aconteceu dentro de uma raia, sem mensagem para ninguém."""
         texto = visivel(texto)
-        if self._estreita():
+        if largura() < MENOR:
             return self._em_texto(pedido, f"{raia} ● {texto}")
         linha, coluna = self._vazia(pedido), self.colunas[raia]
         a_direita, a_esquerda = len(linha) - coluna - 2, coluna - self.MARGEM - 2
@@ -77,7 +75,7 @@ class Raias:
             linha[coluna + 1:coluna + 3 + len(texto)] = f" {texto} "
         else:
             linha[coluna - len(texto) - 2:coluna] = f" {texto} "
-        return "".join(linha)[:self._largura()].rstrip()
+        return "".join(linha)[:_cabem()].rstrip()
 
     def _em_texto(self, pedido: str, texto: str) -> str:
         retem = [raia for raia in self.nomes if self._retem(raia)]
@@ -85,7 +83,7 @@ class Raias:
             f" ({self.retida} {', '.join(retem)})" if retem else "")
 
     def _vazia(self, pedido: str) -> list[str]:
-        linha = list(curto(visivel(pedido)).ljust(self._largura()))
+        linha = list(curto(visivel(pedido)).ljust(_cabem()))
         for nome, coluna in self.colunas.items():
             linha[coluna] = self.retida if self._retem(nome) else "│"
         return linha
@@ -93,10 +91,7 @@ class Raias:
     def _retem(self, raia: str) -> bool:
         return any(raia == uma for uma, _ in self._retencoes)
 
-    @staticmethod
-    def _largura() -> int:
-        return min(largura(), MAIOR)
 
-    @staticmethod
-    def _estreita() -> bool:
-        return largura() < MENOR
+def _cabem() -> int:
+    """Quantas colunas tem o desenho."""
+    return min(largura(), MAIOR)
