@@ -15,7 +15,7 @@ from contextlib import closing
 
 import pytest
 
-from conftest import RAIZ, carregar
+from conftest import carregar
 from verbos import Programa, loja, mistura, rodar  # noqa: F401
 
 
@@ -130,29 +130,12 @@ def test_so_quem_tem_o_banco_exclusivo_o_abre(ala, tmp_path):
     with closing(banco_py.abrir(tmp_path / "log.db", "CREATE TABLE a (x)", exclusivo=True)):
         assert not (tmp_path / "log.db-shm").exists()
         carimbo.do_arquivo(tmp_path / "log.db")
-        programa = rodar_python("import sqlite3; sqlite3.connect(%r, timeout=0).execute('SELECT * FROM a')" % str(tmp_path / "log.db"))
-        assert "database is locked" in programa.texto
+        ler = "import sqlite3; sqlite3.connect(%r, timeout=0).execute('SELECT * FROM a')" % str(tmp_path / "log.db")
+        programa = Programa("-c", ler, url="")
+        assert programa.fim() == 1 and "database is locked" in programa.texto
         with pytest.raises(banco_py.EmUso):
             banco_py.abrir(tmp_path / "log.db", "CREATE TABLE a (x)", exclusivo=True)
     banco_py.abrir(tmp_path / "log.db", "", exclusivo=True).close()
-
-
-def rodar_python(codigo: str) -> Programa:
-    programa = Programa("-c", codigo, url="")
-    programa.fim()
-    return programa
-
-
-def test_um_banco_nasce_inteiro_e_uma_vez_so(tmp_path):
-    """Doze que o criam ao mesmo tempo: um banco, com as linhas iniciais uma vez, e mais nenhum arquivo."""
-    codigo = ("import sys; sys.path.insert(0, %r); from comum import banco; from pathlib import Path\n"
-              "banco.abrir(Path(%r), 'CREATE TABLE a (x); INSERT INTO a VALUES (1)').close()"
-              % (str(RAIZ / "microsservicos"), str(tmp_path / "um.db")))
-    programas = [Programa("-c", codigo, url="") for _ in range(12)]
-    assert [programa.fim() for programa in programas] == [0] * 12, [p.texto for p in programas]
-    assert [arquivo.name for arquivo in tmp_path.iterdir()] == ["um.db"]
-    with closing(sqlite3.connect(tmp_path / "um.db")) as banco:
-        assert banco.execute("SELECT * FROM a").fetchall() == [(1,)]
 
 
 @pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
@@ -166,3 +149,4 @@ def test_quem_o_cria_depois_de_outro_fica_com_o_do_outro(ala, tmp_path):
     sys.addaudithook(gancho)
     with closing(banco_py.abrir(tmp_path / "um.db", "CREATE TABLE a (x); INSERT INTO a VALUES ('meu')")) as banco:
         assert banco.execute("SELECT * FROM a").fetchall() == [("do outro",)]
+    assert [arquivo.name for arquivo in tmp_path.iterdir()] == ["um.db"]
