@@ -132,7 +132,7 @@ class Servico:
 
         Devolve o que o broker guardou: números da caixa de saída, e números das tentativas.
         """
-        em_pausa = canal.em_pausa()
+        em_pausa = self.reconexao.em_pausa()
         tipos = [tipo for tipo in o_que_publica(self.nome) if tipo not in em_pausa]
         eventos = caixas.a_enviar(self.banco, tipos, 2 * LOTE)
         mortas = [] if f"{self.nome}.mortas" in em_pausa else self.tentativas.esgotadas()

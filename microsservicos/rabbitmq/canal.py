@@ -169,10 +169,6 @@ class Canal(Ouvinte, Publicador):
             self.reconexao.responderam(rotas, recusadas)
         return recusadas
 
-    def em_pausa(self) -> list[str]:
-        """As rotas que o broker anda recusando, e em que ainda não é hora de insistir."""
-        return self.reconexao.em_pausa()
-
 
 class Plateia(Ouvinte):
     """Assiste a todos os eventos por uma fila só sua, que some com ela; os serviços nem sabem."""

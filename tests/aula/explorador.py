@@ -131,9 +131,6 @@ class Rede:
     def __init__(self, passo: Passo, durante=lambda: None):
         self.passo, self.durante, self.saiu = passo, durante, set()
 
-    def em_pausa(self) -> tuple:
-        return ()
-
     def publicar(self, eventos: list[tuple], *_) -> set:
         mensagens = {Mensagem(*evento[1:]) for evento in eventos}
         if self.passo.verbo == "cair":

@@ -91,27 +91,6 @@ def test_fila_de_mortas_cheia_guarda_a_morta_e_nao_para_o_servico(broker, loja):
     loja.conferir_repouso(mortas=6)
 
 
-def test_recusa_do_broker_ignorada_seria_um_evento_perdido(broker, loja):
-    """O nack de uma publicação: o evento tem de ficar por enviar."""
-    loja.repor()
-    loja.iniciar("pedidos")
-    ids = {f"p-{n}" for n in range(600)}  # a fila demora algumas dezenas a perceber que encheu
-    with politica(broker, loja, "estoque", max_length=1):
-        loja.enviar(*(cenario("sucesso", id) for id in ids))
-        loja.programas["pedidos"][0].esperar_dizer("recusou guardar pedido.criado")
-        loja.matar("pedidos")
-        por_enviar = {pedido for pedido, in loja.consultar(
-            "pedidos", "SELECT pedido FROM caixa_saida WHERE enviado = 0")}
-        with loja.canal() as canal:
-            na_fila = set()
-            while (resposta := canal.basic_get("estoque"))[0]:
-                na_fila.add(resposta[1].correlation_id)
-        assert por_enviar | na_fila == ids, "um evento recusado foi marcado como enviado"
-        assert por_enviar and na_fila
-    loja.iniciar()
-    loja.conferir_repouso()
-
-
 # --- o que uma política faz e não se pode recusar: é dito, e há um comando que traz de volta ---
 
 POLITICAS = {  # (a política sobre a fila do estoque, o que se lê nas mortas)

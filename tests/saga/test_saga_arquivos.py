@@ -16,9 +16,7 @@ def test_linha_estranha_na_caixa_de_saida_nao_deixa_o_lote_sem_ack(tmp_path):
     servico.banco.execute("INSERT INTO caixa_saida (tipo, pedido, corpo) VALUES ('fidelidade.pontuada', 'x', '{}')")
     saiu: list = []
 
-    class Saida:  # só os dois nomes que publicar usa do Canal
-        em_pausa = staticmethod(tuple)
-
+    class Saida:
         def publicar(self, eventos, mortas, ate_entrega) -> set:
             saiu.append((eventos, [motivo for *_, motivo in mortas], ate_entrega))
             return set()
