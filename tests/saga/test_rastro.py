@@ -20,8 +20,7 @@ from cluster import rabbitmqctl
 from conftest import RAIZ, esperar, vhost_novo
 from maquete import Maquete
 from rastros import conferir_ordem, conferir_que_terminou
-from verbos import (CENARIOS, M, SEM_BROKER, SERVICOS, Loja, Programa, cenario,  # noqa: F401
-                    linhas_largas, loja, onde_espera, pedido, rodar)
+from verbos import CENARIOS, M, SEM_BROKER, SERVICOS, Loja, Programa, linhas_largas, loja, onde_espera, pedido, rodar  # noqa: F401
 
 RASTRO = "microsservicos/rastro.py"
 

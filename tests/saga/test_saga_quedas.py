@@ -6,7 +6,6 @@ pedidos pelo caminho, e metade deles precisa ser compensada.
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 
@@ -16,8 +15,7 @@ from cluster import rabbitmqctl
 from conftest import RAIZ, esperar
 from morrer_em import PONTOS
 from test_saga import novo_id
-from verbos import (M, MODULOS, SERVICOS, Escuta, Loja, Programa, cenario, loja_aberta,  # noqa: F401
-                    loja_do_arquivo, mistura)
+from verbos import SERVICOS, Loja, Programa, loja_aberta, loja_do_arquivo, mistura  # noqa: F401
 
 
 def acumular(loja: Loja, nome: str, quantos: int) -> None:
@@ -115,13 +113,6 @@ def martelar(loja: Loja, mortes_por_servico: int, no_caminho: int, semente: int)
 
 def test_kill_9_em_todos_varias_vezes_com_centenas_de_pedidos_no_caminho(loja_aberta):
     martelar(loja_aberta, mortes_por_servico=3, no_caminho=500, semente=1)
-    loja_aberta.conferir_repouso()
-
-
-@pytest.mark.longo
-@pytest.mark.parametrize("semente", range(3))
-def test_kill_9_em_todos_com_milhares_de_pedidos(loja_aberta, semente):
-    martelar(loja_aberta, mortes_por_servico=15, no_caminho=1000, semente=semente)
     loja_aberta.conferir_repouso()
 
 

@@ -14,7 +14,7 @@ from contextlib import closing
 import pytest
 
 from conftest import RAIZ, esperar
-from verbos import MICROSSERVICOS, SEM_BROKER, SERVICOS, Loja, Porta, Programa, cenario, linhas_largas, loja, pedido, vhost_novo  # noqa: F401
+from verbos import MICROSSERVICOS, SEM_BROKER, SERVICOS, Porta, Programa, cenario, linhas_largas, loja, pedido, vhost_novo  # noqa: F401
 
 SO_OUVEM = ("estoque", "pagamentos", "envio")
 
@@ -139,20 +139,16 @@ def test_devagar_mais_que_o_heartbeat_nao_perde_a_conexao(loja):
 
 # --- encerrar ---
 
-@pytest.mark.parametrize("nome, sinal", [*zip(SERVICOS, [signal.SIGINT, signal.SIGTERM] * 2)])
-def test_encerrar_ouvindo_e_quieto_rapido_e_com_status_zero(loja, nome, sinal):
-    programa = loja.lancar(nome).esperar_dizer(": pronto")
+@pytest.mark.parametrize("nome, sinal, onde", [
+    *((nome, signal.SIGINT if n % 2 else signal.SIGTERM, ": pronto") for n, nome in enumerate(SERVICOS)),
+    ("envio", signal.SIGINT, "continuo tentando")])
+def test_encerrar_ouvindo_ou_procurando_o_broker_e_quieto_rapido_e_com_status_zero(loja, nome, sinal, onde):
+    loja.url = loja.url if onde == ": pronto" else SEM_BROKER
+    programa = loja.lancar(nome).esperar_dizer(onde)
     inicio = time.monotonic()
     programa.sinal(sinal)
     assert programa.fim(5) == 0 and time.monotonic() - inicio < 3
     assert programa.linhas[-1] == f"{nome}: encerrado"
-    programa.limpo()
-
-
-def test_encerrar_enquanto_procura_o_broker_e_igual(tmp_path):
-    programa = Programa(MICROSSERVICOS / "servico_envio.py", "--dados", tmp_path, url=SEM_BROKER).esperar_dizer("continuo tentando")
-    programa.interromper()
-    assert programa.fim(5) == 0 and programa.linhas[-1] == "envio: encerrado"
     programa.limpo()
 
 
