@@ -42,7 +42,7 @@ def armar(ponto: str, vez: int) -> None:
 
     passagens, em_maos = iter(range(1, 10 ** 9)), []
 
-    def passar() -> None:
+    def passar(*_) -> None:
         if em_maos and next(passagens) == vez:
             for sinal in os.environ.get("SINAIS_DA_QUEDA", str(int(signal.SIGKILL))).split():
                 os.kill(os.getpid(), int(sinal))
@@ -66,16 +66,16 @@ def armar(ponto: str, vez: int) -> None:
         ligacao.andar(0)
         passar()
 
+    dono, nome, quando, fazer = {
+        "linha": (servico.Servico, "tratar", "depois", lambda *_: None),
+        "com-o-lote-em-maos": (servico.Servico, "tratar", "antes", passar),
+        "no-meio-do-lote": (caixas, "tratar", "depois", passar),
+        "depois-do-commit": (servico.Servico, "publicar", "antes", passar),
+        "antes-da-resposta": (canal.Canal, "esperar_respostas", "antes", sair_para_a_rede),
+        "depois-da-resposta": (servico.Servico, "marcar", "antes", passar),
+        "depois-de-tudo": (servico.Servico, "marcar", "depois", passar)}[ponto]
+    embrulhar(dono, nome, **{quando: fazer})
     embrulhar(servico.Servico, "tratar", antes=chegaram)
-    {
-        "linha": lambda: None,
-        "com-o-lote-em-maos": lambda: embrulhar(servico.Servico, "tratar", antes=lambda eu, r: (chegaram(eu, r), passar())),
-        "no-meio-do-lote": lambda: embrulhar(caixas, "tratar", depois=lambda *_: passar()),
-        "depois-do-commit": lambda: embrulhar(servico.Servico, "publicar", antes=lambda *_: passar()),
-        "antes-da-resposta": lambda: embrulhar(canal.Canal, "esperar_respostas", antes=sair_para_a_rede),
-        "depois-da-resposta": lambda: embrulhar(servico.Servico, "marcar", antes=lambda *_: passar()),
-        "depois-de-tudo": lambda: embrulhar(servico.Servico, "marcar", depois=lambda *_: passar()),
-    }[ponto]()
 
 
 def contar_linhas(passar) -> None:

@@ -24,7 +24,6 @@ PRAZO = 60.0  # segundos para aparecer o que se espera
 # O que só olha pode olhar de novo, como uma pessoa faria, até ver o que está impresso.
 SO_OLHA = re.compile(r"(sqlite3 \S+ \"SELECT|python -c |diff |python \S+ --estado$"
                      r"|python microsservicos/(mortas\.py$|rastro\.py))")
-REGISTRO = re.compile(r"o motivo está em (\S+)")
 # Só acaba com Ctrl-C.
 SO_OUVE = re.compile(r"servico_\w+\.py|orquestracao\.py(?!.*(--ate-concluir|--estado))")
 
@@ -112,15 +111,7 @@ class Terminal:
             return "".join(f"# => {linha}".rstrip() + "\n" for linha in linhas)
         raise Divergencia(f"terminal {self.nome}, {como}: {self.comando}\n"
                           f"--- impresso:\n{como_no_roteiro(self.esperado)}"
-                          f"--- apareceu:\n{como_no_roteiro(self.texto.splitlines())}"
-                          + "".join(map(fim_do_registro, REGISTRO.findall(self.saida.decode("utf-8", "replace")))))
-
-
-def fim_do_registro(caminho: str) -> str:
-    """O fim do arquivo em que um programa disse estar o motivo: a pasta some com o teste."""
-    with suppress(OSError):
-        return f"--- fim de {caminho}:\n" + "".join(open(caminho, encoding="utf-8", errors="replace").readlines()[-40:])
-    return ""
+                          f"--- apareceu:\n{como_no_roteiro(self.texto.splitlines())}")
 
 
 def padrao(esperado: list[str]) -> re.Pattern:

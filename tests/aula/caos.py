@@ -74,7 +74,8 @@ class Caos:
         self.loja, self.no, self.sorte = loja, no, random.Random(semente)
         self.feitas: Counter = Counter()
         self.venenos: set[tuple[str, str]] = set()
-        self.copiadas: list = []
+        self.matar, self.suspender, self.continuar = loja.matar, loja.suspender, loja.continuar
+        self.copiar = loja.lancar
 
     def rodar(self, plano: list[tuple[float, str, str]]) -> None:
         inicio = time.monotonic()
@@ -85,21 +86,9 @@ class Caos:
 
     # --- serviços ---
 
-    def matar(self, servico: str) -> None:
-        self.loja.matar(servico)
-
     def iniciar(self, servico: str) -> None:
         if not self.loja.programas[servico]:
             self.loja.lancar(servico)
-
-    def suspender(self, servico: str) -> None:
-        self.loja.suspender(servico)
-
-    def continuar(self, servico: str) -> None:
-        self.loja.continuar(servico)
-
-    def copiar(self, servico: str) -> None:
-        self.loja.lancar(servico)
 
     # --- broker ---
 

@@ -21,8 +21,3 @@ def test_as_medidas_rapidas_rodam_inteiras_e_toda_razao_e_um_numero():
                    "um cliente / limite", "um cliente / SQLite", "64 de cada vez / um cliente", "2000 pedidos sobre 100000 antigos",
                    "2PC, 1 produto", "orquestracao.py: primeiro pedido concluido"):
         assert float(medidas[medida].replace(".", "").replace(",", ".")) > 0, medida
-
-
-def test_sem_opcao_conhecida_as_medidas_dizem_o_que_aceitam():
-    saida = subprocess.run([sys.executable, DESEMPENHO, "--secao", "nada"], capture_output=True, encoding="utf-8")
-    assert saida.returncode == 2 and "contencao" in saida.stderr and "Traceback" not in saida.stderr

@@ -53,7 +53,6 @@ LIGADO = """
         pronto.write_text(str(ligado))
         while not Path("anda").exists(): time.sleep(0.02)
     """
-COM_BROKER = LIGADO.replace("(ligado):", "(broker):").replace("str(ligado)", "str(broker.pid)")
 
 
 class Pytest:
@@ -98,15 +97,6 @@ def test_um_resumo_so_conta_o_que_os_dois_rodaram(tmp_path):
     assert 'tests="30"' in (tmp_path / "junit.xml").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("opcoes, status, fim", [
-    (["-k", "passa"], 0, "6 passed, 24 deselected"), (["-x", "-k", "falha"], 1, "1 failed, 24 des"),
-    (["test_1.py", "-k", "passa"], 0, "1 passed, 4 deselected"), (["-m", "longo"], 5, "30 desel"),
-    (["--processos", "1", "-k", "falha"], 1, "6 failed, 24 deselected")], ids=str)
-def test_as_opcoes_do_pytest_valem_para_os_dois(tmp_path, opcoes, status, fim):
-    achado, texto = Pytest(tmp_path, DE_TUDO, *opcoes).fim()
-    assert achado == status and fim in texto, texto
-
-
 def test_segundo_que_morre_e_dito_e_reprova_a_rodada(tmp_path):
     morrer = DE_TUDO + """
     def test_z_o_segundo_morre():
@@ -137,11 +127,3 @@ def test_o_primeiro_morto_com_kill_9_nao_deixa_o_segundo_para_sempre(tmp_path):
     for pid in filter(existe, ligados):  # o do primeiro, que não teve como desligá-lo
         os.kill(pid, signal.SIGKILL)
     assert len(list(tmp_path.glob("pronto-*"))) == 2, "o segundo não pegou outro arquivo"
-
-
-@pytest.mark.longo
-def test_ctrl_c_nao_deixa_rabbitmq_nem_epmd(tmp_path):
-    rodada = Pytest(tmp_path, COM_BROKER)
-    ligados = esperar(rodada.ligados, 120, "os dois terem um RabbitMQ")
-    os.killpg(rodada.processo.pid, signal.SIGINT)
-    assert rodada.fim(120)[0] == 2 and not any(map(existe, ligados))
