@@ -20,9 +20,7 @@ import operador
 import pagamentos
 import pedidos
 from atendimento import POUCOS, Atendimento
-from comum.banco import EmUso
 from comum.diagrama import Diagrama
-from comum.falha import Falha
 from comum.identidade import identidade, limpar
 from comum.opcoes import Opcoes, ate, chaves, confirmar_limpeza, pedidos_escolhidos, segundos
 from comum.repetidos import dizer_repetidos
@@ -31,10 +29,10 @@ from comum.veredito import imprimir_estado, veredito
 from coordenador import ESPERA, Coordenador
 from decisoes import LogDeDecisoes
 from palco import quedas
-from palco.narracao import RAIAS, Calado, Narrador
+from palco.narracao import RAIAS, Narrador
 from palco.rastro import rastrear
 from participante import ForaDoAr, Participante, em_duvida
-from recuperacao import recuperar
+from recuperacao import abrir_log, recuperar
 
 NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]  # nesta ordem
 
@@ -106,27 +104,6 @@ def ler_opcoes() -> argparse.Namespace:
     return opcoes.parse_args()
 
 
-def abrir_log(pasta: Path, loja: str, participantes: list[Participante],
-              pessoa: str | None = None) -> LogDeDecisoes | None:
-    """O log. Sem ele não se conduzem pedidos; uma pessoa decide até sem ele (None).
-
-    pessoa: o que ela pede, se pede. Levanta EmUso se outro programa tem o log, e Falha se não
-    pôde ser lido.
-    """
-    try:
-        return LogDeDecisoes(pasta, loja)
-    except EmUso:
-        raise
-    except Falha as falha:
-        if pessoa:
-            alertar(str(falha))
-            return None
-        if esperando := em_duvida(participantes):
-            alertar("FICAM EM DÚVIDA, porque o log não pôde ser lido: "
-                    f"{', '.join(esperando)} (ver --em-duvida e --forcar)")
-        raise
-
-
 def iniciar(participantes: list[Participante], log: LogDeDecisoes, narrador: Narrador,
             espera: float = ESPERA, sem_recuperar: bool = False) -> Coordenador:
     """Registra esta execução no log, e só então resolve o que os mortos deixaram."""
@@ -145,9 +122,7 @@ def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Partici
     """Recupera, conduz os pedidos, e termina com o veredito; devolve o status de saída."""
     desenhar = len(chegados) <= POUCOS
     diagrama = Diagrama(opcoes.diagrama, RAIAS, len(chegados)) if opcoes.diagrama else None
-    narrador = Calado()
-    if desenhar or diagrama:
-        narrador = Narrador(desenhar, diagrama, opcoes.devagar)
+    narrador = Narrador(desenhar, diagrama, opcoes.devagar)
     quedas.armar(opcoes.cair_em)
     coordenador = iniciar(participantes, log, narrador, opcoes.espera, opcoes.sem_recuperar)
     novos, repetidos, trocados = pedidos.separar(participantes[0].banco, chegados)

@@ -23,7 +23,7 @@ class Atendimento:
         self.coordenador, self.paralelos, self.total = coordenador, paralelos, len(novos)
         self.fila, self.em_andamento, self.feitos = deque(novos), [], []
         self.progresso = Progresso(self.total, "pedidos") if self.total > POUCOS else None
-        self.inicio = self.visto = time.monotonic()
+        self.inicio = time.monotonic()
         self.antes = self.forcadas = coordenador.forcadas()
 
     def conduzir(self) -> list[dict]:
@@ -50,9 +50,7 @@ class Atendimento:
             antes, self.forcadas = self.forcadas, self.coordenador.forcadas()
             self.coordenador.narrador.nota(terminadas[0].id, EU, "gravações forçadas: "
                                            f"{self.forcadas - antes}", "fraco")
-        agora = time.monotonic()
-        if self.progresso and agora - self.visto > 0.1:
-            self.visto = agora
+        if self.progresso:
             self.progresso.mostrar(len(self.feitos), self._ritmo())
 
     def _ritmo(self) -> str:
@@ -60,8 +58,6 @@ class Atendimento:
 
     def _resumir(self) -> None:
         media = (self.coordenador.forcadas() - self.antes) / max(len(self.feitos), 1)
-        if self.progresso:
-            self.progresso.mostrar(len(self.feitos), self._ritmo())
         if self.progresso or (self.paralelos > 1 and self.feitos):
             dizer(f"{len(self.feitos)} pedidos, {self._ritmo()}, "
                   f"{media:.2f} gravações forçadas por pedido")

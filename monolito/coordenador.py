@@ -22,7 +22,6 @@ from palco.narracao import Narrador
 from participante import NAO, SIM, Participante, Voto, em_duvida
 
 ESPERA = 2.0  # segundos que um pedido espera por uma trava de quem está em dúvida
-NAO_GRAVADA = "a decisão não pôde ser gravada"
 
 
 class Transacao:
@@ -128,7 +127,7 @@ class Coordenador:
             # O COMMIT voltou do disco: é o ponto sem volta. Nada mais muda a decisão.
         except NaoGravada:
             for t in prontas:
-                self._abortar(t, NAO_GRAVADA)
+                self._abortar(t, "a decisão não pôde ser gravada")
             return
         for t in prontas:
             t.decisao = Decisao(t.nome, CONFIRMAR)

@@ -63,7 +63,18 @@ class LogDeDecisoes:
     """
 
     def __init__(self, pasta: Path, loja: str, espera: float = ESPERA):
-        self.banco = _abrir_so_para_mim(pasta / NOME, loja, espera)
+        prazo = time.monotonic() + espera
+        while True:
+            try:
+                self.banco = abrir(pasta / NOME, TABELAS, loja, exclusivo=True)
+                break
+            except EmUso as erro:
+                if time.monotonic() >= prazo:
+                    raise EmUso(f"outro programa conduz pedidos em {pasta} agora, e só um de cada "
+                                "vez pode: espere que ele acabe, ou encerre-o (Ctrl-C), e rode de "
+                                "novo", 2) from erro
+            # De dois que começam juntos, os dois podem desistir; o acaso os separa.
+            time.sleep(random.uniform(0.005, 0.03))
 
     def registrar(self) -> str:
         """Começa uma execução, e devolve o nome dela: daqui em diante este log responde por ela.
@@ -121,20 +132,6 @@ class LogDeDecisoes:
                                        [(execucao,) for execucao in execucoes])
 
 
-def _abrir_so_para_mim(caminho: Path, loja: str, espera: float):
-    prazo = time.monotonic() + espera
-    while True:
-        try:
-            return abrir(caminho, TABELAS, loja, exclusivo=True)
-        except EmUso as erro:
-            if time.monotonic() >= prazo:
-                raise EmUso(f"outro programa conduz pedidos em {caminho.parent} agora, e só um "
-                               "de cada vez pode: espere que ele acabe, ou encerre-o (Ctrl-C), "
-                               "e rode de novo", 2) from erro
-        # De dois que começam juntos, os dois podem desistir; o acaso os separa.
-        time.sleep(random.uniform(0.005, 0.03))
-
-
 def conduzindo(pasta: Path) -> bool:
     """Se algum programa tem o log agora. Só pergunta: nada se escreve, nem ao lado dele."""
     uri = f"{(pasta / NOME).resolve().as_uri()}?mode=ro&readonly_shm=1"
@@ -155,9 +152,9 @@ def o_que_diz(pasta: Path, transacao: str, execucao: str) -> tuple[str, str | No
         return "não está nesta pasta", None
     try:
         with lendo(pasta, [Path(NOME).stem]) as log:
-            conhece = log.execute("SELECT 1 FROM execucoes WHERE execucao = ?", (execucao,))
-            decidiu = log.execute("SELECT 1 FROM decisoes WHERE transacao = ?", (transacao,))
-            conhece, decidiu = conhece.fetchone(), decidiu.fetchone()
+            conhece, decidiu = log.execute(
+                "SELECT ? IN (SELECT execucao FROM execucoes), "
+                "? IN (SELECT transacao FROM decisoes)", (execucao, transacao)).fetchone()
     except (Falha, sqlite3.Error) as erro:
         return f"não pôde ser lido: {em_portugues(erro, str(pasta / NOME))}", None
     if not conhece:

@@ -13,8 +13,8 @@ from comum.tela import alertar, dizer
 from decisoes import ABORTAR, CONFIRMAR, Decisao, LogDeDecisoes, conduzindo, o_que_diz
 from participante import Participante, em_duvida
 
-MOTIVO = "abortado por decisão de uma pessoa"
-ESCOLHAS = {"confirmar": CONFIRMAR, "abortar": ABORTAR}
+ESCOLHAS = {"confirmar": (CONFIRMAR, None),
+            "abortar": (ABORTAR, "abortado por decisão de uma pessoa")}
 
 
 def listar(pasta: Path, participantes: list[Participante]) -> None:
@@ -30,8 +30,9 @@ def listar(pasta: Path, participantes: list[Participante]) -> None:
         dizer()
         dizer(f"transação {nome}   pedido {pedido}", "forte")
         for participante in onde:
-            dizer(f"  {participante.nome:10}  preparada; trava "
-                  f"{', '.join(participante.travas(nome))}")
+            travas = participante.banco.execute("SELECT group_concat(linha, ', ') FROM travas "
+                                                "WHERE transacao = ?", (nome,)).fetchone()[0]
+            dizer(f"  {participante.nome:10}  preparada; trava {travas}")
         dizer(f"  {'log':10}  {o_que_diz(pasta, nome, execucao)[0]}")
     if achadas:
         dizer()
@@ -53,7 +54,7 @@ def forcar(participantes: list[Participante], log: LogDeDecisoes | None, escrito
     if log and log.conhece(execucao):
         raise Falha(f"--forcar: o log conhece {nome}; a recuperação do próximo início "
                     "a resolve sem adivinhar", 2)
-    decisao = Decisao(nome, ESCOLHAS[escolha], MOTIVO if escolha == "abortar" else None)
+    decisao = Decisao(nome, *ESCOLHAS[escolha])
     _recusar_o_impossivel(participantes, onde, decisao, pedido)
     for participante in reversed(onde):
         participante.forcar(execucao, pedido, decisao)
@@ -67,24 +68,21 @@ def _recusar_o_impossivel(participantes: list[Participante], onde: list[Particip
     Quem não está preparado já aplicou a decisão, e então ela se vê: se o efeito vale, era
     CONFIRMAR; ou não chegou a votar SIM (ou já abortou), e então não pode ter sido CONFIRMAR.
     """
-    if any(outra != decisao.qual for outra in _forcadas(participantes, decisao.transacao)):
-        raise Falha(f"--forcar: uma parte de {decisao.transacao} já foi forçada ao contrário; "
-                    "repita aquela decisão", 2)
     for participante in participantes:
+        if participante.banco.execute(
+                "SELECT 1 FROM heuristicas WHERE transacao = ? AND decisao <> ?",
+                (decisao.transacao, decisao.qual)).fetchone():
+            raise Falha(f"--forcar: uma parte de {decisao.transacao} já foi forçada ao contrário; "
+                        "repita aquela decisão", 2)
         if participante in onde:
             continue
-        vale = participante.vale(pedido)
+        vale = participante.banco.execute(participante.negocio.vale, (pedido,)).fetchone()[0]
         if decisao.qual == ABORTAR and vale:
             raise Falha(f"--forcar: {participante.nome} já aplicou o pedido {pedido} ({vale}): "
                         "foi decidido CONFIRMAR; confirme", 2)
         if decisao.qual == CONFIRMAR and not vale:
             raise Falha(f"--forcar: {participante.nome} não está preparado, e nada aplicou do "
                         f"pedido {pedido}: não foi decidido CONFIRMAR; aborte", 2)
-
-
-def _forcadas(participantes: list[Participante], nome: str) -> list[str]:
-    return [decisao for p in participantes for decisao, in p.banco.execute(
-        "SELECT decisao FROM heuristicas WHERE transacao = ?", (nome,))]
 
 
 def divergentes(participantes: list[Participante], log: LogDeDecisoes) -> dict[str, tuple]:
@@ -114,11 +112,9 @@ def reconhecer(participantes: list[Participante], log: LogDeDecisoes | None, nom
 
     Só vale para a que já foi dita: calar antes disso esconderia a que o log ainda vai mostrar.
     """
-    if not _forcadas(participantes, nome):
-        raise Falha(f"--reconhecer: nenhuma decisão forçada para a transação {nome!r}", 2)
     if not (log and nome in divergentes(participantes, log)):
-        raise Falha(f"--reconhecer: {nome} foi forçada, e este log não diz outra coisa: "
-                    "não há divergência", 2)
+        raise Falha(f"--reconhecer: nenhuma decisão forçada para a transação {nome!r} que este log "
+                    "desminta: não há divergência", 2)
     for participante in participantes:
         with transacao(participante.banco, forcada=True) as banco:
             banco.execute("UPDATE heuristicas SET reconhecida = 1 WHERE transacao = ?", (nome,))

@@ -158,11 +158,10 @@ class Participante:
             except sqlite3.Error as erro:
                 falha = em_portugues(erro, f"{self.negocio.arquivo}.db")
             if time.monotonic() > prazo:
-                fica = "o pedido recusado não foi anotado, e nada mais foi mexido"
-                if preparadas:
-                    fica = (f"{', '.join(preparadas)} em dúvida: a recuperação termina no próximo "
-                            "início")
-                raise Falha(f"{falha}; {fica}")
+                raise Falha(f"{falha}; " + (
+                    f"{', '.join(preparadas)} em dúvida: a recuperação termina no próximo início"
+                    if preparadas else
+                    "o pedido recusado não foi anotado, e nada mais foi mexido"))
             if not avisado:
                 alertar(f"{falha}; insisto por {PACIENCIA:.0f} s")
             avisado = True
@@ -190,14 +189,6 @@ class Participante:
             self.banco.execute("INSERT INTO no_disco VALUES (?)", (execucao,))
 
     # --- o que está em dúvida ---
-
-    def travas(self, nome: str) -> list[str]:
-        return [linha for linha, in self.banco.execute(
-            "SELECT linha FROM travas WHERE transacao = ? ORDER BY linha", (nome,))]
-
-    def vale(self, pedido: str) -> str | None:
-        """O efeito que já vale aqui de um pedido, ou None."""
-        return self.banco.execute(self.negocio.vale, (pedido,)).fetchone()[0]
 
     def forcar(self, execucao: str, pedido: str, decisao: Decisao) -> None:
         """A decisão heurística de uma pessoa, lembrada para quando o log aparecer."""

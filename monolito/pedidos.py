@@ -24,7 +24,6 @@ CREATE TABLE enderecos (pedido TEXT PRIMARY KEY, cep TEXT NOT NULL) STRICT, WITH
 """
 VALE = "SELECT max(estado) FROM pedidos WHERE pedido = ? AND estado = 'concluido'"
 PRECOS = {"livro": 5000, "caneca": 2500, "teclado": 20000, "notebook": 450000}  # centavos
-REPETIDO = "este pedido já existe"
 
 
 def travar(pedido):
@@ -34,7 +33,7 @@ def travar(pedido):
 def receber(banco, pedido):
     """Fase 1: um pedido novo ganha preço e fica pendente. Um id que já existe não muda nada."""
     if existe(banco, pedido):
-        raise Recusa(REPETIDO)
+        raise Recusa("este pedido já existe")
     total = preco(pedido)
     if total is None:
         raise Recusa(PRODUTO_DESCONHECIDO)

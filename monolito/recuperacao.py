@@ -10,16 +10,38 @@ continua em dúvida, e o próximo início chega às mesmas respostas.
 """
 
 import sqlite3
+from pathlib import Path
 
+from comum.banco import EmUso
 from comum.falha import Falha, em_portugues
 from comum.tela import alertar, dizer
 from decisoes import ABORTAR, CONFIRMAR, NOME, Decisao, LogDeDecisoes
 from palco import quedas
-from palco.narracao import EU, Calado, Narrador
+from palco.narracao import EU, Narrador
 from participante import Participante, em_duvida
 
-SEM_DECISAO = "abortado na recuperação: não havia decisão no log"
 POUCAS = 4  # até tantas transações em dúvida, a recuperação é desenhada
+
+
+def abrir_log(pasta: Path, loja: str, participantes: list[Participante],
+              pessoa: str | None = None) -> LogDeDecisoes | None:
+    """O log. Sem ele não se conduzem pedidos; uma pessoa decide até sem ele (None).
+
+    pessoa: o que ela pede, se pede. Levanta EmUso se outro programa tem o log, e Falha se não
+    pôde ser lido.
+    """
+    try:
+        return LogDeDecisoes(pasta, loja)
+    except EmUso:
+        raise
+    except Falha as falha:
+        if pessoa:
+            alertar(str(falha))
+            return None
+        if esperando := em_duvida(participantes):
+            alertar("FICAM EM DÚVIDA, porque o log não pôde ser lido: "
+                    f"{', '.join(esperando)} (ver --em-duvida e --forcar)")
+        raise
 
 
 def recuperar(participantes: list[Participante], log: LogDeDecisoes, narrador: Narrador) -> None:
@@ -32,7 +54,7 @@ def recuperar(participantes: list[Participante], log: LogDeDecisoes, narrador: N
     if not achadas:
         dizer("Recuperação: nada em dúvida.", "fraco")
     if len(achadas) > POUCAS:
-        narrador = Calado()
+        narrador = Narrador(False)
     try:
         for execucao in sorted({execucao for execucao, _, _ in achadas.values()}):
             dela = {nome: dados for nome, dados in achadas.items() if dados[0] == execucao}
@@ -60,14 +82,14 @@ def _resolver(execucao: str, achadas: dict, log: LogDeDecisoes, narrador: Narrad
             narrador.seta(pedido, participante.nome, EU, "em dúvida?", "roxo")
     confirmadas = 0
     for nome, (_, pedido, onde) in achadas.items():
-        decisao = Decisao(nome, ABORTAR, SEM_DECISAO)
+        decisao = Decisao(nome, ABORTAR, "abortado na recuperação: não havia decisão no log")
         texto, cor = "o log não tem decisão: aborto presumido", "vermelho"
         if log.decisao(nome) == CONFIRMAR:
             decisao, texto, cor = Decisao(nome, CONFIRMAR), "o log tem CONFIRMAR", "verde"
             confirmadas += 1
         narrador.nota(pedido, EU, texto, cor)
         _resolver_transacao(decisao, pedido, onde, narrador)
-    if isinstance(narrador, Calado):
+    if not narrador.raias:
         dizer(f"  {confirmadas} com CONFIRMAR no log: confirmadas; "
               f"{len(achadas) - confirmadas} sem decisão no log: abortadas")
 

@@ -15,6 +15,7 @@ import signal
 import sqlite3
 import sys
 import textwrap
+import time
 import unicodedata
 
 from comum.falha import Falha, em_portugues
@@ -152,17 +153,23 @@ def curto(texto: str, largura: int = 12) -> str:
     return texto if len(texto) <= largura else texto[: largura - 1] + "…"
 
 
+PAUSA = 0.1  # segundos entre dois desenhos de uma barra
+
+
 class Progresso:
     """Uma barra que se redesenha no terminal; num pipe, uma linha a cada décimo do caminho."""
 
     _na_tela = False
 
     def __init__(self, total: int, texto: str):
-        self.total, self.texto, self.decimo = total, texto, 0
+        self.total, self.texto, self.decimo, self.visto = total, texto, 0, -PAUSA
 
     def mostrar(self, feitos: int, resto: str = "") -> None:
         """feitos: quantos dos `total` já terminaram. resto: o que mais dizer na mesma linha."""
         if sys.stdout.isatty():
+            if feitos < self.total and time.monotonic() < self.visto + PAUSA:
+                return  # redesenhar também custa
+            self.visto = time.monotonic()
             # Uma coluna a menos: escrever na última já passa à linha seguinte em alguns terminais.
             cabe, dito = largura() - 1, f" {feitos}/{self.total} {resto}".rstrip()
             barra = max(0, min(24, cabe - len(self.texto) - len(dito) - 1))

@@ -17,20 +17,10 @@ LEGENDA = "tem algo travado: do SIM até a decisão chegar"
 AVISOS = {True: ("confirmar", "verde"), False: ("abortar", "vermelho")}
 
 
-class Calado:
-    """Um narrador que não desenha nada, para quando os pedidos são muitos."""
-
-    def __getattr__(self, passo: str):
-        return nada
-
-
-def nada(*_) -> None:
-    pass
-
-
 class Narrador:
     """desenhar: se a tela mostra as raias. diagrama: o arquivo Mermaid aberto, ou None.
 
+    Sem nenhum dos dois é um narrador calado, para quando os pedidos são muitos.
     devagar: segundos entre dois passos do desenho.
     """
 

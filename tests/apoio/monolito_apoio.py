@@ -125,7 +125,7 @@ def abrir(pasta: Path, recuperar: bool = True, espera: float = 0.0, narrador=Non
     """Um início do monolito, pela mesma função de app.py; devolve o coordenador."""
     ps, loja = participantes(pasta), M.identidade.identidade(pasta)
     log = M.app.abrir_log(pasta, loja, ps)
-    return M.app.iniciar(ps, log, narrador or M.narracao.Calado(), espera, not recuperar)
+    return M.app.iniciar(ps, log, narrador or M.narracao.Narrador(False), espera, not recuperar)
 
 
 def conduzir(coordenador, pedidos: list[dict], paralelos: int = 1) -> int:

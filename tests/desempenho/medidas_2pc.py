@@ -42,7 +42,7 @@ class Monolito:
             estoque.execute("INSERT INTO produtos VALUES (?1, ?2, ?2)", (f"p-{i}", FOLGA))
             pagamentos.execute("INSERT INTO clientes VALUES (?1, ?2, ?2)", (f"c-{i}", FOLGA * 1000))
         log = app.abrir_log(self.pasta, loja, self.participantes)
-        self.coordenador = app.iniciar(self.participantes, log, app.Calado(), espera)
+        self.coordenador = app.iniciar(self.participantes, log, app.Narrador(False), espera)
 
     def atender(self, clientes: int, cada: int, produtos: int | None = None) -> float:
         """Pedidos por segundo, com `clientes` em andamento, `cada` vezes.

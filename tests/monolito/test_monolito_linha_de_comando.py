@@ -150,11 +150,6 @@ def test_devagar_da_tempo_de_matar_a_mao_no_meio_do_protocolo(dados):
     assert estado(dados)["pedidos"]["p-1"]["estado"] == "cancelado"
 
 
-def test_pedidos_pela_entrada_padrao_e_limpar_juntos(dados):
-    linha = '{"pedido": "a", "cliente": "ana", "itens": [{"produto": "livro", "quantidade": 1}], "cep": "01310100"}'
-    assert rodar(dados, "--arquivo", "-", "--limpar", entrada=linha).returncode == 0
-
-
 def test_sem_participante_para_anotar_a_recusa_nao_ha_nada_em_duvida(dados):
     recusado = rodar(dados, "--sem-participante", "pedidos", "--id", "p-1")
     assert "o pedido recusado não foi anotado" in recusado.erro and "em dúvida" not in recusado.erro
@@ -177,7 +172,7 @@ def test_arquivo_e_entrada_padrao(dados, tmp_path):
               {"pedido": "b", "cliente": "bruno", "itens": [{"produto": "teclado", "quantidade": 1}], "cep": "01310-100"}]
     texto = "\n".join(map(json.dumps, linhas))
     (tmp_path / "pedidos.jsonl").write_text(texto)
-    assert rodar(dados, "--arquivo", tmp_path / "pedidos.jsonl").returncode == 0
+    assert rodar(dados, "--limpar", "--arquivo", tmp_path / "pedidos.jsonl").returncode == 0
     primeiro = estado(dados)
     assert rodar(dados, "--arquivo", "-", entrada=texto).returncode == 0
     assert estado(dados) == primeiro, "os mesmos ids não mudam nada"

@@ -404,7 +404,7 @@ def test_sem_o_log_certo_nada_e_adivinhado(estrago, ponto, pasta):
 def partida(pasta):
     """O que o programa diz ao partir, até onde ele chegar; outro pedido, de outras linhas, passa se puder."""
     avisos = []
-    M.recuperacao.alertar = M.app.alertar = avisos.append
+    M.recuperacao.alertar = avisos.append
     try:
         coordenador = abrir(pasta)
     except M.falha.Falha as falha:

@@ -153,14 +153,15 @@ def test_queda_de_energia_leva_o_que_nao_foi_forcado(roteiro, rapida, capsys):
 
 
 def test_queda_de_energia_em_cada_passo_da_recuperacao(rapida, capsys):
-    """O processo morre com a decisão já no log, forçada ou não; a energia cai durante a recuperação."""
-    modelo, quedas = nova_pasta(rapida / "modelo"), 0
+    """O processo morre com uma decisão que já se lê no log, e que o disco não tem; a energia cai durante a recuperação."""
+    modelo = nova_pasta(rapida / "modelo")
     for passo in count(1):
         caida, disco = copiar(modelo, rapida / "caida"), Disco()
-        if not no_filho(rodar, caida, "sucesso", passo, disco).morto:
-            break
+        assert no_filho(rodar, caida, "sucesso", passo, disco).morto
         if Retrato(copiar(caida, rapida / "olhada")).decididos():
-            quedas += cortar_em_cada_passo(caida, disco, rapida / "outra")
+            break
+    assert "coordenador" in disco.restos(caida)
+    quedas = cortar_em_cada_passo(caida, disco, rapida / "outra")
     with capsys.disabled():
         print(f"\n  {quedas} quedas de energia durante a recuperação")
 
@@ -209,34 +210,6 @@ def criar_e_morrer(pasta, passo):
 
     M.banco._criar_se_falta = criar_contando
     abrir(pasta)
-
-
-@pytest.mark.parametrize("ponto, estado, esperando", [
-    ("antes-de-preparar", None, set()),
-    ("entre-votos", "cancelado", {"pedidos", "estoque"}),
-    ("antes-da-decisao", "cancelado", {"pedidos", "estoque", "pagamentos", "envio"}),
-    ("depois-da-decisao", "concluido", {"pedidos", "estoque", "pagamentos", "envio"}),
-    ("entre-confirmacoes", "concluido", {"pedidos", "envio"}),
-    ("antes-do-fim", "concluido", set()),
-])
-def test_os_pontos_com_nome_deixam_o_que_prometem(ponto, estado, esperando, rapida):
-    pasta = nova_pasta(rapida / "d")
-    assert no_filho(cair_em, pasta, ponto, pedido("p-1")).morto
-    assert Retrato(pasta).esperando("p-1") == esperando
-    no_filho(so_recuperar, pasta)
-    conferir_repouso(pasta)
-    assert Retrato(pasta).pedidos.get("p-1") == estado
-
-
-def test_cair_antes_do_aborto_e_na_recuperacao(rapida):
-    pasta = nova_pasta(rapida / "d")
-    assert no_filho(cair_em, pasta, "antes-do-aborto", cenario("envio-recusado")).morto
-    assert Retrato(pasta).esperando("p-1") == {"pedidos", "estoque", "pagamentos"}
-    assert no_filho(cair_em, pasta, "na-recuperacao", pedido("p-2")).morto
-    assert Retrato(pasta).esperando("p-1") == {"pedidos", "estoque"}
-    Retrato(pasta).conferir_promessas()
-    no_filho(so_recuperar, pasta)
-    conferir_repouso(pasta)
 
 
 def cair_em(pasta, ponto, p):

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import RAIZ, esperar
+from conftest import RAIZ
 from monolito_apoio import conferir_repouso, consultar
+from test_monolito_um_por_vez import Parado
 
 APP = RAIZ / "monolito" / "app.py"
 FINAIS = {"sucesso": "concluido", "sem-estoque": "cancelado: estoque insuficiente",
@@ -145,36 +146,18 @@ def test_o_log_de_outra_execucao_nao_responde_por_esta(tmp_path):
     assert re.search(r"coordenador\.db não conhece a execução \w{8}", tela) and "--forcar" in tela
 
 
-PARA_EM_VEZ_DE_MORRER = """
-import os, signal, sys
-sys.argv = sys.argv[1:]
-sys.path.insert(0, os.path.dirname(sys.argv[0]))
-from palco import quedas
-quedas.morrer = lambda: os.kill(os.getpid(), signal.SIGSTOP)
-import runpy
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
 def test_uma_execucao_viva_ainda_conduz_e_nao_se_propoe_nada(tmp_path):
-    viva = subprocess.Popen([sys.executable, "-c", PARA_EM_VEZ_DE_MORRER, APP, "--dados", tmp_path,
-                             "--id", "p-1", "--cair-em", "antes-da-decisao"],
-                            stdout=subprocess.DEVNULL, start_new_session=True)
-    estado = Path(f"/proc/{viva.pid}/stat")
+    viva = Parado(tmp_path, "antes-da-decisao", "--id", "p-1")
     try:
-        esperar(lambda: estado.read_text().rsplit(")", 1)[1].split()[0] == "T", que="a parada")
         tela = rastrear(tmp_path, "p-1")
         assert "espera: o programa que conduz pedidos nesta pasta agora" in em_linha(tela) and comandos(tela) == []
-        assert viva.poll() is None
+        assert viva.processo.poll() is None
         assert "em dúvida: 0\num programa conduz pedidos nesta pasta agora" in app(tmp_path, "--em-duvida").stdout
         recusa = app(tmp_path, "--forcar", "x-1=abortar")
         assert recusa.returncode == 2 and "outro programa conduz pedidos" in recusa.stdout
-        viva.send_signal(signal.SIGCONT)
-        assert viva.wait(30) == 0
     finally:
-        viva.kill()
-        viva.wait()
-    assert "p-1: concluido" in rastrear(tmp_path, "p-1")
+        viva.soltar()
+    assert viva.processo.returncode == 0 and "p-1: concluido" in rastrear(tmp_path, "p-1")
 
 
 def test_o_rastro_nao_escreve_em_banco_nenhum_nem_numa_copia_so_de_leitura(tmp_path):
