@@ -68,8 +68,8 @@ DEFEITOS = {
     "4: o estorno apaga os pontos dos outros pedidos": (
         "4", FIDELIDADE, "SET saldo = saldo - c.pontos", "SET saldo = 0"),
     "4: o rastro não olha o banco novo": (
-        "4", "microsservicos/rastro.py", "lendo(pasta, SERVICOS)",
-        "lendo(pasta, [nome for nome in SERVICOS if nome != 'fidelidade'])"),
+        "4", "microsservicos/rastro.py", "for nome in SERVICOS if (pasta",
+        "for nome in SERVICOS if nome != 'fidelidade' and (pasta"),
     "5: compensa sem esperar a resposta que falta": (
         "5", ORQUESTRADOR, "return []", 'return [("estoque.liberar", evento.dados)]'),
     "5: o passo não é gravado": (
