@@ -448,7 +448,8 @@ class Loja:
 
     def conferir_contas(self) -> None:
         """As promessas do contrato, pelo veredito e por uma soma independente do que foi enviado."""
-        self.conferir_veredito()
+        violadas = {nome: linhas for nome, linhas in M.veredito.violacoes(self.pasta).items() if linhas}
+        assert not violadas, violadas
         estado = M.veredito.estado(self.pasta)
         assert set(estado["pedidos"]) == set(self.enviados), "um pedido se perdeu, ou apareceu do nada"
         produtos, clientes = dict(self.inicial["produtos"]), dict(self.inicial["clientes"])
@@ -467,11 +468,6 @@ class Loja:
         for nome, tipo in zip(("estoque", "pagamentos", "envio", "pedidos"), FELIZ):
             tratados = {m for m, in self.consultar(nome, "SELECT mensagem FROM caixa_entrada")}
             assert {f"{id}:{tipo}" for id in concluidos} <= tratados, f"{nome} não tratou tudo o que acabou bem"
-
-    def conferir_veredito(self) -> None:
-        """As promessas que valem a qualquer instante, mesmo com pedidos pendentes."""
-        violadas = {nome: linhas for nome, linhas in M.veredito.violacoes(self.pasta).items() if linhas}
-        assert not violadas, violadas
 
     def limpa(self) -> bool:
         """Se outro teste pode usar esta loja: nada pendente, nada nas mortas, e os quatro de pé."""
