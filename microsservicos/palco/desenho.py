@@ -34,8 +34,11 @@ class Desenho:
         """A legenda e, na última linha, o nome de cada raia."""
         return f"{self.raias.legenda(LEGENDA)}\n{self.raias.cabecalho()}"
 
-    def evento(self, tipo: str, pedido: str, dados: dict) -> list[str]:
-        """Um evento publicado: uma seta por ouvinte. dados: com o motivo, se ele leva um."""
+    def evento(self, tipo: str, pedido: str, dados: dict, so_para: str = "") -> list[str]:
+        """Um evento publicado: uma seta por ouvinte, ou só até um deles.
+
+        dados: com o motivo, se ele leva um.
+        """
         de, ouvintes, _ = EVENTOS[tipo]
         traco, motivo, linhas = "═" if tipo in COMPENSACOES else "─", dados.get("motivo"), []
         if tipo.endswith(".recusado"):
@@ -43,7 +46,7 @@ class Desenho:
         if not ouvintes:
             texto = f"{tipo}: {motivo}" if "motivo" in dados else tipo
             linhas += self.nota(pedido, de, texto, _cor(tipo))
-        for para in ouvintes:
+        for para in [so_para] if so_para else ouvintes:
             raias = de.capitalize(), para.capitalize()
             linhas.append(pintar(self._em_todos("seta", pedido, *raias, tipo, traco), _cor(tipo)))
         self.reter(tipo, pedido)

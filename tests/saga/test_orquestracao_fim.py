@@ -13,7 +13,7 @@ import pytest
 
 from cluster import No
 from conftest import carregar, esperar, processos_do_no
-from test_orquestracao import (ORQUESTRACAO, concluir, dados, estado, orquestrar,  # noqa: F401
+from test_orquestracao import (ORQUESTRACAO, concluir, dados, esperado, estado, orquestrar,  # noqa: F401
                                ouvindo)
 from verbos import (M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, filhos,
                     processos_dos_dados)
@@ -174,7 +174,9 @@ def test_a_raia_mostra_o_que_outra_execucao_deixou_por_compensar(url, dados):
 
 
 def test_estado_e_o_mesmo_com_bancos_faltando_e_com_os_servicos_no_ar(url, dados):
-    inicial = estado(dados)
+    inicial = estado(dados)  # com todos faltando
+    assert inicial == esperado()
+    Loja(dados, url)
     (dados / "microsservicos" / "envio.db").unlink()
     assert estado(dados) == inicial
     programa = ouvindo(url, dados, "--id", "p-1")
