@@ -5,8 +5,6 @@
     no.largar()                          # o último que sai desliga
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from comum.falha import Falha

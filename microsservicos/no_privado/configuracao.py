@@ -3,8 +3,6 @@
 (Manual do RabbitMQ: "Configuration", "Networking", "Schema Definition Export and Import".)
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

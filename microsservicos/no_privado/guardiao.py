@@ -11,8 +11,6 @@ E se é este processo que morre? Um shell do mesmo grupo lê um pipe que só est
 escrever: quando o pipe se fecha, ele mata o grupo inteiro. É também assim que tudo acaba bem.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import socket

@@ -14,8 +14,6 @@ Uma trava é do arquivo, e não do que está escrito nele: numa cópia da pasta,
 ligado, não há trava nenhuma. E nenhuma fica para trás: o sistema a solta com o processo.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

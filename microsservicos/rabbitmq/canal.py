@@ -11,8 +11,6 @@ isso um ack com multiple=True vale pelo lote inteiro.
 "Quorum Queues".)
 """
 
-from __future__ import annotations
-
 import time
 import uuid
 from typing import NamedTuple

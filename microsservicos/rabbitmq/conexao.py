@@ -11,8 +11,6 @@ deste cômodo fica como está.
 Heartbeats", "Memory and Disk Alarms".)
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from contextlib import suppress

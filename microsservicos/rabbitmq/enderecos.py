@@ -3,8 +3,6 @@
 Vários endereços, separados por vírgula, são os nós de um cluster, tentados em ordem.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

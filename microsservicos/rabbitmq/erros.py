@@ -6,8 +6,6 @@ está iniciando (o Docker abre a porta antes dele). Palpite não é motivo para 
 Os erros são lidos pelo texto (`repr`), que já traz uns dentro dos outros.
 """
 
-from __future__ import annotations
-
 import re
 
 from comum.falha import Falha

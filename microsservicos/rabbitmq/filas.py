@@ -13,8 +13,6 @@ cada declaração, e recusa outro (406). Uma fila serviria, mas uma política co
 "Declaration and Property Equivalence".)
 """
 
-from __future__ import annotations
-
 import uuid
 
 from comum.falha import Falha

@@ -9,8 +9,6 @@ que lê o que der, e diz quando não deu; só a mensagem é que não se entende.
 `test_o_pika_ainda_precisa_de_ajuda` falha no dia em que o pika deixar de precisar disto.
 """
 
-from __future__ import annotations
-
 import pika
 
 

@@ -7,8 +7,6 @@ Uma mensagem só vira um Evento se for exatamente o que o contrato diz.
 Aqui não se sabe o que é pika.
 """
 
-from __future__ import annotations
-
 from comum.loja import id_valido, ler_json, validar
 from coreografia import EVENTOS, VERSAO, Evento, quem_ouve, quem_publica
 

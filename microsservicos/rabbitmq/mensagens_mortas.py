@@ -6,8 +6,6 @@ só então se mostra qualquer coisa. Dois leitores se esperam: cada um vê todas
 (Manual do RabbitMQ: "Queues", seção "Exclusive Queues"; "Dead Letter Exchanges".)
 """
 
-from __future__ import annotations
-
 import time
 from contextlib import contextmanager
 from typing import Iterator, NamedTuple

@@ -4,8 +4,6 @@ Uma conexão que cai é refeita, com pausas que dobram. Uma publicação recusad
 reconectar: a rota dela espera, e as outras seguem.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from typing import Callable

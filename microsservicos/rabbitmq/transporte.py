@@ -6,8 +6,6 @@ pedidos por segundo. Só o pika sabe o que há neles, e é dele a espera se não
 o que se usa é público: a interface AbstractIOServices, que o SelectConnection recebe.
 """
 
-from __future__ import annotations
-
 from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 

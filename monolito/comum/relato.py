@@ -1,7 +1,5 @@
 """O que um rastro diz por escrito, debaixo das raias: igual nas duas arquiteturas."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 from typing import Iterable
