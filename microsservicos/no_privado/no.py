@@ -33,15 +33,17 @@ from rabbitmq.erros import BrokerFora
 
 PRAZO_INICIO = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
 PASSO = 0.05         # segundos entre duas perguntas "já?"
+INICIOS = 3          # vezes que se tenta com outras portas, se tomaram as que estavam livres
 
 DE_OUTRO = ("há arquivos de outro usuário em {dados} (de um sudo?): devolva-os com  sudo chown -R "
             "$(id -un) {dados}  ou use --dados OUTRA_PASTA")
+PORTA_TOMADA = "outro programa tomou uma porta que estava livre: rode de novo"
 MOTIVOS = (  # (o que o nó escreveu no registro, o que isso quer dizer)
     (rb"accessible by owner only", "o disco de {pasta} não guarda permissões, e o Erlang precisa "
                                    "delas: use --dados com uma pasta num disco do Linux"),
     (rb"eacces|cannot_read_file|[Pp]ermission denied", DE_OUTRO),
     (rb"enospc|No space left", "disco cheio em {pasta}: libere espaço"),
-    (rb"eaddrinuse|already_used", "outro programa tomou uma porta que estava livre: rode de novo"),
+    (rb"eaddrinuse|already_used", PORTA_TOMADA),
 )
 OCUPADA = ("a porta {porta} está ocupada por outro programa (ou é proibida): libere-a, ou escolha "
            "outra em RABBITMQ_URL")
@@ -137,21 +139,22 @@ class NoPrivado:
 
     def _ligar_se_preciso(self) -> bool:
         """A partir da trava de `uso`, enquanto este processo viver, o guardião não acaba."""
-        ligou, limite = False, time.monotonic() + PRAZO_INICIO
+        inicios, limite = 0, time.monotonic() + PRAZO_INICIO
         while not (travar(self._uso, so_eu=False) and self.vivo() and self.responde()):
             with open(self.pasta / "guardiao", "ab") as trava:
                 # Sem as duas, alguém o está ligando ou desligando.
                 if travar(self._uso, so_eu=False) and travar(trava, so_eu=True):
                     if self.responde():
                         return False
-                    if ligou:
-                        raise self._por_que_acabou()
-                    if ligou := porta_livre(self.porta) is not None:
+                    if inicios:
+                        self._depois_de_acabar(inicios)
+                    if porta_livre(self.porta) is not None:
+                        inicios += 1
                         self._ligar(trava)
             if time.monotonic() > limite:
-                raise self._falha(DEMOROU if ligou or self.vivo() else OCUPADA)
+                raise self._falha(DEMOROU if inicios or self.vivo() else OCUPADA)
             time.sleep(PASSO)
-        if ligou:
+        if inicios:
             self._gravar("versao", self._instalada)
         return True
 
@@ -184,12 +187,14 @@ class NoPrivado:
         self._gravar(".erlang.cookie", self._ler(".erlang.cookie") or os.urandom(16).hex())
         return porta_livre()
 
-    def _por_que_acabou(self) -> Falha:
-        """O que o nó escreveu no registro antes de acabar, sem ter respondido."""
+    def _depois_de_acabar(self, inicios: int) -> None:
+        """O nó acabou sem ter respondido: levanta Falha, se outras portas não bastam."""
         disse = self.registro.read_bytes()[self._inicio:]
         outra = self._ler("versao") not in ("", self._instalada)
-        return self._falha(next((frase for trecho, frase in MOTIVOS if re.search(trecho, disse)),
-                                OUTRA_VERSAO if outra else NAO_SE_SABE))
+        frase = next((frase for trecho, frase in MOTIVOS if re.search(trecho, disse)),
+                     OUTRA_VERSAO if outra else NAO_SE_SABE)
+        if frase != PORTA_TOMADA or inicios == INICIOS:
+            raise self._falha(frase)
 
     def _falha(self, frase: str) -> Falha:
         return Falha(frase.format(pasta=self.pasta, dados=self.pasta.parents[1], porta=self.porta,
