@@ -106,7 +106,7 @@ def processos_do_no(no) -> dict[int, str]:
             nasceu_aqui = f"PWD={pasta}".encode() in (processo / "environ").read_bytes()
             if nasceu_aqui or os.readlink(processo / "cwd").startswith(pasta):
                 comando = (processo / "cmdline").read_bytes().decode().replace("\0", " ")
-                achados[int(processo.name)] = comando[:90]
+                achados[int(processo.name)] = comando
         except OSError:
             continue  # terminou, ou é de outro usuário
     return achados
