@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,6 +31,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 DESTA_TELA = shutil.get_terminal_size().columns
 os.environ["COLUMNS"] = "1000"
 os.environ.pop("NO_COLOR", None)
+
+# Os programas que os testes iniciam, às centenas, compilam cada módulo uma vez só, e longe do projeto.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+if "PYTHONPYCACHEPREFIX" not in os.environ:
+    COMPILADOS = tempfile.TemporaryDirectory(prefix="pycache-", ignore_cleanup_errors=True)
+    os.environ["PYTHONPYCACHEPREFIX"] = COMPILADOS.name
 
 RAIZ = Path(__file__).resolve().parent.parent
 # Um exercício só roda quando escolhido: EXERCICIO=3 python -m pytest tests/exercicios

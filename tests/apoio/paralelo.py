@@ -1,8 +1,8 @@
-"""Dois processos dividem os arquivos de teste; o pytest não faz isso sozinho.
+"""Alguns processos dividem os arquivos de teste; o pytest não faz isso sozinho.
 
-Quase todo teste daqui espera por processos e pelo disco, e um núcleo só passaria a maior parte do
-tempo parado. Depois de a coleta acabar, o pytest faz um fork: cada um dos dois pega o próximo
-arquivo que ninguém pegou, com os seus RabbitMQ e as suas fixtures. O segundo conta ao primeiro o
+Quase todo teste daqui espera por processos e pelo disco, e um só passaria a maior parte do tempo
+parado. Depois de a coleta acabar, o pytest faz um fork ou mais: cada processo pega o próximo
+arquivo que ninguém pegou, com os seus RabbitMQ e as suas fixtures. Os outros contam ao primeiro o
 que aconteceu; quem escreve na tela, e faz o resumo, é só o primeiro.
 
     python -m pytest --processos 1      um de cada vez (para depurar; -s, -x e --pdb também)
@@ -11,13 +11,12 @@ que aconteceu; quem escreve na tela, e faz o resumo, é só o primeiro.
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import tempfile
 import threading
-import traceback
 import warnings
-from contextlib import suppress
 
 import pytest
 
@@ -28,8 +27,7 @@ POUCOS = 4  # com menos arquivos que isso, outro processo não compensa
 
 
 def pytest_addoption(parser):
-    parser.addoption("--processos", type=int, default=min(2, os.cpu_count() or 1),
-                     help="quantos processos rodam os testes (1 ou 2)")
+    parser.addoption("--processos", type=int, default=min(2, os.cpu_count() or 1), help="quantos processos rodam os testes")
 
 
 def pytest_configure(config):
@@ -54,14 +52,15 @@ def pytest_runtestloop(session):
     fila, por_na_fila = os.pipe()
     os.write(por_na_fila, bytes(range(len(arquivos))))  # um byte por arquivo: quem o lê fica com ele
     os.close(por_na_fila)
-    do_segundo, ao_primeiro = multiprocessing.Pipe(duplex=False)
+    outros = {}
     with tempfile.TemporaryDirectory(prefix="pytest-", ignore_cleanup_errors=True) as pasta:
-        primeiro, segundo = os.getpid(), os.fork()
-        if not segundo:
-            do_segundo.close()
-            ser_o_segundo(session, arquivos, fila, ao_primeiro, primeiro, pasta)
-        ao_primeiro.close()
-        ser_o_primeiro(session, arquivos, fila, do_segundo, segundo)
+        for _ in range(opcoes.processos - 1):
+            do_outro, ao_primeiro = multiprocessing.Pipe(duplex=False)
+            outros[do_outro] = multiprocessing.get_context("fork").Process(
+                target=ser_um_dos_outros, args=(session, arquivos, fila, ao_primeiro, os.getpid(), pasta))
+            outros[do_outro].start()
+            ao_primeiro.close()
+        ser_o_primeiro(session, arquivos, fila, outros)
     return True
 
 
@@ -86,7 +85,7 @@ def rodar(session, arquivos, fila: int):
         yield
 
 
-# --- o segundo: conta o que acontece ---
+# --- os outros: contam o que acontece ---
 
 class Contador:
     def __init__(self, config, ao_primeiro):
@@ -103,41 +102,41 @@ class Contador:
                                "location": location})
 
 
-def ser_o_segundo(session, arquivos, fila, ao_primeiro, primeiro: int, pasta: str) -> None:
-    """Nunca volta. Um Ctrl-C do terminal só chega a ele pelo primeiro."""
+def ser_um_dos_outros(session, arquivos, fila, ao_primeiro, primeiro: int, pasta: str) -> None:
+    """Um Ctrl-C do terminal só chega a ele pelo primeiro."""
     os.setsid()
     os.environ["PYTEST_DEBUG_TEMPROOT"] = pasta
-    plugins, status = session.config.pluginmanager, 1
+    plugins = session.config.pluginmanager
     plugins.unregister(name="terminalreporter")
     plugins.register(Contador(session.config, ao_primeiro))
     captura = plugins.getplugin("capturemanager")
     captura.stop_global_capturing()  # os arquivos dela são os do primeiro
     captura.start_global_capturing()
-
     try:
         for _ in rodar(session, arquivos, fila):
             if os.getppid() != primeiro:
                 break
-        status = 0
     except KeyboardInterrupt:
-        status = 0  # foi o primeiro que o quis
-    except BaseException:
-        captura.stop_global_capturing()
-        traceback.print_exc()
+        pass  # foi o primeiro que o quis
     finally:
         session.config.hook.pytest_sessionfinish(session=session, exitstatus=0)  # cada fixture
-        os._exit(status)
+        captura.stop_global_capturing()
 
 
-# --- o primeiro: mostra também o que o segundo conta ---
+# --- o primeiro: mostra também o que os outros contam ---
 
-def ser_o_primeiro(session, arquivos, fila, do_segundo, segundo: int) -> None:
+def ser_o_primeiro(session, arquivos, fila, outros: dict) -> None:
+    """outros: {por onde cada um conta: o processo}."""
     contados: list = []
 
     def ouvir() -> None:
-        with suppress(EOFError):
-            while True:
-                contados.append(do_segundo.recv())
+        ligados = list(outros)
+        while ligados:
+            for um in multiprocessing.connection.wait(ligados):
+                try:
+                    contados.append(um.recv())
+                except (EOFError, OSError):
+                    ligados.remove(um)
 
     ouvinte = threading.Thread(target=ouvir, daemon=True)
     ouvinte.start()
@@ -148,18 +147,20 @@ def ser_o_primeiro(session, arquivos, fila, do_segundo, segundo: int) -> None:
             ouvinte.join(0.5)
             mostrar(session.config, contados)
     except BaseException:
-        os.kill(segundo, signal.SIGTERM)  # ele ainda desliga o que ligou
+        for outro in outros.values():
+            outro.terminate()  # ele ainda desliga o que ligou
         raise
     finally:
-        status = os.waitstatus_to_exitcode(os.waitpid(segundo, 0)[1])
+        for outro in outros.values():
+            outro.join()
         ouvinte.join()
         mostrar(session.config, contados)
-    if status:
-        pytest.exit(f"o segundo processo dos testes acabou com status {status}", 1)
+    if status := [outro.exitcode for outro in outros.values() if outro.exitcode]:
+        pytest.exit(f"um dos processos dos testes acabou com status {status[0]}", 1)
 
 
 def mostrar(config, contados: list) -> None:
-    """O que o segundo contou desde a última vez, como se tivesse sido aqui."""
+    """O que os outros contaram desde a última vez, como se tivesse sido aqui."""
     while contados:
         dados = contados.pop(0)
         if "warning_message" in dados:

@@ -1,4 +1,4 @@
-"""Os dois processos que dividem os testes: um resumo só, que conta tudo, e nada ligado depois.
+"""Os processos que dividem os testes: um resumo só, que conta tudo, e nada ligado depois.
 
 Cada teste daqui inicia um pytest de verdade, com tests/conftest.py, sobre uns poucos arquivos.
 """
@@ -104,7 +104,7 @@ def test_segundo_que_morre_e_dito_e_reprova_a_rodada(tmp_path):
             os.kill(os.getpid(), 9)
     """
     status, texto = Pytest(tmp_path, morrer).fim()
-    assert status == 1 and "o segundo processo dos testes acabou com status -9" in texto, texto
+    assert status == 1 and "um dos processos dos testes acabou com status -9" in texto, texto
 
 
 @pytest.mark.parametrize("sinal", ["SIGINT", "SIGTERM", "SIGHUP"])
