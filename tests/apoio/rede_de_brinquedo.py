@@ -12,7 +12,7 @@ import random
 
 import pytest
 
-from verbos import INICIAL, M, MODULOS, SERVICOS, banco_em_memoria, total
+from verbos import M, MODULOS, SERVICOS, banco_em_memoria, contas
 
 Evento = M.coreografia.Evento
 
@@ -80,16 +80,11 @@ class Rede:
     def conferir(self, enviados: list[dict]) -> None:
         estados = self.estados()
         assert set(estados) == {p["pedido"] for p in enviados} and "pendente" not in estados.values(), estados
-        produtos, clientes = dict(INICIAL["produtos"]), dict(INICIAL["clientes"])
-        concluidos = [p for p in enviados if estados[p["pedido"]] == "concluido"]
-        for p in concluidos:
-            clientes[p["cliente"]] -= total(p)
-            for item in p["itens"]:
-                produtos[item["produto"]] -= item["quantidade"]
-        assert self.tabela("estoque", "SELECT produto, quantidade FROM produtos") == produtos
-        assert self.tabela("pagamentos", "SELECT cliente, saldo FROM clientes") == clientes
-        ids = {p["pedido"] for p in concluidos}
-        assert set(self.tabela("envio", "SELECT pedido, situacao FROM envios")) == ids
+        ids = {id for id, estado in estados.items() if estado == "concluido"}
+        certas = contas(enviados, ids)
+        assert self.tabela("estoque", "SELECT produto, quantidade FROM produtos") == certas["produtos"]
+        assert self.tabela("pagamentos", "SELECT cliente, saldo FROM clientes") == certas["clientes"]
+        assert self.tabela("envio", "SELECT pedido, situacao FROM envios") == certas["envios"]
         assert set(self.tabela("estoque", "SELECT pedido, 1 FROM reservas")) == ids
         assert set(self.tabela("pagamentos", "SELECT pedido, 1 FROM cobrancas")) == ids
         for id, estado in estados.items():

@@ -321,17 +321,6 @@ def test_dados_que_esta_versao_nao_le_sao_ditos_com_as_duas_versoes(no_novo):
     conferir_que_acabou(no)
 
 
-def test_dados_de_uma_versao_mais_nova_nem_sao_tocados(no_novo):
-    """O 3.10 iniciaria com os dados do 4.3, sem ver nenhuma das filas que há neles."""
-    no = no_novo().iniciar()
-    no.parar()
-    (no.pasta / "versao").write_text("99.0.0\n")
-    antes = {a: a.stat().st_mtime_ns for a in (no.pasta / "dados").rglob("*")}
-    with pytest.raises(Falha, match="99.0.0.*não os lê"):
-        no.iniciar()
-    assert {a: a.stat().st_mtime_ns for a in (no.pasta / "dados").rglob("*")} == antes
-
-
 @pytest.mark.longo
 @pytest.mark.parametrize("idioma", [None, "C", "C.UTF-8"])
 def test_pasta_com_acentos_que_muda_de_lugar_leva_as_filas(no_novo, tmp_path, monkeypatch, idioma):

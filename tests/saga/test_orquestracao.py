@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 from cluster import No, responde
 from conftest import RAIZ, carregar, esperar
 from terminal import Terminal
-from verbos import (CENARIOS, INICIAL, SEM_BROKER, SERVICOS, Loja, Programa, cenario, existe, filhos,  # noqa: F401
+from verbos import (CENARIOS, SEM_BROKER, SERVICOS, Loja, Programa, cenario, contas, existe, filhos,
                     linhas_largas, mistura, processos_dos_dados, rodar, total)
 
 ORQUESTRACAO = RAIZ / "orquestracao.py"
@@ -52,24 +53,12 @@ def estado(dados) -> dict:
     return json.loads(programa.texto)
 
 
-def esperado(*pedidos: dict) -> dict:
-    """O estado final destes pedidos dos cenários, feitos um depois do outro."""
-    fim = {"clientes": dict(INICIAL["clientes"]), "produtos": dict(INICIAL["produtos"]), "envios": {}, "pedidos": {}}
-    for p in pedidos:
-        _, como, motivo = next(c for c in CENARIOS.values() if c[0] == (
-            p["cliente"], p["itens"][0]["produto"], p["itens"][0]["quantidade"], p["cep"]))
-        fim["pedidos"][p["pedido"]] = {"estado": como, "motivo": motivo, "total": total(p)}
-        if como == "concluido":
-            fim["clientes"][p["cliente"]] -= total(p)
-            fim["produtos"][p["itens"][0]["produto"]] -= p["itens"][0]["quantidade"]
-            fim["envios"][p["pedido"]] = "despachado"
-    return fim
-
-
-def arquivo(tmp_path, *linhas) -> str:
-    caminho = tmp_path / "pedidos.jsonl"
-    caminho.write_bytes(b"\n".join(linha if isinstance(linha, bytes) else json.dumps(linha).encode() for linha in linhas))
-    return str(caminho)
+def esperado(**quais: str) -> dict:
+    """O estado final destes pedidos, {id: cenário}, feitos um depois do outro."""
+    fins = {id: {"estado": CENARIOS[nome][1], "motivo": CENARIOS[nome][2], "total": total(cenario(nome))}
+            for id, nome in quais.items()}
+    concluidos = {id for id, fim in fins.items() if fim["estado"] == "concluido"}
+    return {"pedidos": fins, **contas((cenario(nome, id) for id, nome in quais.items()), concluidos)}
 
 
 # --- os cenários ---
@@ -82,37 +71,38 @@ def test_todos_os_cenarios_do_comando_ao_veredito(url, dados):
     assert programa.disse("em dúvida: 0") and not programa.disse("FALHOU")
     desenho = [linha for linha in programa.linhas if linha.startswith("t-4")]
     assert [linha for linha in desenho if "═" in linha] and [linha for linha in desenho if "◀" in linha], "a volta não se reconhece"
-    lido = rodar("orquestracao.py", "--estado", "--dados", dados, url=SEM_BROKER).texto
-    assert json.loads(lido) == esperado(*(cenario(nome, f"t-{n}") for n, nome in enumerate(CENARIOS, 1)))
-    assert lido == json.dumps(json.loads(lido), sort_keys=True, indent=2, ensure_ascii=False)
+    assert estado(dados) == esperado(**{f"t-{n}": nome for n, nome in enumerate(CENARIOS, 1)})
 
 
-def test_cinquenta_pedidos_esgotam_o_estoque_e_a_conta_da_tela_e_a_verdadeira(url, dados):
-    programa = concluir(url, dados, "--pedidos", 60, "--id", "p")
+def test_num_terminal_ha_cores_que_NO_COLOR_tira_e_a_conta_da_tela_e_a_verdadeira(url, dados):
+    comando = [sys.executable, str(ORQUESTRACAO), "--dados", str(dados), "--ate-concluir"]
+    with Terminal([*comando, "--cenario", "todos"], url, COLUMNS="80") as terminal:
+        assert terminal.fim() == 0 and "\x1b[" in terminal.texto
+        assert terminal.texto.count("Pagamentos") == 2, "os nomes das raias saíram da tela e não voltaram"
+    with Terminal([*comando, "--pedidos", "60"], url, NO_COLOR="1", COLUMNS="80") as terminal:
+        assert terminal.fim() == 0 and "\x1b" not in terminal.texto
+        assert "60/60" in terminal.texto and "█" in terminal.texto and "\r" in terminal.texto
+        assert not linhas_largas(terminal.texto)
+        assert terminal.disse("49  concluido") and terminal.disse("11  cancelado: estoque insuficiente")
+        assert len(terminal.linhas) < 40, "centenas de pedidos afogaram a tela"
     fim = estado(dados)
     assert sum(f["estado"] == "concluido" for f in fim["pedidos"].values()) == 50 and fim["produtos"]["livro"] == 0
-    assert programa.disse("50  concluido") and programa.disse("10  cancelado: estoque insuficiente")
-    assert programa.disse("pedidos 60/60") and len(programa.linhas) < 40, "centenas de pedidos afogaram a tela"
 
 
 # --- um arquivo de pedidos ---
 
-@pytest.mark.parametrize("de_onde", ["arquivo", "entrada padrão"])
-def test_arquivo_com_pedidos_de_todo_tipo(url, dados, tmp_path, de_onde):
+def test_pedidos_de_todo_tipo_na_entrada_padrao(url, dados):
     pedidos = mistura(40)
-    linhas = [*pedidos[:20], b"", b"   ", *pedidos[20:], pedidos[0]]  # brancos são pulados; o repetido não conta
-    caminho = arquivo(tmp_path, *linhas)
-    if de_onde == "arquivo":
-        concluir(url, dados, "--arquivo", caminho)
-    else:
-        concluir(url, dados, "--arquivo", "-", entrada=open(caminho).read())
-    assert estado(dados) == esperado(*pedidos)
+    linhas = [*map(json.dumps, pedidos[:20]), "", "   ", *map(json.dumps, pedidos[20:]), json.dumps(pedidos[0])]
+    concluir(url, dados, "--arquivo", "-", entrada="\n".join(linhas))  # brancos são pulados; o repetido não conta
+    assert estado(dados) == esperado(**{p["pedido"]: nome for p, nome in zip(pedidos, itertools.cycle(CENARIOS))})
 
 
 def test_kill_9_nos_servicos_durante_um_arquivo_grande(url, dados, tmp_path):
     """Desde o primeiro instante: o lançador reinicia quem morre, e no fim o veredito vale."""
     pedidos = mistura(600)
-    programa = orquestrar(url, dados, "--ate-concluir", "--arquivo", arquivo(tmp_path, *pedidos))
+    (tmp_path / "pedidos.jsonl").write_text("\n".join(map(json.dumps, pedidos)))
+    programa = orquestrar(url, dados, "--ate-concluir", "--arquivo", tmp_path / "pedidos.jsonl")
     mortos = 0
     while programa.vivo() and mortos < 10:
         esperar(lambda: filhos(programa.pid) or not programa.vivo(), que="algum serviço partir")
@@ -134,21 +124,28 @@ def ouvindo(url, dados, *argumentos, **opcoes) -> Programa:
     return orquestrar(url, dados, *argumentos, **opcoes).esperar_dizer("Ouvindo; Ctrl-C encerra.")
 
 
-@pytest.mark.parametrize("sinal", ["Ctrl-C no terminal", "SIGTERM", "SIGTERM, com um serviço suspenso"])
+@pytest.mark.parametrize("sinal", ["Ctrl-C no terminal", "SIGTERM"])
 def test_encerrar_e_quieto_rapido_e_nao_deixa_ninguem(url, dados, sinal):
+    """Até lá, --estado lê os bancos, faltem ou estejam em uso; e o lançador não abre nenhum para escrever."""
+    assert estado(dados) == esperado()
+    Loja(dados, url)
+    (dados / "microsservicos" / "envio.db").unlink()
+    assert estado(dados) == esperado()
     programa = ouvindo(url, dados, "--id", "p-1")
+    assert estado(dados) == esperado(**{"p-1": "sucesso"})
+    for fd in os.listdir(f"/proc/{programa.pid}/fd"):
+        with suppress(OSError):
+            assert not os.readlink(f"/proc/{programa.pid}/fd/{fd}").endswith(".db")
     servicos = filhos(programa.pid)
     assert len(servicos) == 4
-    if sinal == "Ctrl-C no terminal":
-        os.killpg(programa.pid, signal.SIGINT)  # o terminal manda a todos os que estão nele
-    else:
-        if sinal != "SIGTERM":
-            os.kill(servicos[0], signal.SIGSTOP)
+    if sinal == "SIGTERM":
         programa.encerrar()
+    else:
+        os.killpg(programa.pid, signal.SIGINT)  # o terminal manda a todos os que estão nele
     assert programa.fim(20) == 0 and programa.linhas[-1] == "tudo encerrado"
     programa.limpo()
     assert not any(existe(pid) for pid in servicos)
-    assert estado(dados) == esperado(cenario("sucesso"))
+    assert estado(dados) == esperado(**{"p-1": "sucesso"})
 
 
 @pytest.mark.parametrize("fim", ["Ctrl-C", "kill -9"])
@@ -176,47 +173,7 @@ def test_quando_um_servico_nao_consegue_diz_quem_espera_e_onde(url, dados):
     assert programa.disse("FALHOU")
     loja.consertar("estoque")
     concluir(url, dados, "--sem-pedido")
-    assert estado(dados) == esperado(cenario("sucesso"))
-
-
-# --- recomeçar ---
-
-def test_limpar_volta_as_linhas_iniciais_e_esvazia_as_filas(url, dados):
-    concluir(url, dados, "--cenario", "todos")
-    loja = Loja(dados, url)
-    for fila in SERVICOS:
-        loja.publicar_crua(fila, b"lixo", exchange="")
-        loja.publicar_crua(f"{fila}.mortas", b"lixo", exchange="")
-    programa = concluir(url, dados, "--limpar", "--sim", "--id", "p-1")
-    assert programa.disse("linhas iniciais")
-    assert estado(dados) == esperado(cenario("sucesso"))
-    assert loja.profundidade(*SERVICOS, *(f"{fila}.mortas" for fila in SERVICOS)) == 0
-
-
-def test_limpar_pergunta_a_quem_esta_num_terminal(url, dados):
-    concluir(url, dados, "--id", "p-1")
-    comando = [sys.executable, str(ORQUESTRACAO), "--dados", str(dados), "--limpar", "--estado"]
-    with Terminal(comando, url) as terminal:
-        terminal.esperar("[s/N]").digitar("\n")
-        assert terminal.fim() == 1
-    assert estado(dados) == esperado(cenario("sucesso")), "apagou sem licença"
-    with Terminal(comando, url) as terminal:
-        terminal.esperar("[s/N]").digitar("s\n")
-        assert terminal.fim() == 0
-    assert estado(dados) == esperado()
-
-
-# --- o terminal ---
-
-def test_num_terminal_ha_cores_e_NO_COLOR_as_tira(url, dados):
-    comando = [sys.executable, str(ORQUESTRACAO), "--dados", str(dados), "--ate-concluir"]
-    with Terminal([*comando, "--cenario", "todos"], url, COLUMNS="80") as terminal:
-        assert terminal.fim() == 0 and "\x1b[" in terminal.texto
-        assert terminal.texto.count("Pagamentos") == 2, "os nomes das raias saíram da tela e não voltaram"
-    with Terminal([*comando, "--pedidos", "30"], url, NO_COLOR="1", COLUMNS="80") as terminal:
-        assert terminal.fim() == 0 and "\x1b" not in terminal.texto
-        assert "30/30" in terminal.texto and "█" in terminal.texto and "\r" in terminal.texto
-        assert not linhas_largas(terminal.texto)
+    assert estado(dados) == esperado(**{"p-1": "sucesso"})
 
 
 @pytest.mark.parametrize("ate_concluir, status", [(["--ate-concluir"], 130), ([], 0)])
@@ -233,19 +190,34 @@ def test_quem_le_tres_linhas_e_vai_embora(url, dados, ate_concluir, status):
     assert processos_dos_dados(dados) == []
 
 
-# --- o que pode estar errado em volta ---
+# --- recomeçar ---
 
-def test_banco_que_nao_serve_e_dito_e_so_limpar_o_substitui(url, dados):
-    estoque = dados / "microsservicos" / "estoque.db"
-    estoque.parent.mkdir(parents=True)
+def test_limpar_pergunta_a_quem_esta_num_terminal_e_so_ele_substitui_o_banco_que_nao_serve(url, dados):
+    todos = concluir(url, dados, "--cenario", "todos", "--id", "t") and estado(dados)
+    loja = Loja(dados, url)
+    filas = [fila for nome in SERVICOS for fila in (nome, f"{nome}.mortas")]
+    for fila in filas:
+        loja.publicar_crua(fila, b"lixo", exchange="")
+    comando = [sys.executable, str(ORQUESTRACAO), "--dados", str(dados), "--limpar", "--estado"]
+    with Terminal(comando, url) as terminal:
+        terminal.esperar("[s/N]").digitar("\n")
+        assert terminal.fim() == 1
+    assert estado(dados) == todos and loja.profundidade(*filas) == len(filas), "apagou sem licença"
+    estoque = loja.pasta / "estoque.db"
     estoque.write_bytes(b"isto nao e um banco de dados " * 100)
     programa = orquestrar(url, dados)
     assert programa.fim(15) == 2 and programa.disse("não é um banco"), programa.texto
     assert processos_dos_dados(dados) == []
     assert estoque.read_bytes() == b"isto nao e um banco de dados " * 100, "mexeu num arquivo que não é seu"
-    concluir(url, dados, "--limpar", "--sim", "--id", "p-1")
-    assert estado(dados) == esperado(cenario("sucesso"))
+    with Terminal(comando, url) as terminal:
+        terminal.esperar("[s/N]").digitar("s\n")
+        assert terminal.fim() == 0 and terminal.disse("linhas iniciais")
+    assert estado(dados) == esperado() and loja.profundidade(*filas) == 0
+    concluir(url, dados, "--id", "p-1")
+    assert estado(dados) == esperado(**{"p-1": "sucesso"})
 
+
+# --- o broker ---
 
 def test_sem_broker_liga_um_no_privado_conclui_e_o_desliga(dados):
     """O primeiro comando do README, numa máquina em que nada está ligado."""
@@ -254,26 +226,15 @@ def test_sem_broker_liga_um_no_privado_conclui_e_o_desliga(dados):
     programa = concluir(url, dados, "--id", "p-1")
     assert programa.disse("inicio um nó privado") and programa.disse("página de administração: http://127.0.0.1:")
     assert not responde(porta)
-    assert estado(dados) == esperado(cenario("sucesso"))
+    assert estado(dados) == esperado(**{"p-1": "sucesso"})
 
 
-def test_so_broker_deixa_os_servicos_para_os_outros_terminais(dados):
-    porta = carregar("microsservicos", "configuracao").porta_livre()
-    url = f"amqp://guest:guest@127.0.0.1:{porta}/"
+def test_so_broker_deixa_os_servicos_para_os_outros_terminais(url, dados):
     programa = orquestrar(url, dados, "--so-broker").esperar_dizer("Ligue cada serviço no seu terminal")
-    loja = Loja(dados, url)
-    try:
-        loja.iniciar()
-        assert all(loja.ouvintes(nome) == 1 for nome in SERVICOS), "só os destes terminais ouvem"
-        loja.enviar(cenario("sucesso"))
-        loja.conferir_repouso()
-        assert not programa.disse("pedido.criado"), "não é o terminal dele"
-    finally:
-        loja.fechar()
-        programa.interromper()
-    assert programa.fim(40) == 0 and not responde(porta), programa.texto
-    recusa = orquestrar(url, dados, "--so-broker", "--id", "p-1")
-    assert recusa.fim() == 2 and recusa.disse("--id não combina com --so-broker")
+    assert filhos(programa.pid) == [] and programa.interromper().fim(40) == 0, programa.texto
+    for so in "--so-broker", "--so-assistir":
+        recusa = orquestrar(url, dados, so, "--id", "p-1")
+        assert recusa.fim() == 2 and recusa.disse(f"--id não combina com {so}")
 
 
 @pytest.mark.longo
