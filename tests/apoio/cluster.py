@@ -78,13 +78,6 @@ class No(modulo.NoPrivado):
                 os.kill(pid, signal.SIGKILL)
         esperar(lambda: not self.vivo(), que="o fim do nó")
 
-    def suspender(self) -> None:
-        """SIGSTOP: o nó some sem fechar nada, como numa rede que engole pacotes."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def continuar(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-
 
 def rabbitmqctl(no, *argumentos: str) -> str:
     """Roda o `rabbitmqctl` contra o nó e devolve o que ele disse; falha se ele falha."""

@@ -17,8 +17,9 @@ import pika
 import pytest
 
 from cluster import No, modulo, rabbitmqctl
-from bloqueante import conectar
+from bloqueante import conectar, declarar
 from conftest import RAIZ, carregar, conferir_que_acabou, esperar, processos_do_no
+from verbos import SERVICOS
 
 broker_py = carregar("microsservicos", "compartilhado")
 instalacao = carregar("microsservicos", "configuracao")
@@ -61,11 +62,6 @@ def escutas(pids) -> set[tuple[str, int]]:
     return {(maquina, int(porta, 16)) for maquina, porta in enderecos}
 
 
-def processo(no, nome: str) -> int:
-    """O pid do processo deste nó cujo comando tem `nome`."""
-    return next(pid for pid, comando in processos_do_no(no).items() if nome in comando)
-
-
 @precisa_de_proc
 @pytest.mark.longo
 def test_em_pasta_com_espacos_e_acentos_nada_escuta_fora_e_nada_fica(no_novo, tmp_path, monkeypatch):
@@ -105,27 +101,6 @@ def test_pasta_apagada_com_o_no_ligado_nao_o_deixa_solto(no_novo):
     shutil.rmtree(no.pasta)
     no.largar()
     esperar(lambda: not processos_do_no(no), que="o fim do nó sem pasta")
-
-
-@precisa_de_proc
-@pytest.mark.longo
-def test_no_morto_com_sigkill_volta_com_as_mensagens(broker_proprio):
-    no = broker_proprio
-    publicar(no.url, "quorum", **{"x-queue-type": "quorum"})
-    publicar(no.url, "classica")
-    no.suspender()
-    assert no.vivo() and not no.responde()
-    no.continuar()
-    esperar(no.responde, que="o nó responder depois de suspenso")
-
-    os.kill(no.pid, signal.SIGKILL)  # pelas costas do objeto, como faria a falta de memória
-    esperar(lambda: not no.vivo(), que="o nó morrer")
-    no.iniciar()
-    assert ler(no.url, "quorum") == b"guarde"
-    assert ler(no.url, "classica") == b"guarde"
-    assert ler(no.url, "quorum") is None
-    no.parar()
-    conferir_que_acabou(no)
 
 
 # --- quem o usa, e quem o desliga ---
@@ -189,30 +164,51 @@ def test_kill_9_no_lancador_com_o_no_a_meio_caminho_nao_deixa_nada(no_novo, lanc
     esperar(lambda: not processos_do_no(no), que="o fim do nó, do epmd e do guardião")
 
 
+@pytest.fixture(scope="module")
+def no_ligado(tmp_path_factory):
+    """Um nó como o de um lançador, que os testes daqui dividem."""
+    no = No(tmp_path_factory.mktemp("dividido") / "rabbitmq", familia="loja").iniciar()
+    yield no
+    no.matar()
+
+
 @precisa_de_proc
-def test_kill_9_no_guardiao_leva_o_no_e_o_lancador_o_inicia_de_novo(broker_proprio):
-    no = broker_proprio
-    publicar(no.url, "quorum", **{"x-queue-type": "quorum"})
-    os.kill(processo(no, "guardiao.py"), signal.SIGKILL)
-    esperar(lambda: not no.vivo(), que="o nó, sem guardião, acabar")
-    conferir_que_acabou(no)
-    assert no.usar() and ler(no.url, "quorum") == b"guarde"
+def test_kill_9_no_guardiao_leva_o_no_que_volta_com_tudo_o_que_ja_tinha_confirmado(no_ligado):
+    """Sem gravar_ultima_fila, a última fila que nasceu volta sem o que confirmou, do 3.10 ao 4.3."""
+    declarar(no_ligado.url, "00000001")
+    filas = [fila for nome in SERVICOS for fila in (nome, f"{nome}.mortas")]
+    with conectar(no_ligado.url) as conexao:
+        canal = conexao.channel()
+        canal.confirm_delivery()
+        for fila in filas:
+            canal.basic_publish("", fila, b"guarde", mandatory=True)
+    [guardiao] = [pid for pid, comando in processos_do_no(no_ligado).items() if "guardiao.py" in comando]
+    os.kill(guardiao, signal.SIGKILL)
+    esperar(lambda: not no_ligado.vivo(), que="o nó, sem guardião, acabar")
+    conferir_que_acabou(no_ligado)
+    no_ligado.iniciar()
+    with conectar(no_ligado.url) as conexao:
+        canal = conexao.channel()
+        for fila in filas:
+            metodo, _, corpo = next(canal.consume(fila, inactivity_timeout=20))
+            assert metodo and corpo == b"guarde", f"{fila} perdeu o que tinha confirmado"
+            canal.cancel()
 
 
 # --- o broker de outro ---
 
-def test_copia_da_pasta_nao_toma_o_no_para_si_nem_o_desliga(no_novo, tmp_path, monkeypatch):
+def test_copia_da_pasta_nao_toma_o_no_para_si_nem_o_desliga(no_ligado, tmp_path, monkeypatch):
     """De quem é o nó não está escrito em arquivo nenhum; e o lançador da cópia diz o que fazer."""
-    no = no_novo(familia="loja").iniciar()
-    shutil.copytree(tmp_path / "rabbitmq", tmp_path / "cópia")
-    copia = No(tmp_path / "cópia", no.porta, familia="loja")
+    da_pasta = no_ligado.pasta.parent
+    shutil.copytree(da_pasta, tmp_path / "cópia")
+    copia = No(tmp_path / "cópia", no_ligado.porta, familia="loja")
     assert not copia.vivo() and not copia.usar()
     copia.largar()
-    assert no.vivo() and no.responde()
-    monkeypatch.setenv("RABBITMQ_URL", no.url)
+    assert no_ligado.vivo() and no_ligado.responde()
+    monkeypatch.setenv("RABBITMQ_URL", no_ligado.url)
     with pytest.raises(Falha, match=r"use outra, com RABBITMQ_URL=amqp://guest:guest@localhost:\d+/"):
         broker_py.garantir(tmp_path / "cópia")
-    assert broker_py.garantir(tmp_path / "rabbitmq").vivo(), "o da própria pasta é nosso"
+    assert broker_py.garantir(da_pasta).vivo(), "o da própria pasta é nosso"
 
 
 def test_broker_alheio_na_porta_e_usado_e_nao_desligado(broker, tmp_path, monkeypatch):
@@ -262,14 +258,13 @@ def test_rabbitmq_ausente_ensina_a_instalar(no_novo, monkeypatch):
     (PermissionError(errno.EACCES, "Permission denied"), r"de um sudo\?.*sudo chown -R .*dados")])
 def test_erro_do_disco_com_o_no_ja_ligado_e_uma_linha_e_nao_deixa_nada(no_novo, tmp_path, monkeypatch, erro, linha):
     no = no_novo(tmp_path / "dados" / "rabbitmq")
-    gravar = no._gravar
 
-    def que_falha_no_fim(nome, texto):
-        if nome == "versao":
+    def falhar_depois_de_ligar() -> bool:
+        if no.pid:
             raise erro
-        gravar(nome, texto)
+        return False
 
-    monkeypatch.setattr(no, "_gravar", que_falha_no_fim)
+    monkeypatch.setattr(no, "responde", falhar_depois_de_ligar)
     with pytest.raises(Falha, match=linha):
         no.iniciar()
     conferir_que_acabou(no)

@@ -137,24 +137,6 @@ def test_fila_que_a_politica_apagou_e_declarada_de_novo_e_republicar_traz_o_pedi
     loja.conferir_repouso()
 
 
-def test_fila_que_acaba_de_nascer_ja_guarda_o_que_o_broker_confirmou(broker_proprio):
-    """Sem gravar_ultima_fila, a última volta do kill -9 sem o que confirmou, do 3.10 ao 4.3."""
-    declarar(broker_proprio.url, "00000001")
-    filas = [fila for nome in SERVICOS for fila in (nome, f"{nome}.mortas")]
-    canal = conectar(broker_proprio.url).channel()
-    canal.confirm_delivery()
-    for fila in filas:
-        canal.basic_publish("", fila, b"guarde", mandatory=True)
-    broker_proprio.matar()
-    broker_proprio.iniciar()
-    with conectar(broker_proprio.url) as conexao:
-        canal = conexao.channel()
-        for fila in filas:
-            metodo, _, corpo = next(canal.consume(fila, inactivity_timeout=20))
-            assert metodo and corpo == b"guarde", f"{fila} perdeu o que tinha confirmado"
-            canal.cancel()
-
-
 # --- uma porta em que ainda não há um RabbitMQ ---
 
 def fechar_logo(cliente: socket.socket) -> None:
