@@ -7,7 +7,8 @@ Com ele desligado, tudo funciona igual.
 """
 
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 
 MICROSSERVICOS = Path(__file__).resolve().parent / "microsservicos"
@@ -28,12 +29,13 @@ from comum.repetidos import de_outro_conteudo
 from comum.tela import alertar, dizer, executar
 
 import rastro
+from coreografia import SERVICOS
 from no_privado import compartilhado as broker
-from palco import espera
 from palco.desenho import NOMES
 from palco.espectador import Espectador
 from palco.lancador import Lancador
 from rabbitmq import filas
+from rabbitmq.canal import Plateia
 from rabbitmq.conexao import onde
 
 
@@ -65,19 +67,21 @@ def main() -> int:
     if escolha.limpar:
         confirmar_limpeza(pasta, escolha.sim)
     elif escolha.estado:
-        veredito.imprimir_estado(pasta, espera.recem_criados())
+        veredito.imprimir_estado(pasta, recem_criados())
         return 0
     diagrama = Diagrama(escolha.diagrama, NOMES, len(pedidos)) if escolha.diagrama else None
     escolha.sem_servicos = escolha.so_broker or escolha.so_assistir
     # Antes do primeiro serviço: depois, os mais rápidos já teriam terminado.
-    ids = [pedido["pedido"] for pedido in pedidos]
+    ids = list(dict.fromkeys(pedido["pedido"] for pedido in pedidos))
     if not (pedidos or escolha.limpar or escolha.sem_servicos):
-        ids = espera.pendentes(pasta)
-    with ExitStack() as fim:
-        try:
+        ids = rastro.pendentes(pasta)
+    try:
+        with ExitStack() as fim:
             return preparar(escolha, pedidos, ids, diagrama, fim)
-        except (KeyboardInterrupt, BrokenPipeError) as interrupcao:
-            return interromper(interrupcao, escolha, pasta, ids)
+    except (KeyboardInterrupt, BrokenPipeError) as interrupcao:
+        if escolha.ate_concluir and not isinstance(interrupcao, BrokenPipeError):
+            dizer_o_que_faltou(pasta, ids)
+        return 130 if escolha.ate_concluir else 0  # devia um veredito; ou só ouvia
 
 
 def preparar(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: ExitStack) -> int:
@@ -91,20 +95,20 @@ def preparar(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: ExitSt
         dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
     if not escolha.so_assistir:
         no = garantir_broker(escolha.dados, escolha.limpar)
-        fim.callback(despedir, "tudo encerrado")
+        fim.callback(dizer, "tudo encerrado")
     if no:
         fim.callback(no.largar)
     if escolha.limpar:
         voltar_ao_inicio(pasta, escolha.tomar_vhost)
     if escolha.estado:
-        veredito.imprimir_estado(pasta, espera.recem_criados())
-    if escolha.estado or so_limpar:
+        veredito.imprimir_estado(pasta, recem_criados())
+    if so_limpar:
         return 0
-    lancador = Lancador(pasta, no, ids, None if escolha.so_broker else Espectador(
-        identidade(pasta), diagrama, sozinho=escolha.so_assistir))
+    espectador = None if escolha.so_broker else Espectador(identidade(pasta), diagrama)
+    lancador = Lancador(pasta, no, ids, espectador)
     fim.callback(lancador.parar)
     if no:
-        fim.callback(despedir, "encerrando os serviços e, se ninguém mais o usa, o nó privado…")
+        fim.callback(dizer, "encerrando os serviços e, se ninguém mais o usa, o nó privado…")
     return trabalhar(lancador, pedidos, escolha)
 
 
@@ -114,7 +118,7 @@ def garantir_broker(dados: Path, recomecar: bool):
     if recomecar:
         conferir_sem_uso(pasta)  # antes de ligar um broker à toa
     # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
-    entrar = broker.entrar_e_sair if recomecar else lambda: filas.preparar(identidade(pasta))
+    entrar = broker.entrar_e_sair if recomecar else lambda: Plateia(identidade(pasta)).fechar()
     return broker.garantir(dados / "rabbitmq", entrar)
 
 
@@ -132,12 +136,13 @@ def trabalhar(lancador: Lancador, pedidos: list[dict], escolha) -> int:
     elif escolha.so_assistir:
         dizer("Só assisto: não inicio serviço nenhum, e a saga nem sabe que há plateia.")
     else:
-        if not pedidos and lancador.poucos:
-            for historia in rastro.ler(lancador.pasta, lancador.ids):
-                lancador.espectador.desenho.lembrar(historia)
+        # O que outra execução fez destes pedidos, e ainda pode ser compensado: as raias o mostram.
+        for historia in rastro.ler(lancador.pasta, [] if pedidos else lancador.ids):
+            for tipo in historia.motivos:
+                lancador.espectador.desenho.reter(tipo, historia.pedido)
         lancador.iniciar(pedidos, ["--dados", str(escolha.dados), "--sem-eventos",
                                    "--devagar", str(escolha.devagar)])
-        with lendo(lancador.pasta, (espera.PORTA,)) as banco:  # ela já disse quais recusou
+        with lendo(lancador.pasta, ["pedidos"]) as banco:  # ele já disse quais recusou
             outros = {*de_outro_conteudo(banco, pedidos)}
         lancador.ids = [pedido for pedido in lancador.ids if pedido not in outros]
         if escolha.ate_concluir:
@@ -154,7 +159,7 @@ def concluir(lancador: Lancador, paciencia: int) -> int:
     """Até o último resultado; 0 só se toda promessa foi vista cumprida."""
     lancador.esperar_finais(paciencia)
     pasta, ids = lancador.pasta, lancador.ids
-    pendentes = {*espera.pendentes(pasta)}
+    pendentes = {*rastro.pendentes(pasta)}
     if nossos := sorted(pendentes.intersection(ids)):
         alertar(f"nada se moveu por {paciencia} s; {len(nossos)} pedidos pendentes:")
         rastro.resumir(pasta, nossos[:20])
@@ -163,17 +168,20 @@ def concluir(lancador: Lancador, paciencia: int) -> int:
     return 0 if veredito.veredito(pasta, ids, len(nossos)) else 1
 
 
-def interromper(interrupcao: BaseException, escolha, pasta: Path, ids: list[str]) -> int:
-    """Ctrl-C, ou quem lia a tela foi embora: 0 de quem só ouvia, 130 de quem devia um veredito."""
-    if escolha.ate_concluir and not isinstance(interrupcao, BrokenPipeError):
-        espera.dizer_o_que_faltou(pasta, ids)
-    return 130 if escolha.ate_concluir else 0
+def dizer_o_que_faltou(pasta: Path, ids: list[str]) -> None:
+    """Depois de um Ctrl-C antes do veredito."""
+    with lendo(pasta, ["pedidos"], recem_criados()) as banco:
+        prontos = banco.execute("SELECT pedido FROM pedidos WHERE estado <> 'pendente'")
+        faltam = sorted({*ids}.difference(pedido for pedido, in prontos))
+    quais = ", ".join(faltam[:5]) + ", …" * (len(faltam) > 5) or "nenhum"
+    alertar(f"interrompido sem veredito: {len(faltam)} de {len(ids)} pedidos sem resultado "
+            f"({quais}). Nada se perdeu: --sem-pedido --ate-concluir termina os que Pedidos "
+            "registrou; os outros, envie-os de novo, com os mesmos ids")
 
 
-def despedir(texto: str) -> None:
-    """Haja ou não uma tela a quem dizer."""
-    with suppress(BrokenPipeError):
-        dizer(texto)
+def recem_criados() -> dict[str, str]:
+    """{serviço: as tabelas dele}: o que se lê no lugar de um banco que ainda não existe."""
+    return {nome: import_module(f"servico_{nome}").TABELAS for nome in SERVICOS}
 
 
 if __name__ == "__main__":

@@ -9,12 +9,11 @@ Um evento que o seu ouvinte não tratou está na caixa de saída, à espera de o
 mortas ou na fila. Só lê, e serve uma cópia dos bancos; o RabbitMQ só é preciso para o que ele sabe.
 """
 
-import os
 import sys
-
-sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
-
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # o Python já o faz, menos com PYTHONSAFEPATH
+
 from typing import Iterable, NamedTuple
 
 import caixas
@@ -52,13 +51,10 @@ ESPERAS = {
     "tentativa": (
         "outra tentativa em {ouvinte} ({ouvinte}.db: {motivo}); restam {restam}, e com {ouvinte} "
         "no ar a próxima vem em até {pausa}; consertada a causa", "{tratar}"),
-    "a caminho": (
-        "a caminho de «{ouvinte}.mortas» ({ouvinte}.db: {motivo}), sem a resposta do broker; o "
-        "primeiro o leva até lá e, consertada a causa, o segundo o traz de volta",
-        "{tratar}", "{voltar}"),
     "mortas": (
-        "em «{ouvinte}.mortas» ({ouvinte}.db: {motivo}); consertada a causa, o primeiro o traz de "
-        "volta, o segundo o trata", "{voltar}", "{tratar}"),
+        "em «{ouvinte}.mortas», ou a caminho ({ouvinte}.db: {motivo}); consertada a causa, o "
+        "primeiro leva até lá o que falta e o trata quando o segundo o traz de volta",
+        "{tratar}", "{voltar}"),
 }
 
 
@@ -71,6 +67,15 @@ def ler(pasta: Path, ids: Iterable[str]) -> list[Historia]:
 def que_rodaram(pasta: Path) -> list[str]:
     """Os serviços que já rodaram nesta pasta: há um banco deles."""
     return [nome for nome in SERVICOS if (pasta / f"{nome}.db").exists()]
+
+
+def pendentes(pasta: Path) -> list[str]:
+    """Os pedidos que ainda não têm resultado."""
+    if "pedidos" not in que_rodaram(pasta):
+        return []
+    with lendo(pasta, ["pedidos"]) as banco:
+        return [id for id, in banco.execute("SELECT pedido FROM pedidos WHERE estado = 'pendente' "
+                                            "ORDER BY rowid")]
 
 
 def esperas(historia: Historia, broker: Broker | None) -> list[tuple[str, ...]]:
@@ -94,7 +99,7 @@ def _onde(historia: Historia, tipo: str, ouvinte: str, broker: Broker | None) ->
             motivo = broker.mortas.get((ouvinte, mensagem), "")
             restam = -1 if motivo else None
     if restam is not None:
-        situacao = "tentativa" if restam > 0 else "mortas" if restam else "a caminho"
+        situacao = "tentativa" if restam > 0 else "mortas"
     elif tipo in historia.por_enviar:
         situacao = "caixa de saída"
     else:
@@ -167,10 +172,7 @@ def main() -> int:
     with lendo(pasta, servicos) as banco:
         ids = [id_pelo_comeco(dito, {id for servico in servicos for id in caixas.pedidos_de(
             banco, dito, f"{servico}_db.caixa_saida")}) for dito in escolha.ids]
-        if escolha.pendentes and "pedidos" in servicos:
-            ids = [id for id, in banco.execute(
-                "SELECT pedido FROM pedidos WHERE estado = 'pendente' ORDER BY rowid")]
-    historias = ler(pasta, dict.fromkeys(ids))
+    historias = ler(pasta, dict.fromkeys(ids or pendentes(pasta)))
     diagrama = Diagrama(escolha.diagrama, NOMES, len(historias)) if escolha.diagrama else None
     parado = any(historia.por_tratar() for historia in historias)
     broker = perguntar_ao_broker(pasta) if parado else None

@@ -58,22 +58,17 @@ class Desenho:
 
     def reter(self, tipo: str, pedido: str) -> None:
         """O que se retém depois deste evento; o de um serviço pode passar antes do de outro."""
+        if len(self.vistos) > LEMBRADOS:  # quem ainda anda o mostra de novo no próximo evento
+            self.vistos.clear()
         vistos = self.vistos.setdefault(pedido, set())
         vistos.add(tipo)
         for servico, (desde, ate) in COMPENSAVEL.items():
-            retem = desde in vistos and not {ate, PIVO} & vistos and len(self.vistos) < LEMBRADOS
+            retem = desde in vistos and not {ate, PIVO} & vistos
             self._em_todos("reter" if retem else "soltar", servico.capitalize(), pedido)
-        if len(self.vistos) >= LEMBRADOS:
-            del self.vistos[pedido]
 
     def _em_todos(self, verbo: str, *o_que) -> str:
         """O mesmo verbo nas raias e no diagrama; devolve a linha das raias."""
         return [getattr(onde, verbo)(*o_que) for onde in self.onde][0]
-
-    def lembrar(self, historia: Historia) -> None:
-        """O que outra execução fez deste pedido e ainda pode ser compensado: as raias o mostram."""
-        for tipo in historia.motivos:
-            self.reter(tipo, historia.pedido)
 
     def recebidas(self, recebidas: list) -> list[str]:
         """As mensagens que a plateia recebeu; o que não é da coreografia não se desenha."""

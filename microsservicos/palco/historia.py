@@ -13,13 +13,6 @@ from typing import NamedTuple
 from comum.tela import reais
 from coreografia import SERVICOS, o_que_ouve, o_que_publica, quem_ouve
 
-# O que vale neste instante no negócio de cada um; NULL se nada.
-VALE = {
-    "estoque": "SELECT group_concat(quantidade || ' ' || produto, ', ') FROM reservas "
-               "WHERE pedido = ?",
-    "pagamentos": "SELECT max('cobrado de ' || cliente) FROM cobrancas WHERE pedido = ?",
-    "envio": "SELECT max(situacao) FROM envios WHERE pedido = ?",
-}
 ENTRADA = ("SELECT mensagem FROM {}.caixa_entrada "
            "WHERE mensagem IN (SELECT value FROM json_each(?)) ORDER BY ordem")
 SAIDA = """SELECT tipo, causa, enviado,
@@ -113,9 +106,6 @@ class Historia:
         for servico, tratou, publicou in self.passos:
             o_que = f"tratou {tratou}" if tratou else "por conta do cliente"
             yield f"{servico}.db", f"{o_que} → {', '.join(publicou) or 'nada a publicar'}"
-        for servico in filter(VALE.get, self.servicos):
-            if vale := self.banco.execute(VALE[servico], (self.pedido,)).fetchone()[0]:
-                yield f"{servico}.db", f"vale agora: {vale}"
 
     @property
     def eventos(self) -> list[str]:

@@ -6,11 +6,10 @@ import time
 from pathlib import Path
 
 from comum.falha import Falha
+from comum.leitura import lendo
 from comum.prazo import Prazo
 from comum.tela import Progresso, alertar, dizer
 from coreografia import SERVICOS
-from palco import espera
-from palco.espera import PORTA
 from palco.espectador import Espectador
 from palco.processo import Processo
 
@@ -28,9 +27,8 @@ class Lancador:
     """
 
     def __init__(self, pasta: Path, no, ids: list[str], espectador: Espectador | None):
-        self.pasta, self.no, self.espectador = pasta, no, espectador
-        self.ids = list(dict.fromkeys(ids))
-        self.poucos = len(self.ids) <= POUCOS
+        self.pasta, self.no, self.ids, self.espectador = pasta, no, ids, espectador
+        self.poucos = len(ids) <= POUCOS
         self.processos: list[Processo] = []
 
     def iniciar(self, pedidos: list[dict], opcoes: list[str]) -> None:
@@ -42,7 +40,7 @@ class Lancador:
             self.espectador.guardar()
         entrada = em_arquivo(pedidos, self.pasta) if pedidos else None
         for nome in SERVICOS:
-            self.processos.append(Processo(nome, opcoes, entrada if nome == PORTA else None))
+            self.processos.append(Processo(nome, opcoes, entrada if nome == "pedidos" else None))
             self.esperar_pronto(self.processos[-1])
 
     def esperar_pronto(self, processo: Processo) -> None:
@@ -82,7 +80,7 @@ class Lancador:
         silencio, antes = Prazo(paciencia), None
         barra = Progresso(len(self.ids), "pedidos")
         while True:
-            faltam, por_publicar, tratados = espera.olhar(self.pasta, self.ids)
+            faltam, por_anunciar, tratados = self.olhar()
             if self.poucos:
                 self.assistir(0.1)
             else:
@@ -90,11 +88,23 @@ class Lancador:
                 self.vigiar()
                 # Ler milhares de pendentes rouba CPU dos serviços.
                 time.sleep(0.1 if len(faltam) < 1000 else 0.5)
-            if not (faltam or por_publicar) or silencio.acabou():
+            if not (faltam or por_anunciar) or silencio.acabou():
                 break
             if tratados != antes:
                 silencio.recomecar()
                 antes = tratados
+
+    def olhar(self) -> tuple[set[str], list, list]:
+        """(os de `ids` sem resultado, se há um por anunciar, quanto cada serviço já tratou).
+
+        Abre os bancos e os larga: quem só olha não segura um que o serviço dele precise refazer.
+        """
+        with lendo(self.pasta, SERVICOS) as bancos:
+            perguntar = lambda sql: bancos.execute(sql).fetchall()  # noqa: E731
+            pendentes = perguntar("SELECT pedido FROM pedidos WHERE estado = 'pendente'")
+            return ({pedido for pedido, in pendentes}.intersection(self.ids),
+                    perguntar("SELECT 1 FROM pedidos_db.caixa_saida WHERE enviado = 0 LIMIT 1"),
+                    [perguntar(f"SELECT max(ordem) FROM {um}_db.caixa_entrada") for um in SERVICOS])
 
     def parar(self) -> None:
         """Encerra os serviços, o último primeiro."""

@@ -261,13 +261,13 @@ def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
 # O que numa importação ou numa chamada seria um perigo, como o ast as escreve; em que arquivos pode, e por quê.
 PERIGOS_NO_CODIGO = {
     r"(from|import) (\w+, )*(pickle|marshal|shelve|dbm|copyreg|code|codeop|ctypes|cffi|xml|yaml|pty|telnetlib|ftplib|http|urllib.request|smtplib|"
-    r"webbrowser|importlib|runpy|imp)\b|from (os|subprocess)\b": {"espera.py": "as tabelas de cada serviço, que a coreografia nomeia"},
+    r"webbrowser|importlib|runpy|imp)\b|from (os|subprocess)\b": {"orquestracao.py": "as tabelas de cada serviço, que a coreografia nomeia"},
     r"(eval|exec|compile|__import__|breakpoint)\(|[^']*\bshell=": {},
     r"(os|subprocess)\.(system|popen|startfile|Popen|run|call|check_\w+|get\w*output|exec\w+|spawn\w+|posix_spawn\w*)\(": {
         "processo.py": "inicia os quatro serviços",
         "guardiao.py": "liga o epmd e o rabbitmq-server instalados", "no.py": "o guardião: um script daqui"},
     r".*\.execute(many|script)?\((?!('[^']*'|\"[^\"]*\")[,)])": dict.fromkeys(  # um PRAGMA e um nome de tabela não aceitam parâmetros
-        ("banco.py", "caixas.py", "carimbo.py", "decisoes.py", "espera.py", "historia.py", "leitura.py", "operador.py",
+        ("banco.py", "caixas.py", "carimbo.py", "decisoes.py", "historia.py", "lancador.py", "leitura.py", "operador.py",
          "rastro.py", "veredito.py"), "constantes do arquivo, números, ou nomes que a coreografia dá"),
 }
 

@@ -181,6 +181,4 @@ def test_os_servicos_sao_listados_uma_vez_so():
             partes = no.keys if isinstance(no, ast.Dict) else getattr(no, "elts", [])
             if len({parte.value for parte in partes if isinstance(parte, ast.Constant)} & DONOS) >= 3:
                 listas.append(de(arquivo))
-    # historia.py diz, de cada um, como se lê no banco dele o que ainda vale.
-    assert sorted(listas) == ["microsservicos/comum/loja.py", "microsservicos/coreografia.py",
-                              "microsservicos/palco/historia.py"]
+    assert sorted(listas) == ["microsservicos/comum/loja.py", "microsservicos/coreografia.py"]

@@ -137,7 +137,7 @@ def test_o_comeco_de_um_id_basta_e_tudo_cabe_na_tela(dito, maquete):
     assert len([linha for linha in fim.linhas if re.match("  (3f2b8c1e-6a|p-2).*: pendente", linha)]) == 2
     copiar = [linha for linha in fim.linhas if linha.startswith("      python ")]
     assert set(linhas_largas(fim.texto)) <= set(copiar), "só o que se copia pode passar da tela"
-    assert comandos(fim.texto)[0].startswith("python microsservicos/mortas.py pagamentos "
+    assert comandos(fim.texto)[1].startswith("python microsservicos/mortas.py pagamentos "
                                              f"--mensagem {UUID}:estoque.reservado --reenviar")
     fim.limpo()
 
@@ -297,11 +297,11 @@ LUGARES = {
     "fila-de-envio": (lambda *da_loja: na_fila(*da_loja, "envio"), "pagamento.aprovado, na fila «envio»", 1),
     "perdido-pelo-broker": (perdido, "neste broker: 0 em «estoque», 0 em «estoque.mortas»; se não é de outro", 2),
     "estragado": (estragado, "0 em «estoque», 1 em «estoque.mortas»", 2),
-    "morto-pelo-broker": (morto_pelo_broker, "em «estoque.mortas» (estoque.db: o broker desistiu de entregá-la: venceu o "
-                                             "prazo de uma política (message-ttl))", 2),
+    "morto-pelo-broker": (morto_pelo_broker, "em «estoque.mortas», ou a caminho (estoque.db: o broker desistiu de entregá-la: "
+                                             "venceu o prazo de uma política (message-ttl))", 2),
     "outra-tentativa": (falhando, f"pedido.criado, outra tentativa em estoque {QUEBRADO}; restam", 1),
-    "a-caminho-das-mortas": (a_caminho, f"a caminho de «estoque.mortas» {QUEBRADO}", 2),
-    "mortas": (nas_mortas, f"pedido.criado, em «estoque.mortas» {QUEBRADO}", 2),
+    "a-caminho-das-mortas": (a_caminho, f"em «estoque.mortas», ou a caminho {QUEBRADO}", 2),
+    "mortas": (nas_mortas, f"pedido.criado, em «estoque.mortas», ou a caminho {QUEBRADO}", 2),
 }
 
 
