@@ -1,6 +1,6 @@
 """O que os testes do monolito têm em comum: filhos que morrem de verdade, e o que conferir depois.
 
-Um filho é um fork de um processo à parte (bercario.py), que já carregou os módulos: começa em
+Um filho é um fork de um processo à parte, que já carregou os módulos: começa em
 milissegundos, e morre por SIGKILL onde o teste manda. Centenas de mortes cabem em poucos segundos.
 O que o teste troca neste processo, o filho não vê.
 """
@@ -17,14 +17,14 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import traceback
 import weakref
 from contextlib import closing
-from functools import partial
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 
-from bercario import ESPERAR, NASCER
 from conftest import carregar, modulos
 
 RAIZ = Path(__file__).resolve().parents[2]
@@ -54,46 +54,67 @@ class Filho:
     """
 
     def __init__(self, funcao, *argumentos):
-        descritor, self._resultado = tempfile.mkstemp(prefix="filho-", dir=MEMORIA)
-        os.close(descritor)
-        weakref.finalize(self, Path(self._resultado).unlink, missing_ok=True)
-        preparar = partial(_como_no_pai, [negocio.arquivo for negocio in M.app.NEGOCIOS])
-        self._bercario = _bercario()
-        self._bercario.send_bytes(NASCER + pickle.dumps((funcao, argumentos, self._resultado, preparar)))
-        self.pid = self._bercario.recv()
+        self.pid = _no_viveiro((funcao, argumentos))
 
     def esperar(self) -> Filho:
-        self._bercario.send_bytes(ESPERAR + str(self.pid).encode())
-        status = self._bercario.recv()
+        status, dito = _no_viveiro(self.pid)
         self.morto = os.WIFSIGNALED(status)
-        texto = Path(self._resultado).read_bytes()
-        self.saida = pickle.loads(texto) if texto and not self.morto else None
-        if not self.morto and os.WEXITSTATUS(status):
-            raise AssertionError(self.saida)
+        self.saida, erro = (None, None) if self.morto else pickle.loads(dito)
+        assert not erro, erro
         return self
 
     def matar(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
 
-def _como_no_pai(ordem: list[str]) -> None:
-    negocios = {negocio.arquivo: negocio for negocio in M.app.NEGOCIOS}
-    M.app.NEGOCIOS = [negocios[nome] for nome in ordem]
+def _no_viveiro(pedido):
+    cano = _viveiro()[0]
+    cano.send(pedido)
+    return cano.recv()
 
 
-_bercarios: dict[int, tuple] = {}
+@cache
+def _viveiro() -> tuple[Connection, subprocess.Popen]:
+    """De onde nascem os filhos: um fork copia o processo inteiro, e o do pytest é grande, e tem threads."""
+    nosso, dele = socket.socketpair()
+    with dele:
+        processo = subprocess.Popen(
+            [sys.executable, "-c", f"import monolito_apoio; monolito_apoio.ser_o_viveiro({dele.fileno()})"],
+            pass_fds=[dele.fileno()], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return Connection(nosso.detach()), processo
 
 
-def _bercario() -> Connection:
-    """O deste processo (os testes podem rodar em dois)."""
-    if os.getpid() not in _bercarios:
-        nosso, dele = socket.socketpair()
-        with dele:
-            processo = subprocess.Popen(
-                [sys.executable, Path(__file__).with_name("bercario.py"), str(dele.fileno()), *sys.path],
-                pass_fds=[dele.fileno()])
-        _bercarios[os.getpid()] = Connection(nosso.detach()), processo
-    return _bercarios[os.getpid()][0]
+def ser_o_viveiro(descritor: int) -> None:
+    """A cada (função, argumentos), um fork; a cada pid, como ele acabou, e o que disse."""
+    cano, filhos = Connection(descritor), {}
+    while True:
+        try:
+            pedido = cano.recv()
+        except EOFError:
+            os.killpg(0, signal.SIGKILL)  # quem pedia foi embora: os filhos que ninguém esperou vão junto
+        if isinstance(pedido, int):
+            dito = filhos.pop(pedido).read()
+            cano.send((os.waitpid(pedido, 0)[1], dito))
+            continue
+        ler, escrever = os.pipe()
+        if not (pid := os.fork()):
+            cano.close()
+            viver(escrever, *pedido)
+        os.close(escrever)
+        filhos[pid] = open(ler, "rb")
+        cano.send(pid)
+
+
+def viver(escrever: int, funcao, argumentos) -> None:
+    """No filho: faz o que se pediu, diz como foi, e acaba sem fechar nada."""
+    try:
+        dito = pickle.dumps((funcao(*argumentos), None))
+    except BaseException:
+        dito = pickle.dumps((None, traceback.format_exc()[-4000:]))
+    with open(escrever, "wb") as cano:
+        cano.write(dito)
+    os._exit(0)
 
 
 def no_filho(funcao, *argumentos) -> Filho:
