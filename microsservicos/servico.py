@@ -96,7 +96,6 @@ class Servico:
 
     def receber(self, canal: Canal) -> list:
         """O que espera na fila; se nada há a fazer, aguarda OCIOSO segundos."""
-        self.banco.conferir_arquivos()
         recebidas = canal.receber(0 if self.sobrou else OCIOSO)
         if devolvidas := sum(recebida.devolvida for recebida in recebidas):
             # Quem as tinha em mãos morreu, ou perdeu a conexão, antes do ack.
@@ -132,6 +131,7 @@ class Servico:
 
         Devolve o que o broker guardou: números da caixa de saída, e números das tentativas.
         """
+        self.banco.conferir_arquivos()
         em_pausa = self.reconexao.em_pausa()
         tipos = [tipo for tipo in o_que_publica(self.nome) if tipo not in em_pausa]
         eventos = caixas.a_enviar(self.banco, tipos, 2 * LOTE)

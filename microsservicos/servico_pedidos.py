@@ -106,8 +106,10 @@ def entrar_na_saga(banco, funcao, entradas):
     Devolve as entradas de que nada saiu: os pedidos que já existiam, por exemplo.
     """
     with transacao(banco):
-        return [entrada for entrada in entradas
+        nada = [entrada for entrada in entradas
                 if not caixas.guardar(banco, "pedidos", funcao(banco, entrada))]
+    banco.conferir_arquivos()
+    return nada
 
 
 def main():

@@ -100,6 +100,7 @@ class LogDeDecisoes:
             with transacao(self.banco, forcada=True):
                 yield
                 escrito = True
+            self.banco.conferir_arquivos()
         except sqlite3.Error as erro:
             if escrito and "is full" not in str(erro):
                 raise Falha(f"{em_portugues(erro, NOME)}; {SEM_SABER}") from erro
@@ -130,6 +131,7 @@ class LogDeDecisoes:
             for tabela in ("decisoes", "execucoes"):
                 self.banco.executemany(f"DELETE FROM {tabela} WHERE execucao = ?",
                                        [(execucao,) for execucao in execucoes])
+        self.banco.conferir_arquivos()
 
 
 def conduzindo(pasta: Path) -> bool:

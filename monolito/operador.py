@@ -30,9 +30,9 @@ def listar(pasta: Path, participantes: list[Participante]) -> None:
         dizer()
         dizer(f"transação {nome}   pedido {pedido}", "forte")
         for participante in onde:
-            travas = participante.banco.execute("SELECT group_concat(linha, ', ') FROM travas "
-                                                "WHERE transacao = ?", (nome,)).fetchone()[0]
-            dizer(f"  {participante.nome:10}  preparada; trava {travas}")
+            travas = participante.banco.execute("SELECT replace(travas, char(10), ', ') FROM "
+                                                "preparadas WHERE transacao = ?", (nome,))
+            dizer(f"  {participante.nome:10}  preparada; trava {travas.fetchone()[0]}")
         dizer(f"  {'log':10}  {o_que_diz(pasta, nome, execucao)[0]}")
     if achadas:
         dizer()

@@ -26,10 +26,9 @@ from decisoes import CONFIRMAR, Decisao
 PACIENCIA = 5.0  # segundos de insistência com um banco que não aceita uma decisão
 PAUSA = 0.1  # segundos entre uma tentativa e outra
 TABELAS = """
-CREATE TABLE preparadas (
+CREATE TABLE preparadas (  -- travas: as linhas que ela segura até a decisão, uma debaixo da outra
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL,
-    registro TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE travas (linha TEXT PRIMARY KEY, transacao TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    travas TEXT NOT NULL, registro TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE no_disco (execucao TEXT NOT NULL) STRICT;
 CREATE TABLE heuristicas (
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL, decisao TEXT NOT NULL,
@@ -105,7 +104,8 @@ class Participante:
         """
         try:
             with transacao(self.banco, forcada=True):
-                return [self._votar(t) for t in transacoes]
+                travadas = self._travadas()
+                return [self._votar(t, travadas) for t in transacoes]
         except sqlite3.Error as erro:
             # Um NÃO, mesmo sem saber se ficou: o que tiver ficado só está preparado, e o log,
             # que não terá decisão para ele, responde por isso no próximo início.
@@ -114,29 +114,27 @@ class Participante:
             self.incerto = True
             return [Voto(NAO, f"{self.nome} não conseguiu gravar")] * len(transacoes)
 
-    def _votar(self, t) -> Voto:
+    def _travadas(self) -> dict[str, tuple]:
+        """{linha: (a transação que a tem, o pedido dela)}; só as preparadas seguram alguma."""
+        return {linha: (com, pedido) for travas, com, pedido in self.banco.execute(
+            "SELECT travas, transacao, pedido FROM preparadas") for linha in travas.split("\n")}
+
+    def _votar(self, t, travadas: dict[str, tuple]) -> Voto:
         antes = self.banco.total_changes
         linhas = self.negocio.travar(t.pedido)
+        for linha in linhas:
+            if linha in travadas:
+                com, pedido = travadas[linha]
+                return Voto(ESPERA, pedido, linhas=[linha], com=com)
         try:
-            if travada := self._primeira_travada(linhas):
-                return travada
             pedido = self.negocio.preparar(self.banco, t.pedido)
         except Recusa as recusa:
             assert self.banco.total_changes == antes, f"{self.nome} escreveu antes de recusar"
             return Voto(NAO, str(recusa))
-        self.banco.executemany("INSERT INTO travas VALUES (?, ?)",
-                               [(linha, t.nome) for linha in linhas])
-        self.banco.execute("INSERT INTO preparadas VALUES (?, ?, ?, ?)",
-                           (t.nome, t.execucao, pedido["pedido"], em_json(pedido)))
+        self.banco.execute("INSERT INTO preparadas VALUES (?, ?, ?, ?, ?)",
+                           (t.nome, t.execucao, t.id, "\n".join(linhas), em_json(pedido)))
+        travadas.update(dict.fromkeys(linhas, (t.nome, t.id)))
         return Voto(SIM, pedido=pedido, linhas=linhas)
-
-    def _primeira_travada(self, linhas: list[str]) -> Voto | None:
-        for linha in linhas:
-            for com, pedido in self.banco.execute(
-                    "SELECT transacao, pedido FROM travas LEFT JOIN preparadas USING (transacao) "
-                    "WHERE linha = ?", (linha,)):
-                return Voto(ESPERA, pedido, linhas=[linha], com=com)
-        return None
 
     # --- fase 2 ---
 
@@ -174,19 +172,17 @@ class Participante:
             if decisao.pedido and self.negocio.recusado:
                 self.negocio.recusado(self.banco, decisao.pedido, decisao.motivo)
             return
-        registro = json.loads(preparada[0])
         if decisao.qual == CONFIRMAR:
-            self.negocio.confirmar(self.banco, registro)
+            self.negocio.confirmar(self.banco, json.loads(preparada[0]))
         elif self.negocio.abortar:
-            self.negocio.abortar(self.banco, registro, decisao.motivo)
-        self.banco.executemany("DELETE FROM travas WHERE linha = ?",
-                               [(linha,) for linha in self.negocio.travar(registro)])
+            self.negocio.abortar(self.banco, json.loads(preparada[0]), decisao.motivo)
 
     def forcar_ao_disco(self, execucao: str) -> None:
         """Uma gravação forçada: leva ao disco tudo o que foi aplicado antes, também por mortos."""
         with transacao(self.banco, forcada=True):
             self.banco.execute("DELETE FROM no_disco")
             self.banco.execute("INSERT INTO no_disco VALUES (?)", (execucao,))
+        self.banco.conferir_arquivos()
 
     # --- o que está em dúvida ---
 
@@ -197,6 +193,7 @@ class Participante:
             self.banco.execute("INSERT INTO heuristicas (transacao, execucao, pedido, decisao) "
                                "VALUES (?, ?, ?, ?)",
                                (decisao.transacao, execucao, pedido, decisao.qual))
+        self.banco.conferir_arquivos()
 
 
 class ForaDoAr(Participante):

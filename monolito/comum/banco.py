@@ -35,36 +35,65 @@ class Banco(sqlite3.Connection):
     sem se queixar; no próximo início, nada daquilo estaria lá. Enquanto esta conexão está aberta
     o SQLite não apaga nenhum: quem os apaga é sempre alguém de fora.
 
-    caminho: o que foi pedido. forca: se a última transação era forçada. forcadas: quantas
+    caminho: o que foi pedido. forcada: se a última transação era forçada. forcadas: quantas
     gravações forçadas escreveram algo.
     """
 
-    caminho, forca, forcadas = ":memory:", None, 0
-    _arquivos: dict[str, tuple | None] = {}
+    caminho, forcada, forcadas = ":memory:", None, 0
+    _guardam, _indice, _eram = (), "", {"": None}
 
     def lembrar_arquivos(self, caminho: Path) -> None:
         """O banco, e o que o SQLite mantém ao lado de onde ele está de verdade."""
         self.caminho, real = str(caminho), os.path.realpath(caminho)
-        nomes = (self.caminho, f"{real}-wal", f"{real}-shm")
-        self._arquivos = {nome: _qual(nome) for nome in nomes}
+        self._guardam, self._indice = (self.caminho, f"{real}-wal"), f"{real}-shm"
+        self._eram = {nome: _qual(nome) for nome in (*self._guardam, self._indice)}
+
+    def conferir_indice(self) -> None:
+        """Antes de cada COMMIT: sem o -shm que todos usam, ele escreveria por cima de outros.
+
+        É o índice do WAL: quem abriu o banco desde que ele sumiu criou outro, e grava por esse.
+        """
+        era = self._eram[self._indice]
+        if era and _qual(self._indice) != era:
+            self._acabar()
 
     def conferir_arquivos(self) -> None:
-        """Antes e depois de cada gravação forçada, antes de a contar a alguém: três perguntas.
+        """Antes de contar a alguém o que se gravou: se está mesmo nos arquivos com estes nomes."""
+        for nome in self._guardam:
+            if _qual(nome) != self._eram[nome]:
+                self._acabar()
 
-        Se um arquivo sumiu, o processo acaba aqui, sem fechar o banco, e o próximo início é a
-        recuperação: fechar já escreveria por cima do que outro programa tenha gravado desde então.
+    def __enter__(self):
+        """O início de uma transacao()."""
+        self._antes = self.total_changes
+        self.execute("BEGIN IMMEDIATE")
+        return self
+
+    def __exit__(self, tipo, erro, pilha) -> None:
+        try:
+            if tipo is None:
+                self.conferir_indice()
+                self.execute("COMMIT")
+                self.forcadas += self.forcada and self.total_changes != self._antes
+        finally:
+            if self.in_transaction:
+                self.execute("ROLLBACK")
+
+    def _acabar(self) -> None:
+        """O fim do processo, sem fechar o banco; o próximo início é a recuperação.
+
+        Fechar já escreveria por cima do que outro programa tenha gravado desde então.
         """
-        sumidos = [nome for nome, era in self._arquivos.items() if _qual(nome) != era]
-        if sumidos:
-            como_ficou = self._salvar(sumidos)
-            with suppress(OSError, ValueError):  # haja ou não a quem dizer
-                print(f"{sumidos[0]} foi trocado ou apagado com o programa no ar: encerro; "
-                      f"{como_ficou}", file=sys.stderr, flush=True)
-            os._exit(2)
+        sumidos = [nome for nome, era in self._eram.items() if _qual(nome) != era]
+        como_ficou = self._salvar(sumidos)
+        with suppress(OSError, ValueError):  # haja ou não a quem dizer
+            print(f"{sumidos[0]} foi trocado ou apagado com o programa no ar: encerro; "
+                  f"{como_ficou}", file=sys.stderr, flush=True)
+        os._exit(2)
 
     def _salvar(self, sumidos: list[str]) -> str:
         """Leva ao banco o que só esta conexão ainda vê; devolve o que foi feito."""
-        banco, wal, _ = self._arquivos
+        banco, wal = self._guardam
         if banco not in sumidos and wal not in sumidos:
             return "o que foi gravado está no -wal, e o próximo início o lê"
         guardei = ""
@@ -90,32 +119,18 @@ def _qual(caminho: str | Path) -> tuple | None:
     return arquivo.st_dev, arquivo.st_ino
 
 
-@contextmanager
-def transacao(banco: Banco, forcada: bool = True):
-    """Tudo o que se escreve dentro do bloco vale junto, ou nada vale.
+def transacao(banco: Banco, forcada: bool = True) -> Banco:
+    """`with transacao(banco): ...`: tudo o que se escreve no bloco vale junto, ou nada vale.
 
     IMMEDIATE pega o direito de escrever logo no início: duas cópias do mesmo programa se esperam
     (ESPERA segundos) em vez de descobrirem o conflito só no fim.
-    forcada: se, ao voltar, o disco já tem o que se escreveu. Levanta sqlite3.Error se o SQLite
-    recusou alguma coisa.
+    forcada: se, ao voltar, o disco já tem o que se escreveu. Quem conta isso a alguém chama antes
+    conferir_arquivos(). Levanta sqlite3.Error se o SQLite recusou alguma coisa.
     """
-    if forcada != banco.forca:
+    if forcada != banco.forcada:
         banco.execute(f"PRAGMA synchronous={'FULL' if forcada else 'NORMAL'}")
-        banco.forca = forcada
-    antes = banco.total_changes
-    banco.execute("BEGIN IMMEDIATE")
-    try:
-        yield banco
-        if forcada:
-            banco.conferir_arquivos()
-        banco.execute("COMMIT")
-    except BaseException:
-        if banco.in_transaction:
-            banco.execute("ROLLBACK")
-        raise
-    banco.forcadas += forcada and banco.total_changes != antes
-    if forcada:  # apagado entre a conferência e o COMMIT: ninguém fica sabendo que deu certo
-        banco.conferir_arquivos()
+        banco.forcada = forcada
+    return banco
 
 
 def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool = False) -> Banco:

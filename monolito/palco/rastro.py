@@ -39,9 +39,8 @@ class Historia:
 
     def _ler(self, bancos: sqlite3.Connection, dono, banco: str) -> Iterator[tuple[str, str]]:
         for transacao, execucao, travas in bancos.execute(
-                "SELECT transacao, execucao, (SELECT group_concat(linha, ', ') FROM "
-                f"{banco}.travas t WHERE t.transacao = p.transacao) FROM {banco}.preparadas p "
-                "WHERE pedido = ?", (self.pedido,)):
+                "SELECT transacao, execucao, replace(travas, char(10), ', ') "
+                f"FROM {banco}.preparadas WHERE pedido = ?", (self.pedido,)):
             self.preparadas.append((dono.nome, transacao, execucao))
             yield f"transação {transacao} preparada; trava {travas}", "preparada"
         for decisao, quando in bancos.execute(

@@ -236,7 +236,8 @@ class Retrato:
         for dono, tabela in (("pedidos", None), ("estoque", "reservas"), ("pagamentos", "cobrancas"), ("envio", "envios")):
             with closing(sqlite3.connect(pasta / f"{dono}.db")) as banco:
                 self.preparadas[dono] = dict(banco.execute("SELECT pedido, transacao FROM preparadas"))
-                self.travas[dono] = dict(banco.execute("SELECT linha, transacao FROM travas"))
+                self.travas[dono] = {linha: com for com, travas in banco.execute("SELECT transacao, travas FROM preparadas")
+                                     for linha in travas.split("\n")}
                 if tabela:
                     aplicados[dono] = {p for p, in banco.execute(f"SELECT DISTINCT pedido FROM {tabela}")}
         self.aplicados = aplicados

@@ -88,7 +88,7 @@ def test_cliente_bloqueado_e_um_nao(tmp_path, posicao):
 def test_quem_le_respeita_a_trava_de_quem_escreve(tmp_path):
     """Uma transação em dúvida pode estar bloqueando este cliente: ler por cima dela seria adivinhar."""
     Rodada(tmp_path).fim()
-    sqlite3.connect(tmp_path / "antifraude.db", isolation_level=None).execute("INSERT INTO travas VALUES ('cliente/ana', 'outra-1')")
+    sqlite3.connect(tmp_path / "antifraude.db", isolation_level=None).execute("INSERT INTO preparadas VALUES ('outra-1', 'outra', 'p-0', 'cliente/ana', '{}')")
     rodada = Rodada(tmp_path, cenario("sucesso"))
     assert "ana travado pela transação outra-1" in rodada.fim().motivos["p-1"]
 
@@ -105,8 +105,7 @@ def test_quem_votou_leitura_nao_fica_em_duvida(ponto, estado, tmp_path, posicao)
     pasta = nova_pasta(tmp_path / "dados")
     assert no_filho(morrer_em, pasta, ponto).morto
     assert Retrato(pasta).esperando("p-1") == set(DONOS)
-    for tabela in ("preparadas", "travas"):
-        assert not consultar(pasta, ARQUIVO, f"SELECT * FROM {tabela}"), f"Antifraude deixou algo em {tabela}"
+    assert not consultar(pasta, ARQUIVO, "SELECT * FROM preparadas"), "Antifraude deixou uma promessa"
     no_filho(so_recuperar, pasta)
     conferir_repouso(pasta)
     assert Retrato(pasta).pedidos == {"p-1": estado}

@@ -135,7 +135,7 @@ def test_um_arquivo_de_negocio_nao_conhece_nem_o_pika_nem_as_tabelas_do_protocol
     textos = [no.value for no in ast.walk(arvore(arquivo))
               if isinstance(no, ast.Constant) and isinstance(no.value, str)]
     sql = " ".join(texto for texto in textos if re.search(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE)\b", texto))
-    assert not re.findall(r"\b(caixa_\w+|tentativas|mortas|travas|preparadas|decisoes|execucoes)\b", sql)
+    assert not re.findall(r"\b(caixa_\w+|tentativas|mortas|preparadas|decisoes|execucoes)\b", sql)
     assert not [m for m in importados(arquivo) if re.match(r"pika|rabbitmq|sqlite3", m)]
 
 

@@ -58,11 +58,10 @@ DEFEITOS = {
         "3", "monolito/coordenador.py", "t.leram.append(participante)", "t.sim.append(participante)"),
     "3: o voto LEITURA guarda a trava": (
         "3", "monolito/participante.py", "return Voto(LEITURA, pedido=pedido)",
-        "self.banco.executemany('INSERT INTO travas VALUES (?, ?)', "
-        "[(linha, t.nome) for linha in linhas])\n            return Voto(LEITURA, pedido=pedido)"),
+        "self.banco.execute('INSERT INTO preparadas VALUES (?, ?, ?, ?, ?)', (t.nome, t.execucao, "
+        "t.id, linhas[0], em_json(pedido)))\n            return Voto(LEITURA, pedido=pedido)"),
     "3: quem só lê ignora a trava de quem escreve": (
-        "3", "monolito/participante.py", "if travada := self._primeira_travada(linhas)",
-        "if self.negocio.confirmar and (travada := self._primeira_travada(linhas))"),
+        "3", "monolito/participante.py", "if linha in travadas:", "if self.negocio.confirmar and linha in travadas:"),
     "4: sem a lápide": (
         "4", FIDELIDADE, 'if resposta_dada(banco, pedido) == "estornado"', "if False"),
     "4: o estorno apaga os pontos dos outros pedidos": (
