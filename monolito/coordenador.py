@@ -16,6 +16,7 @@ Uma rodada leva uma transação, ou muitas, que dividem essas gravações (grava
 import itertools
 import time
 
+from comum.banco import Banco
 from decisoes import ABORTAR, CONFIRMAR, Decisao, LogDeDecisoes, NaoGravada
 from palco import quedas
 from palco.narracao import Narrador
@@ -119,8 +120,8 @@ class Coordenador:
     def _decidir(self, prontas: list[Transacao]) -> None:
         """Todas com todos os SIM."""
         quedas.ponto("antes-da-decisao")
-        for participante in self.participantes:
-            participante.banco.conferir_arquivos()  # um SIM vale enquanto está no arquivo
+        for banco in self._bancos():  # um SIM vale enquanto está no arquivo
+            banco.conferir_arquivos()
         try:
             with self.log.decidindo():
                 self.log.anotar(self.execucao, prontas)
@@ -177,7 +178,10 @@ class Coordenador:
 
     def forcadas(self) -> int:
         """Quantas vezes, desde o início, este programa esperou pelo disco."""
-        return self.log.banco.forcadas + sum(p.banco.forcadas for p in self.participantes)
+        return sum(banco.forcadas for banco in self._bancos())
+
+    def _bancos(self) -> list[Banco]:
+        return [*(participante.banco for participante in self.participantes), self.log.banco]
 
 
 def primeiras_da_fila(transacoes: list[Transacao]) -> list[Transacao]:
