@@ -96,6 +96,7 @@ class Servico:
 
     def receber(self, canal: Canal) -> list:
         """O que espera na fila; se nada há a fazer, aguarda OCIOSO segundos."""
+        self.banco.conferir_indice()
         recebidas = canal.receber(0 if self.sobrou else OCIOSO)
         if devolvidas := sum(recebida.devolvida for recebida in recebidas):
             # Quem as tinha em mãos morreu, ou perdeu a conexão, antes do ack.
