@@ -3,25 +3,27 @@
 import argparse
 import re
 import sys
-import uuid
 from pathlib import Path
+from typing import Iterable
 
 from comum.falha import Falha
-from comum.loja import CENARIOS, MAIS_PEDIDOS, id_valido, ler_arquivo, validar
+from comum.loja import CENARIOS, MAIS_PEDIDOS, ler_arquivo, validar
 from comum.tela import dizer
 
-# O argparse só fala inglês; estas são as frases de erro dele, na ordem em que se procura.
-ERROS = [(re.compile(ingles, re.S), portugues) for ingles, portugues in (
-    (r"unrecognized arguments: (.*)", r"não conheço \1: veja as opções com --help"),
-    (r"the following arguments are required: (.*)", r"falta \1"),
-    (r"argument (.+?): expected (?:at least )?one argument", r"\1: falta o valor"),
-    (r"argument (.+?): invalid choice: (.*) \(choose from (.*)\)",
-     r"\1: não existe \2; escolha entre \3"),
-    (r"argument (.+?): ignored explicit argument (.*)",
-     r"\1: esta opção não tem valor (sobrou \2)"),
-    (r"argument (.+?): not allowed with argument (.+)", r"use só uma destas: \2, \1"),
-    (r"argument (.+?): (.*)", r"\1: \2"),
-)]
+# O argparse só fala inglês: o que ele diz e como se diz aqui, na ordem em que se troca.
+EM_PORTUGUES = (
+    ("usage: ", "uso: "),
+    ("positional arguments:", "argumentos:"),
+    ("options:", "opções:"),
+    ("show this help message and exit", "mostra esta ajuda e sai"),
+    ("unrecognized arguments: (.*)", r"não conheço \1: veja as opções com --help"),
+    ("the following arguments are required: ", "falta "),
+    ("argument (.+?): not allowed with argument (.+)", r"use só uma destas: \2, \1"),
+    ("argument (.+?): ", r"\1: "),
+    ("expected (at least )?one argument", "falta o valor"),
+    (r"invalid choice: (.*) \(choose from (.*)\)", r"não existe \1; escolha entre \2"),
+    ("ignored explicit argument (.*)", r"esta opção não tem valor (sobrou \1)"),
+)
 DADOS = Path(__file__).resolve().parents[2] / "dados"
 PROPRIO = ("cliente", "produto", "quantidade", "cep")  # um pedido escrito na linha de comando
 # Com uma destas não se faz pedido nenhum (cada programa tem algumas delas).
@@ -33,33 +35,15 @@ class Opcoes(argparse.ArgumentParser):
     """Um argparse em português: um erro de uso é uma linha só, e sai com status 2."""
 
     def __init__(self, descricao: str):
-        super().__init__(description=descricao, allow_abbrev=False, add_help=False,
+        super().__init__(description=descricao, allow_abbrev=False,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
-        # Grupos nossos, porque os que ele cria sozinho têm o título em inglês.
-        self._soltos = self.add_argument_group("argumentos")
-        self._gerais = self.add_argument_group("opções")
-        self.add_argument("-h", "--help", action="help", help="mostra esta ajuda e sai")
-
-    def add_argument(self, *nomes, **opcoes):
-        grupo = self._gerais if nomes[0].startswith("-") else self._soltos
-        return grupo.add_argument(*nomes, **opcoes)
-
-    def parse_args(self, *args, **opcoes) -> argparse.Namespace:
-        escolha = super().parse_args(*args, **opcoes)
-        for nome, valor in vars(escolha).items():
-            if valor == "":  # uma variável esquecida no terminal, como em --arquivo "$PEDIDOS"
-                self.error(f"--{nome.replace('_', '-')}: falta o valor")
-        return escolha
+        self.register("type", None, preenchido)  # o das opções que não dizem o seu
 
     def error(self, message: str):
-        for ingles, portugues in ERROS:
-            if achado := ingles.fullmatch(message):
-                message = achado.expand(portugues)
-                break
-        raise Falha(f"{self.prog}: {message[:300]}", 2)
+        raise Falha(f"{self.prog}: {traduzir(message)[:300]}", 2)
 
     def print_help(self, file=None):
-        dizer(self.format_help().replace("usage: ", "uso: ", 1).rstrip(), inteira=True)
+        dizer(traduzir(self.format_help()).rstrip(), inteira=True)
 
     def dos_dados(self, padrao: str) -> None:
         self.add_argument("--dados", metavar="DIR", type=pasta, default=str(DADOS),
@@ -102,10 +86,24 @@ class Opcoes(argparse.ArgumentParser):
               help="o id do pedido (com vários: ID-1, ID-2...); sem ele, um UUID")
 
 
+def traduzir(texto: str) -> str:
+    """O que o argparse disse, em português."""
+    for ingles, portugues in EM_PORTUGUES:
+        texto = re.sub(ingles, portugues, texto, count=1, flags=re.S)
+    return texto
+
+
 def chaves(grupo, ajudas: dict[str, str]) -> None:
     """Opções sem valor; ajudas: {nome: o que --help diz}."""
     for nome, ajuda in ajudas.items():
         grupo.add_argument(nome, action="store_true", help=ajuda)
+
+
+def preenchido(texto: str) -> str:
+    """Recusa uma variável esquecida no terminal, como em --arquivo "$PEDIDOS"."""
+    if not texto:
+        raise argparse.ArgumentTypeError("falta o valor")
+    return texto
 
 
 def ate(maior: int):
@@ -131,10 +129,8 @@ def segundos(texto: str) -> float:
 
 def pasta(texto: str) -> Path:
     """Uma pasta de dados; `~` é a da pessoa, também em --dados=~/x, que o shell não troca."""
-    if not texto:  # seria a pasta atual
-        raise argparse.ArgumentTypeError("falta o valor")
     try:
-        escolhida = Path(texto).expanduser()
+        escolhida = Path(preenchido(texto)).expanduser()
         str(escolhida.absolute()).encode()  # nem o SQLite nem o RabbitMQ a achariam
     except (RuntimeError, UnicodeEncodeError) as erro:
         raise argparse.ArgumentTypeError(f"{texto[:40]!r} não é uma pasta que eu ache (ou há nela "
@@ -144,24 +140,27 @@ def pasta(texto: str) -> Path:
 
 def pedidos_escolhidos(opcoes: argparse.Namespace) -> list[dict]:
     """Os pedidos que a linha de comando descreve, já conferidos; levanta Falha (código 2)."""
-    proprio = {nome: dito for nome in PROPRIO if (dito := getattr(opcoes, nome)) is not None}
-    ditas = [n for n in ("cenario", "pedidos", "arquivo") if getattr(opcoes, n) is not None]
-    ditas += [*proprio][:1]
+    nenhum, proprio = _ditas(opcoes, SEM_PEDIDO)[:1], _ditas(opcoes, PROPRIO)
+    ditas = nenhum + _ditas(opcoes, ("cenario", "pedidos", "arquivo")) + proprio[:1]
+    if nenhum or opcoes.arquivo:  # num arquivo, cada linha diz o seu
+        ditas += _ditas(opcoes, ("id",))
     if len(ditas) > 1:
-        raise Falha(f"use só um destes: {', '.join(f'--{nome}' for nome in ditas)}", 2)
-    ditas += ["id"] * (opcoes.id is not None)
-    sem_pedido = [n for n in SEM_PEDIDO if getattr(opcoes, n, None) not in (None, False)]
-    if sem_pedido and ditas:
-        raise Falha(f"--{ditas[0]} não combina com --{sem_pedido[0].replace('_', '-')}", 2)
-    if sem_pedido or getattr(opcoes, "limpar", False) and not ditas:
+        juntas = ", ".join(f"--{nome.replace('_', '-')}" for nome in ditas)
+        raise Falha(f"use só uma destas: {juntas}", 2)
+    if nenhum or not ditas and not opcoes.id and _ditas(opcoes, ("limpar",)):
         return []
-    if ditas == ["arquivo", "id"]:
-        raise Falha('--id não combina com --arquivo: ponha o campo "pedido" em cada linha', 2)
-    if opcoes.arquivo is not None:
+    if opcoes.arquivo:
         return ler_arquivo(opcoes.arquivo)
-    modelos = _modelos(opcoes, proprio)
-    return [validar({**modelo, "pedido": novo_id(opcoes.id, n, len(modelos))})
-            for n, modelo in enumerate(modelos, 1)]
+    modelos = _modelos(opcoes, {nome: getattr(opcoes, nome) for nome in proprio})
+    if opcoes.id:  # sem um, cada pedido ganha o seu
+        modelos = [{**modelo, "pedido": opcoes.id + f"-{n}" * (len(modelos) > 1)}
+                   for n, modelo in enumerate(modelos, 1)]
+    return [validar(modelo) for modelo in modelos]
+
+
+def _ditas(opcoes: argparse.Namespace, nomes: Iterable[str]) -> list[str]:
+    """Destas opções, as que estão na linha de comando."""
+    return [nome for nome in nomes if getattr(opcoes, nome, None)]
 
 
 def _modelos(opcoes: argparse.Namespace, proprio: dict) -> list[dict]:
@@ -171,14 +170,6 @@ def _modelos(opcoes: argparse.Namespace, proprio: dict) -> list[dict]:
     modelo = CENARIOS[opcoes.cenario or "sucesso"]
     item = {nome: proprio.pop(nome, valor) for nome, valor in modelo["itens"][0].items()}
     return [{**modelo, **proprio, "itens": [item]}] * (opcoes.pedidos or 1)
-
-
-def novo_id(escolhido: str | None, n: int, de: int) -> str:
-    if escolhido is None:
-        return str(uuid.uuid4())
-    if not id_valido(escolhido):
-        raise Falha("--id: use de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
-    return escolhido if de == 1 else f"{escolhido}-{n}"
 
 
 def confirmar_limpeza(pasta: Path, sim: bool) -> None:

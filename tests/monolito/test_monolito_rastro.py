@@ -187,7 +187,7 @@ def test_o_rastro_nao_escreve_em_banco_nenhum_nem_numa_copia_so_de_leitura(tmp_p
 @pytest.mark.parametrize("argumentos, diz", [
     (["--rastro", "p-9"], "não há nenhum pedido 'p-9'"), (["--rastro", "p 1"], "não há nenhum pedido"),
     (["--rastro"], "falta o valor"),
-    (["--rastro", "p-1", "--cenario", "sucesso"], "não combina com --rastro")])
+    (["--rastro", "p-1", "--cenario", "sucesso"], "use só uma destas: --rastro, --cenario")])
 def test_uso_errado_e_uma_linha_com_status_2(argumentos, diz, tmp_path):
     app(tmp_path, "--id", "p-1")
     fim = app(tmp_path, *argumentos)

@@ -234,7 +234,7 @@ def test_so_broker_deixa_os_servicos_para_os_outros_terminais(url, dados):
     assert filhos(programa.pid) == [] and programa.interromper().fim(40) == 0, programa.texto
     for so in "--so-broker", "--so-assistir":
         recusa = orquestrar(url, dados, so, "--id", "p-1")
-        assert recusa.fim() == 2 and recusa.disse(f"--id não combina com {so}")
+        assert recusa.fim() == 2 and recusa.disse(f"use só uma destas: {so}, --id")
 
 
 @pytest.mark.longo
