@@ -7,9 +7,7 @@ pedido bem formado que não pode ser atendido é assunto de cada dono dos dados.
 import codecs
 import json
 import re
-import sys
 import uuid
-from contextlib import nullcontext
 from typing import Iterable
 
 from comum.falha import Falha, em_portugues
@@ -73,47 +71,40 @@ def validar(dados) -> dict:
 
     dados: o que veio do JSON. Levanta Falha (código 2) com o nome do campo errado.
     """
+    _conferir(dados, "o pedido", {"cliente", "itens", "cep"}, {"pedido"})
+    for item in dados["itens"]:
+        _conferir(item, "itens: um item", {"produto", "quantidade"})
+    if len({item["produto"] for item in dados["itens"]}) < len(dados["itens"]):
+        raise Falha("itens: um produto aparece duas vezes", 2)
+    return {"pedido": dados.get("pedido") or str(uuid.uuid4()), "cliente": dados["cliente"],
+            "itens": [{"produto": item["produto"], "quantidade": item["quantidade"]}
+                      for item in dados["itens"]],
+            "cep": "-".join(_CEP.fullmatch(dados["cep"]).groups())}
+
+
+def _conferir(dados, o_que: str, campos: set[str], a_mais: set[str] = frozenset()) -> None:
+    """Se `dados` tem estes campos, talvez os `a_mais`, e nenhum outro; e se cada um serve."""
     if not isinstance(dados, dict):
-        raise Falha("o pedido deve ser um objeto JSON, entre { e }", 2)
-    for campo in dados:
-        if campo not in ("pedido", "cliente", "itens", "cep"):
-            raise Falha(f"campo desconhecido: {str(campo)[:40]!r}", 2)
-    for campo in ("cliente", "itens", "cep"):
-        if campo not in dados:
-            raise Falha(f"falta o campo {campo!r}", 2)
-    pedido = dados["pedido"] if "pedido" in dados else str(uuid.uuid4())
-    if not id_valido(pedido):
-        raise Falha("pedido: use de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -", 2)
-    cep = _CEP.fullmatch(dados["cep"]) if isinstance(dados["cep"], str) else None
-    if cep is None:
-        raise Falha("cep: use oito dígitos, com ou sem hífen, como 01310-100", 2)
-    return {"pedido": pedido, "cliente": _texto(dados["cliente"], "cliente"),
-            "itens": _itens(dados["itens"]), "cep": f"{cep[1]}-{cep[2]}"}
+        raise Falha(f"{o_que} deve ser um objeto JSON, entre {{ e }}", 2)
+    for campo in (dados.keys() - a_mais) ^ campos:
+        como = "falta" if campo in campos else "não conheço"
+        raise Falha(f"{o_que}: {como} o campo {campo[:40]!r}", 2)
+    for campo, valor in dados.items():
+        tipo, serve, conselho = CAMPOS[campo]
+        if type(valor) is not tipo or not serve(valor):  # nem True, que em Python é um int
+            raise Falha(f"{campo}: {conselho}", 2)
 
 
-def _itens(itens) -> list:
-    if not isinstance(itens, list) or not 1 <= len(itens) <= 50:
-        raise Falha("itens: use uma lista de 1 a 50 itens", 2)
-    produtos = set()
-    for item in itens:
-        if not isinstance(item, dict) or set(item) != {"produto", "quantidade"}:
-            raise Falha("itens: cada item tem exatamente 'produto' e 'quantidade'", 2)
-        produto, quantidade = _texto(item["produto"], "produto"), item["quantidade"]
-        if produto in produtos:
-            raise Falha(f"itens: o produto {produto[:40]!r} aparece duas vezes", 2)
-        produtos.add(produto)
-        # Em Python True é um int; num pedido, não.
-        if type(quantidade) is not int or not 1 <= quantidade <= 1000:
-            raise Falha("quantidade: use um inteiro de 1 a 1000", 2)
-    return [{"produto": item["produto"], "quantidade": item["quantidade"]} for item in itens]
-
-
-def _texto(valor, campo: str) -> str:
-    if not isinstance(valor, str) or not 1 <= len(valor) <= 64:
-        raise Falha(f"{campo}: use um texto de 1 a 64 caracteres", 2)
-    if not valor.isprintable():  # inclui os substitutos soltos, que nem UTF-8 têm
-        raise Falha(f"{campo}: há caracteres de controle no texto", 2)
-    return valor
+UM_TEXTO = (str, lambda texto: 1 <= len(texto) <= 64 and texto.isprintable(),
+            "use um texto de 1 a 64 caracteres, sem os de controle")
+CAMPOS = {  # campo: (o tipo, se o valor serve, o que se aconselha a quem deu outro)
+    "pedido": (str, id_valido, "use de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -"),
+    "cliente": UM_TEXTO,
+    "itens": (list, lambda itens: 1 <= len(itens) <= 50, "use uma lista de 1 a 50 itens"),
+    "cep": (str, _CEP.fullmatch, "use oito dígitos, com ou sem hífen, como 01310-100"),
+    "produto": UM_TEXTO,
+    "quantidade": (int, range(1, 1001).__contains__, "use um inteiro de 1 a 1000"),
+}
 
 
 def ler_json(texto: bytes):
@@ -154,7 +145,7 @@ def ler_arquivo(caminho: str) -> list[dict]:
     """
     nome = "entrada padrão" if caminho == "-" else caminho
     try:
-        with nullcontext(sys.stdin.buffer) if caminho == "-" else open(caminho, "rb") as entrada:
+        with open(0 if caminho == "-" else caminho, "rb", closefd=caminho != "-") as entrada:
             pedidos = list(_ler_linhas(entrada, nome))
     except OSError as erro:
         raise em_portugues(erro, nome) from erro
