@@ -250,6 +250,10 @@ class Loja:
     def identidade(self) -> str:
         return M.identidade.identidade(self.pasta)
 
+    @property
+    def vhost(self) -> str:
+        return self.url.rsplit("/", 1)[1]
+
     def repor(self, quanto: int = 10 ** 9) -> None:
         """O que um professor faria no sqlite3: o mesmo tanto nas duas colunas."""
         self.escrever("estoque", "UPDATE produtos SET inicial = inicial + ?, quantidade = quantidade + ? "
