@@ -13,8 +13,11 @@ from contextlib import closing
 
 import pytest
 
-from conftest import RAIZ, esperar
-from verbos import MICROSSERVICOS, SEM_BROKER, SERVICOS, Porta, Programa, cenario, linhas_largas, loja, pedido, vhost_novo  # noqa: F401
+from bloqueante import no_endereco
+from conftest import esperar
+from test_saga import novo_id
+from verbos import (M, MICROSSERVICOS, SEM_BROKER, SERVICOS, Porta, Programa, cenario, linhas_largas, loja,  # noqa: F401
+                    loja_aberta, loja_do_arquivo, pedido, vhost_novo)
 
 SO_OUVEM = ("estoque", "pagamentos", "envio")
 
@@ -38,7 +41,7 @@ def test_pedidos_sozinho_envia_espera_e_os_outros_chegam_depois(loja):
 
 def test_quatro_ao_mesmo_tempo_numa_pasta_nova(broker, tmp_path):
     """Ninguém preparou a pasta nem o vhost: os quatro os criam juntos, e nenhum tropeça no outro."""
-    for rodada in range(3):
+    for rodada in range(2):
         url = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
         programas = [Programa(MICROSSERVICOS / f"servico_{nome}.py", "--dados", tmp_path / str(rodada), url=url) for nome in SERVICOS]
         inicio = time.monotonic()
@@ -67,7 +70,7 @@ VEZES = {  # o que se pede depois de p-1 (dois livros para ana), o que se diz, o
 def test_o_mesmo_id_outra_vez_e_dito_com_o_status_do_contrato(loja, tmp_path):
     """--so-enviar deixa o pedido para a cópia que está no ar: é ela que o leva até o fim."""
     loja.iniciar()
-    loja.enviados |= {"p-1": cenario("sucesso"), **{f"n-{n}": cenario("sucesso") for n in range(1, 7)}}
+    loja.enviados |= {"p-1": cenario("sucesso"), **{f"n-{n}": cenario("sucesso", f"n-{n}") for n in range(1, 7)}}
     for opcoes in (["--id", "p-1"], ["--id", "n", "--pedidos", "6"]):
         assert loja.lancar("pedidos", "--so-enviar", *opcoes).fim() == 0
     loja.conferir_repouso()
@@ -102,30 +105,30 @@ def test_cancelar_antes_do_despacho(loja):
 
 # --- devagar ---
 
-def test_devagar_cada_parada_diz_o_que_morre_e_nada_se_perde(loja):
-    loja.enviar(cenario("sucesso"))
-    loja.iniciar("pedidos")
-    em_maos = loja.lancar("estoque", "--devagar", "60").esperar_dizer("em mãos: p-1 pedido.criado; morto agora, volta à fila")
-    assert not loja.tratou("estoque", "p-1:pedido.criado")
+def test_devagar_cada_parada_diz_o_que_morre_e_nada_se_perde(loja_aberta):
+    loja, id = loja_aberta, "devagar"
+    loja.matar("estoque")
+    loja.enviar(cenario("sucesso", id))
+    em_maos = loja.lancar("estoque", "--devagar", "60").esperar_dizer(f"em mãos: {id} pedido.criado; morto agora, volta à fila")
+    assert not loja.tratou("estoque", f"{id}:pedido.criado")
     em_maos.matar()
     depois = loja.lancar("estoque", "--devagar", "0.5").esperar_dizer("devolvidas à fila: 1")
     depois.esperar_dizer("COMMIT feito, por publicar estoque.reservado: está na caixa de saída").matar()
     assert loja.consultar("estoque", "SELECT tipo FROM caixa_saida WHERE enviado = 0") == [("estoque.reservado",)]
-    loja.iniciar("estoque", "pagamentos", "envio")
+    loja.matar("estoque")
+    loja.iniciar("estoque")
     loja.conferir_repouso()
 
 
-@pytest.mark.parametrize("vezes", [1, 2])
-def test_devagar_o_ctrl_c_nao_espera(loja, vezes):
-    loja.enviar(cenario("sucesso"))
-    loja.iniciar("pedidos")
-    estoque = loja.lancar("estoque", "--devagar", "60").esperar_dizer("em mãos")
-    for _ in range(vezes):
-        estoque.interromper()
+def test_devagar_o_ctrl_c_nao_espera(loja_aberta):
+    loja_aberta.matar("estoque")
+    loja_aberta.enviar(cenario("sucesso", novo_id()))
+    estoque = loja_aberta.lancar("estoque", "--devagar", "60").esperar_dizer("em mãos").interromper()
     assert estoque.fim(10) == 0 and estoque.linhas[-1] == "estoque: encerrado"
     estoque.limpo()
-    loja.iniciar("estoque", "pagamentos", "envio")
-    loja.conferir_repouso()
+    loja_aberta.matar("estoque")
+    loja_aberta.iniciar("estoque")
+    loja_aberta.conferir_repouso()
 
 
 @pytest.mark.longo
@@ -139,17 +142,16 @@ def test_devagar_mais_que_o_heartbeat_nao_perde_a_conexao(loja):
 
 # --- encerrar ---
 
-@pytest.mark.parametrize("nome, sinal, onde", [
-    *((nome, signal.SIGINT if n % 2 else signal.SIGTERM, ": pronto") for n, nome in enumerate(SERVICOS)),
-    ("envio", signal.SIGINT, "continuo tentando")])
-def test_encerrar_ouvindo_ou_procurando_o_broker_e_quieto_rapido_e_com_status_zero(loja, nome, sinal, onde):
-    loja.url = loja.url if onde == ": pronto" else SEM_BROKER
-    programa = loja.lancar(nome).esperar_dizer(onde)
-    inicio = time.monotonic()
-    programa.sinal(sinal)
-    assert programa.fim(5) == 0 and time.monotonic() - inicio < 3
-    assert programa.linhas[-1] == f"{nome}: encerrado"
-    programa.limpo()
+def test_encerrar_ouvindo_ou_procurando_o_broker_e_quieto_rapido_e_com_status_zero(loja):
+    loja.iniciar()
+    procurando = Programa(MICROSSERVICOS / "servico_envio.py", "--dados", loja.dados, url=SEM_BROKER).esperar_dizer("continuo tentando")
+    um_de_cada = [(nome, programa) for nome, [programa] in loja.programas.items()]
+    for n, (nome, programa) in enumerate([*um_de_cada, ("envio", procurando)]):
+        inicio = time.monotonic()
+        programa.sinal(signal.SIGTERM if n % 2 else signal.SIGINT)
+        assert programa.fim(5) == 0 and time.monotonic() - inicio < 3
+        assert programa.linhas[-1] == f"{nome}: encerrado"
+        programa.limpo()
 
 
 # --- o broker ---
@@ -163,7 +165,7 @@ def porta(broker):
 
 def por(porta, loja) -> str:
     """O mesmo vhost, passando pela porta."""
-    return f"amqp://guest:guest@127.0.0.1:{porta.numero}/{loja.url.rsplit('/', 1)[1]}"
+    return f"amqp://guest:guest@127.0.0.1:{porta.numero}/{loja.vhost}"
 
 
 def test_sem_broker_diz_uma_vez_continua_tentando_e_ele_aparece(loja, porta):
@@ -182,16 +184,17 @@ def test_sem_broker_diz_uma_vez_continua_tentando_e_ele_aparece(loja, porta):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="o tamanho do pipe é o do Linux")
-def test_encerrar_com_a_saida_presa_num_pipe_que_ninguem_le(loja):
+def test_encerrar_com_a_saida_presa_num_pipe_que_ninguem_le(loja_aberta):
     """A escrita presa também é do lote em mãos: o segundo sinal não espera por ela, e larga o broker."""
+    loja, ids = loja_aberta, [novo_id() for _ in range(5)]
+    loja.matar("estoque")
     leitura, escrita = os.pipe()
     os.write(escrita, b"x" * (65536 - 200))  # sobra o lugar da linha que diz "pronto", e de pouco mais
-    loja.iniciar("pedidos", "pagamentos", "envio")
     estoque = subprocess.Popen([sys.executable, MICROSSERVICOS / "servico_estoque.py", "--dados", loja.dados], stdout=escrita,
                                env={**os.environ, "RABBITMQ_URL": loja.url})
     try:
-        loja.enviar(*(cenario("sucesso", f"p-{n}") for n in range(5)))
-        loja.esperar_tratar("estoque", *(f"p-{n}:pedido.criado" for n in range(5)))
+        loja.enviar(*(cenario("sucesso", id) for id in ids))
+        loja.esperar_tratar("estoque", *(f"{id}:pedido.criado" for id in ids))
         esperar(lambda: estoque.terminate() or loja.ouvintes("estoque") == 0, 20, "ele largar o broker")
     finally:
         estoque.kill()
@@ -202,14 +205,15 @@ def test_encerrar_com_a_saida_presa_num_pipe_que_ninguem_le(loja):
     loja.conferir_repouso()
 
 
-def test_encerrar_enquanto_o_broker_nao_responde_por_um_lote(loja, porta):
+def test_encerrar_enquanto_o_broker_nao_responde_por_um_lote(loja_aberta, porta):
     """O primeiro sinal espera o lote em mãos; o mesmo outra vez, não."""
+    loja, id = loja_aberta, novo_id()
+    loja.matar("estoque")
     porta.abrir()
     estoque = Programa(MICROSSERVICOS / "servico_estoque.py", "--dados", loja.dados, url=por(porta, loja)).esperar_dizer(": pronto")
     porta.deixa_ir.clear()
-    loja.iniciar("pedidos", "pagamentos", "envio")
-    loja.enviar(cenario("sucesso"))
-    esperar(lambda: loja.tratou("estoque", "p-1:pedido.criado"), que="o lote em mãos")
+    loja.enviar(cenario("sucesso", id))
+    esperar(lambda: loja.tratou("estoque", f"{id}:pedido.criado"), que="o lote em mãos")
     esperar(lambda: estoque.encerrar() and not estoque.vivo(), que="o fim dele")
     assert estoque.fim() == 0 and estoque.linhas[-1] == "estoque: encerrado"
     estoque.limpo()
@@ -218,49 +222,41 @@ def test_encerrar_enquanto_o_broker_nao_responde_por_um_lote(loja, porta):
     loja.conferir_repouso()
 
 
-@pytest.mark.parametrize("respostas", range(5))
-def test_ligacao_que_cai_no_aperto_de_mao_nao_e_uma_recusa(loja, porta, respostas):
-    """O broker morre depois de dizer olá, de aceitar a senha, de abrir o vhost, o canal: o serviço tenta de novo."""
-    porta.respostas[:] = [respostas]
+def test_ligacao_que_cai_no_aperto_de_mao_nao_e_uma_recusa(loja, porta):
+    """O broker morre depois de dizer olá, de aceitar a senha, de abrir o vhost, o canal: tenta-se de novo."""
+    porta.respostas[:] = range(4)
     porta.abrir()
-    programa = Programa(MICROSSERVICOS / "servico_estoque.py", "--dados", loja.dados, url=por(porta, loja))
-    programa.esperar_dizer(": pronto").encerrar()
-    assert programa.fim(15) == 0 and not porta.respostas
-    programa.limpo()
+    with no_endereco(por(porta, loja)):
+        while porta.respostas:
+            with pytest.raises(M.erros.BrokerFora):
+                M.conexao.Conexao("teste")
+        M.conexao.Conexao("teste").fechar()
 
 
 # --- o banco e a tela ---
 
-def test_banco_travado_por_um_momento_so_atrasa(loja):
+def test_banco_travado_por_um_momento_so_atrasa(loja_aberta):
     """O professor deixou um BEGIN EXCLUSIVE aberto no sqlite3."""
-    loja.iniciar()
+    loja = loja_aberta
     with closing(sqlite3.connect(loja.pasta / "estoque.db", isolation_level=None)) as outro:
         outro.execute("BEGIN EXCLUSIVE")
-        loja.enviar(cenario("sucesso"))
-        esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida WHERE enviado = 0"), que="o evento chegar ao estoque")
+        loja.enviar(cenario("sucesso", novo_id()))
+        esperar(lambda: not loja.a_enviar("pedidos"), que="o evento chegar ao estoque")
         esperar(lambda: not loja.profundidade("estoque"), que="o estoque pegá-lo")
         assert loja.pendentes() == 1
         outro.execute("ROLLBACK")
     loja.conferir_repouso()
 
 
-@pytest.mark.parametrize("nome", ["pedidos", "envio"])
-def test_quem_le_a_saida_do_servico_vai_embora(loja, nome):
+def test_quem_le_a_saida_do_servico_vai_embora(loja_aberta):
     """Um `| head -1`: o serviço acaba quieto; o evento que ele ia narrar não se perde."""
-    servico = subprocess.Popen([sys.executable, str(MICROSSERVICOS / f"servico_{nome}.py"), "--dados", str(loja.dados)]
-                               + ["--sem-pedido"] * (nome == "pedidos"), cwd=RAIZ, env={**os.environ, "RABBITMQ_URL": loja.url},
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
+    loja_aberta.matar("envio")
+    servico = subprocess.Popen([sys.executable, MICROSSERVICOS / "servico_envio.py", "--dados", loja_aberta.dados],
+                               env={**os.environ, "RABBITMQ_URL": loja_aberta.url}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with servico:
         assert b"pronto" in servico.stdout.readline()
         servico.stdout.close()
-        loja.iniciar(*(outro for outro in SERVICOS if outro != nome))
-        loja.enviar(cenario("sucesso"))
-        if nome == "pedidos":
-            loja.iniciar("pedidos")  # ele acabou quando tentou narrar, e outro termina
+        loja_aberta.enviar(cenario("sucesso", novo_id()))
         assert servico.wait(30) == 0 and servico.stderr.read() == b""
-    finally:
-        servico.kill()
-        servico.wait()
-    if nome != "pedidos":
-        loja.iniciar(nome)
-    loja.conferir_repouso()
+    loja_aberta.iniciar("envio")
+    loja_aberta.conferir_repouso()
