@@ -421,10 +421,10 @@ class Loja:
         with self.canal() as canal:
             return canal.queue_declare(fila, passive=True).method.consumer_count
 
-    def voltou(self, fila: str) -> bool:
-        """Se a fila existe e tem ouvinte, sem a declarar por conta do teste."""
+    def existe(self, fila: str) -> bool:
+        """Se há a fila, sem a declarar por conta do teste."""
         try:
-            return self.ouvintes(fila) > 0
+            return self.ouvintes(fila) >= 0
         except pika.exceptions.ChannelClosedByBroker:
             return False
 

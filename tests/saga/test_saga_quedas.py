@@ -150,7 +150,7 @@ def test_fila_apagada_enquanto_se_ouve_e_declarada_de_novo(loja_aberta, nome):
     with loja_aberta.canal() as canal:
         canal.queue_delete(nome)
     loja_aberta.programas[nome][0].esperar_dizer("cancelou o consumo")
-    esperar(lambda: loja_aberta.voltou(nome), que=f"{nome} declarar a fila de novo")
+    esperar(lambda: loja_aberta.existe(nome) and loja_aberta.ouvintes(nome), que=f"{nome} declarar a fila de novo")
     loja_aberta.enviar(*mistura(40, novo_id()))
     loja_aberta.conferir_repouso()
 
