@@ -101,7 +101,7 @@ def morrer_em(pasta, ponto):
 
 
 @pytest.mark.parametrize("ponto, estado", [("antes-da-decisao", "cancelado"), ("depois-da-decisao", "concluido")])
-def test_quem_votou_leitura_nao_fica_em_duvida(ponto, estado, tmp_path, posicao):
+def test_quem_votou_leitura_nao_fica_em_duvida(ponto, estado, tmp_path):
     pasta = nova_pasta(tmp_path / "dados")
     assert no_filho(morrer_em, pasta, ponto).morto
     assert Retrato(pasta).esperando("p-1") == set(DONOS)

@@ -6,38 +6,27 @@ O que o rastro prevê para um pedido em dúvida é conferido rodando a próxima 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import RAIZ
-from monolito_apoio import conferir_repouso, consultar
+from monolito_apoio import app, conferir_repouso, consultar
 from test_monolito_um_por_vez import Parado
+from verbos import sem_poderes
 
-APP = RAIZ / "monolito" / "app.py"
 FINAIS = {"sucesso": "concluido", "sem-estoque": "cancelado: estoque insuficiente",
           "pagamento-recusado": "cancelado: saldo insuficiente",
           "envio-recusado": "cancelado: CEP fora da área de entrega"}
 
 
-def app(dados: Path, *opcoes: str, python=(sys.executable,)) -> subprocess.CompletedProcess:
-    return subprocess.run([*python, str(APP), "--dados", str(dados), *opcoes], cwd=RAIZ,
-                          env={**os.environ, "PYTHONIOENCODING": "utf-8"}, encoding="utf-8",
-                          timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)
-
-
 def rastrear(dados: Path, *ids: str, **opcoes) -> str:
     fim = app(dados, "--rastro", *ids, **opcoes)
-    assert fim.returncode == 0 and "\x1b" not in fim.stdout, fim.stdout
-    return fim.stdout
+    assert fim.returncode == 0 and "\x1b" not in fim.tela, fim.tudo
+    return fim.tela
 
 
 def em_linha(texto: str) -> str:
@@ -102,20 +91,13 @@ def test_o_que_o_rastro_diz_que_a_proxima_partida_fara_e_o_que_ela_faz(ponto, tm
     conferir_repouso(tmp_path / "monolito")
 
 
-def test_antes_de_preparar_o_pedido_nao_deixou_nada(tmp_path):
-    app(tmp_path, "--id", "p-1", "--cair-em", "antes-de-preparar")
-    fim = app(tmp_path, "--rastro", "p-1")
-    assert fim.returncode == 2 and fim.stdout.count("\n") == 1
-    assert "não há nenhum pedido 'p-1'" in fim.stdout
-
-
 def test_basta_o_comeco_do_id_com_o_sinal_da_tela_ou_sem(tmp_path):
     app(tmp_path, "--id", "6fad9db0-cf36-4e2a")
     app(tmp_path, "--id", "6fad0000-cf36-4e2a")
     for dito in ("6fad9", "6fad9db0-cf…", "6fad9db0-cf36-4e2a"):
         assert "  6fad9db0-cf…: concluido\n" in rastrear(tmp_path, dito)
     dois = app(tmp_path, "--rastro", "6fad")
-    assert dois.returncode == 2 and "é o começo de 2 pedidos" in dois.stdout
+    assert dois.returncode == 2 and "é o começo de 2 pedidos" in dois.tudo
 
 
 @pytest.mark.parametrize("estrago, diz", [
@@ -131,7 +113,7 @@ def test_sem_o_log_diz_que_nao_sabe_e_o_comando_de_quem_decide_serve(estrago, di
     assert "p-1: pendente, em dúvida" in tela
     [comando] = comandos(tela)
     fim = app(tmp_path, *comando[:2])
-    assert fim.returncode == 0, fim.stdout
+    assert fim.returncode == 0, fim.tudo
     assert resultado(tmp_path, "p-1") == "concluido"
     assert "uma pessoa forçou CONFIRMAR" in em_linha(rastrear(tmp_path, "p-1"))
 
@@ -152,9 +134,9 @@ def test_uma_execucao_viva_ainda_conduz_e_nao_se_propoe_nada(tmp_path):
         tela = rastrear(tmp_path, "p-1")
         assert "espera: o programa que conduz pedidos nesta pasta agora" in em_linha(tela) and comandos(tela) == []
         assert viva.processo.poll() is None
-        assert "em dúvida: 0\num programa conduz pedidos nesta pasta agora" in app(tmp_path, "--em-duvida").stdout
+        assert "em dúvida: 0\num programa conduz pedidos nesta pasta agora" in app(tmp_path, "--em-duvida").tudo
         recusa = app(tmp_path, "--forcar", "x-1=abortar")
-        assert recusa.returncode == 2 and "outro programa conduz pedidos" in recusa.stdout
+        assert recusa.returncode == 2 and "outro programa conduz pedidos" in recusa.tudo
     finally:
         viva.soltar()
     assert viva.processo.returncode == 0 and "p-1: concluido" in rastrear(tmp_path, "p-1")
@@ -168,14 +150,9 @@ def test_o_rastro_nao_escreve_em_banco_nenhum_nem_numa_copia_so_de_leitura(tmp_p
     for arquivo in copia.iterdir():
         arquivo.chmod(0o444)
     copia.chmod(0o555)
-    antes, python = retrato(copia), (sys.executable,)
-    if os.geteuid() == 0:  # ao root nenhuma permissão falta
-        for parte in [*copia.parents][:4]:
-            parte.chmod(0o755)
-        python = ("setpriv", "--bounding-set=-dac_override,-dac_read_search",
-                      "--inh-caps=-dac_override,-dac_read_search", sys.executable)
+    antes = retrato(copia)
     try:
-        assert "p-1: concluido" in rastrear(tmp_path / "copia", "p-1", python=python)
+        assert "p-1: concluido" in rastrear(tmp_path / "copia", "p-1", python=sem_poderes())
     finally:
         copia.chmod(0o755)
     assert retrato(copia) == antes
@@ -184,19 +161,9 @@ def test_o_rastro_nao_escreve_em_banco_nenhum_nem_numa_copia_so_de_leitura(tmp_p
     assert "em dúvida" in rastrear(tmp_path, "p-2") and retrato(tmp_path / "monolito") == antes
 
 
-@pytest.mark.parametrize("argumentos, diz", [
-    (["--rastro", "p-9"], "não há nenhum pedido 'p-9'"), (["--rastro", "p 1"], "não há nenhum pedido"),
-    (["--rastro"], "falta o valor"),
-    (["--rastro", "p-1", "--cenario", "sucesso"], "use só uma destas: --rastro, --cenario")])
-def test_uso_errado_e_uma_linha_com_status_2(argumentos, diz, tmp_path):
-    app(tmp_path, "--id", "p-1")
-    fim = app(tmp_path, *argumentos)
-    assert fim.returncode == 2 and fim.stdout.count("\n") == 1 and diz in fim.stdout, fim.stdout
-
-
 def test_uma_pasta_sem_bancos_nao_ganha_bancos(tmp_path):
     fim = app(tmp_path / "nova", "--rastro", "p-1")
-    assert fim.returncode == 2 and fim.stdout.startswith("falta")
+    assert fim.returncode == 2 and fim.tudo.startswith("falta")
     assert not (tmp_path / "nova").exists()
 
 

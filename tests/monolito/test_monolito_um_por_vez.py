@@ -22,7 +22,7 @@ if not hasattr(os, "fork"):
     pytest.skip("estes testes usam processos filhos feitos com fork", allow_module_level=True)
 
 from conftest import esperar
-from monolito_apoio import (MONOLITO, M, Filho, Retrato, abrir, atender, conduzir, conferir_repouso, consultar,
+from monolito_apoio import (MONOLITO, M, Filho, Retrato, abrir, app, atender, conduzir, conferir_repouso, consultar,
                             no_filho, nova_pasta, pedido, so_recuperar)
 from test_monolito_quedas import rapida  # noqa: F401
 
@@ -165,10 +165,6 @@ class Parado:
         return self.erro
 
 
-def rodar(dados: Path, *opcoes: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, MONOLITO / "app.py", "--dados", dados, *opcoes], capture_output=True, text=True)
-
-
 @pytest.fixture
 def dados(rapida):  # noqa: F811
     return rapida / "dados com espaço e ação"
@@ -207,17 +203,17 @@ def trocado_pelo_de_antes(dados, log):
 @pytest.mark.parametrize("sumico", [apagado, apagado_e_devolvido, trocado_pelo_de_antes])
 def test_o_log_some_debaixo_de_quem_vive_e_nunca_ha_duas_respostas(sumico, ponto, dados):
     """Outro programa entra com o log que achou, recupera, e atende; só então o primeiro continua."""
-    rodar(dados, "--id", "p-0")
+    app(dados, "--id", "p-0")
     pasta, log = dados / "monolito", dados / "monolito" / "coordenador.db"
     shutil.copy(log, dados / "de-antes.db")
     vivo = Parado(dados, ponto, "--id", "p-1")
     passos = sumico(dados, log)
     next(passos)
-    outro = rodar(dados, "--id", "p-2", "--cliente", "carla", "--produto", "caneca")
-    assert "FICA EM DÚVIDA" in outro.stderr and "coordenador.db não conhece a execução" in outro.stderr.replace("\n", " ")
+    outro = app(dados, "--id", "p-2", "--cliente", "carla", "--produto", "caneca")
+    assert "FICA EM DÚVIDA" in outro.erro and "coordenador.db não conhece a execução" in outro.erro.replace("\n", " ")
     next(passos)
     dito = vivo.soltar()
-    fim = rodar(dados, "--sem-pedido")
+    fim = app(dados, "--sem-pedido")
     retrato = Retrato(pasta, log=False)
     retrato.conferir_promessas()
     assert retrato.pedidos["p-0"] == retrato.pedidos["p-2"] == "concluido"
@@ -228,7 +224,7 @@ def test_o_log_some_debaixo_de_quem_vive_e_nunca_ha_duas_respostas(sumico, ponto
         assert "coordenador.db foi trocado ou apagado" in dito.replace("\n", " ")
     else:
         assert retrato.esperando("p-1") and not retrato.efeitos("p-1"), "sem o log ninguém responde por ele"
-        assert "coordenador.db foi trocado ou apagado" in dito.replace("\n", " ") and "FICA EM DÚVIDA" in fim.stderr
+        assert "coordenador.db foi trocado ou apagado" in dito.replace("\n", " ") and "FICA EM DÚVIDA" in fim.erro
 
 
 # --- os outros arquivos ---
@@ -274,7 +270,7 @@ def test_um_arquivo_some_debaixo_de_quem_vive_e_nada_do_que_foi_dito_se_perde(no
 
     Sem o -shm, a promessa continua no -wal: a decisão vale, e ele só não chega a aplicá-la.
     """
-    assert rodar(dados, "--id", "p-1", "--cair-em", "antes-do-fim").returncode == -signal.SIGKILL  # só está nos -wal
+    assert app(dados, "--id", "p-1", "--cair-em", "antes-do-fim").returncode == -signal.SIGKILL  # só está nos -wal
     vivo = Parado(dados, "antes-da-decisao", "--id", "p-2", "--cliente", "carla", "--produto", "caneca")
     devolver = sumir(dados / "monolito" / nome)
     if nome.endswith("-shm"):
@@ -282,8 +278,8 @@ def test_um_arquivo_some_debaixo_de_quem_vive_e_nada_do_que_foi_dito_se_perde(no
     dito = vivo.soltar()
     assert vivo.processo.returncode == 2 and f"{nome} foi trocado ou apagado" in dito.replace("\n", " ")
     devolver()
-    fim = rodar(dados, "--sem-pedido")
-    assert fim.returncode == 0, fim.stdout + fim.stderr
+    fim = app(dados, "--sem-pedido")
+    assert fim.returncode == 0, fim.tudo
     conferir_repouso(dados / "monolito")
     assert Retrato(dados / "monolito").pedidos == {
         "p-1": "concluido", "p-2": "concluido" if nome.endswith("-shm") else "cancelado"}
@@ -293,7 +289,7 @@ def test_um_arquivo_some_debaixo_de_quem_vive_e_nada_do_que_foi_dito_se_perde(no
 
 def test_uma_copia_feita_com_o_programa_no_ar_e_dita_pelo_veredito(dados):
     """Cada banco copiado num instante diferente: eles se desmentem, e a pessoa fica sabendo por quê."""
-    rodar(dados, "--id", "p-0")
+    app(dados, "--id", "p-0")
     (dados / "copia" / "monolito").mkdir(parents=True)
     vivo = Parado(dados, "antes-do-fim", "--id", "p-1")
     try:
@@ -302,16 +298,16 @@ def test_uma_copia_feita_com_o_programa_no_ar_e_dita_pelo_veredito(dados):
                 shutil.copy(arquivo, dados / "copia" / "monolito")
     finally:
         vivo.soltar()
-    rodar(dados, "--id", "p-2")
+    app(dados, "--id", "p-2")
     shutil.copy(dados / "monolito" / "estoque.db", dados / "copia" / "monolito")
-    feito = rodar(dados / "copia", "--id", "p-3")
-    assert feito.returncode == 1 and "se esta pasta é uma cópia, foi feita com um programa no ar" in feito.stdout
+    feito = app(dados / "copia", "--id", "p-3")
+    assert feito.returncode == 1 and "se esta pasta é uma cópia, foi feita com um programa no ar" in feito.tela
 
 
 @pytest.mark.parametrize("dono, sql", [
     ("pagamentos", "UPDATE clientes SET saldo = '10.000,00'"), ("estoque", "UPDATE produtos SET quantidade = 'dez'"),
     ("pedidos", "INSERT INTO pedidos VALUES ('x', 'ana', '1,50', 'concluido', NULL)")])
 def test_valor_de_outro_tipo_escrito_a_mao_e_recusado_pelo_banco(dono, sql, dados):
-    rodar(dados, "--estado")
+    app(dados, "--estado")
     with pytest.raises(sqlite3.IntegrityError, match="cannot store TEXT"):
         consultar(dados / "monolito", dono, sql)
