@@ -1,8 +1,8 @@
 """O diagrama de sequência do que acabou de acontecer, na linguagem Mermaid, que o GitHub desenha.
 
-Um Diagrama tem os mesmos verbos das Raias da tela, e escreve num arquivo o que elas desenham
-numa linha. Traço cheio: o protocolo anda para a frente; tracejado e com ↩: uma compensação. A
-barra sobre uma raia: enquanto ela retém algo.
+As Raias da tela passam a um Diagrama cada passo que desenham, e ele o escreve num arquivo. Traço
+cheio: o protocolo anda para a frente; tracejado e com ↩: uma compensação. A barra sobre uma raia:
+enquanto ela retém algo.
 """
 
 from comum.falha import Falha
@@ -27,7 +27,7 @@ class Diagrama:
             raise Falha(f"--diagrama: cabem até {MAIS_PEDIDOS} pedidos num desenho, "
                         f"e são {pedidos}", 2)
         open(caminho, "wb").close()
-        self._caminho, self._retencoes = caminho, set()
+        self._caminho = caminho
         self._escrever("sequenceDiagram", *(f"    participant {nome}" for nome in raias))
 
     def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> None:
@@ -39,17 +39,9 @@ class Diagrama:
         """Algo que aconteceu dentro de uma raia, sem mensagem para ninguém."""
         self._escrever(f"    Note over {raia}: {_texto(texto)} ({_texto(pedido)})")
 
-    def reter(self, raia: str, pedido: str) -> None:
-        """Daqui em diante esta raia retém algo deste pedido."""
-        if (raia, pedido) not in self._retencoes:
-            self._retencoes.add((raia, pedido))
-            self._escrever(f"    activate {raia}")
-
-    def soltar(self, raia: str, pedido: str) -> None:
-        """E já não retém; repetir não muda nada (o Mermaid recusaria o arquivo inteiro)."""
-        if (raia, pedido) in self._retencoes:
-            self._retencoes.remove((raia, pedido))
-            self._escrever(f"    deactivate {raia}")
+    def reter(self, raia: str, retem: bool) -> None:
+        """Esta raia passa a reter algo, ou deixa; o Mermaid recusaria um `deactivate` a mais."""
+        self._escrever(f"    {'activate' if retem else 'deactivate'} {raia}")
 
     def _escrever(self, *linhas: str) -> None:
         with open(self._caminho, "a", encoding="utf-8", newline="\n") as arquivo:

@@ -3,6 +3,7 @@
 Numa janela estreita demais para as raias, cada passo vira uma linha de texto.
 """
 
+from comum.diagrama import Diagrama
 from comum.tela import curto, largura, visivel
 
 MAIOR, MENOR = 80, 60  # colunas: acima da maior o olho se perde; abaixo da menor nada cabe
@@ -13,21 +14,21 @@ class Raias:
 
     nomes: os participantes, da esquerda para a direita. retida: como se desenha a raia de quem
     retém algo de algum pedido (uma trava, na 2PC; na saga, o que ainda pode ser compensado).
+    diagrama: o arquivo em que também se anota cada passo, ou None.
     """
 
     MARGEM = 15  # as colunas do pedido; a primeira raia vem logo depois
 
-    def __init__(self, nomes: list[str], retida: str = "┃"):
-        self.nomes, self.retida = list(nomes), retida
+    def __init__(self, nomes: list[str], retida: str = "┃", diagrama: Diagrama | None = None):
+        self.nomes, self.retida, self.diagrama = list(nomes), retida, diagrama
         self._retencoes: set[tuple[str, str]] = set()
 
-    def reter(self, raia: str, pedido: str) -> None:
-        """Daqui em diante esta raia retém algo deste pedido."""
-        self._retencoes.add((raia, pedido))
-
-    def soltar(self, raia: str, pedido: str) -> None:
-        """E já não retém; repetir não muda nada."""
-        self._retencoes.discard((raia, pedido))
+    def reter(self, raia: str, pedido: str, retem: bool = True) -> None:
+        """Daqui em diante esta raia retém algo deste pedido, ou já não; repetir não muda nada."""
+        if ((raia, pedido) in self._retencoes) != retem:
+            self._retencoes ^= {(raia, pedido)}
+            if self.diagrama:
+                self.diagrama.reter(raia, retem)
 
     @property
     def colunas(self) -> dict[str, int]:
@@ -49,6 +50,9 @@ class Raias:
 
     def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> str:
         """A mensagem `rotulo`, da raia `de` à raia `para` (traço "═": compensação)."""
+        if self.diagrama:
+            self.diagrama.seta(pedido, de, para, rotulo, traco)
+        rotulo = visivel(rotulo)
         if largura() < MENOR:
             return self._em_texto(pedido, f"{de} {traco}▶ {para}: {rotulo}")
         linha, a, b = self._vazia(pedido), self.colunas[de], self.colunas[para]
@@ -64,6 +68,8 @@ class Raias:
 
     def nota(self, pedido: str, raia: str, texto: str) -> str:
         """Algo que aconteceu dentro de uma raia, sem mensagem para ninguém."""
+        if self.diagrama:
+            self.diagrama.nota(pedido, raia, texto)
         texto = visivel(texto)
         if largura() < MENOR:
             return self._em_texto(pedido, f"{raia} ● {texto}")

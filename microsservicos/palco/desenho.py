@@ -27,8 +27,7 @@ class Desenho:
     """
 
     def __init__(self, diagrama: Diagrama | None = None):
-        self.raias, self.vistos = Raias(NOMES, retida="┊"), {}
-        self.onde = [self.raias] + [diagrama] * (diagrama is not None)
+        self.raias, self.vistos = Raias(NOMES, "┊", diagrama), {}
 
     def cabecalho(self) -> str:
         """A legenda e, na última linha, o nome de cada raia."""
@@ -48,13 +47,13 @@ class Desenho:
             linhas += self.nota(pedido, de, texto, _cor(tipo))
         for para in [so_para] if so_para else ouvintes:
             raias = de.capitalize(), para.capitalize()
-            linhas.append(pintar(self._em_todos("seta", pedido, *raias, tipo, traco), _cor(tipo)))
+            linhas.append(pintar(self.raias.seta(pedido, *raias, tipo, traco), _cor(tipo)))
         self.reter(tipo, pedido)
         return linhas
 
     def nota(self, pedido: str, servico: str, texto: str, cor: str | None = None) -> list[str]:
         """O que aconteceu dentro de um serviço."""
-        return [pintar(self._em_todos("nota", pedido, servico.capitalize(), texto), cor)]
+        return [pintar(self.raias.nota(pedido, servico.capitalize(), texto), cor)]
 
     def reter(self, tipo: str, pedido: str) -> None:
         """O que se retém depois deste evento; o de um serviço pode passar antes do de outro."""
@@ -64,11 +63,7 @@ class Desenho:
         vistos.add(tipo)
         for servico, (desde, ate) in COMPENSAVEL.items():
             retem = desde in vistos and not {ate, PIVO} & vistos
-            self._em_todos("reter" if retem else "soltar", servico.capitalize(), pedido)
-
-    def _em_todos(self, verbo: str, *o_que) -> str:
-        """O mesmo verbo nas raias e no diagrama; devolve a linha das raias."""
-        return [getattr(onde, verbo)(*o_que) for onde in self.onde][0]
+            self.raias.reter(servico.capitalize(), pedido, retem)
 
     def recebidas(self, recebidas: list) -> list[str]:
         """As mensagens que a plateia recebeu; o que não é da coreografia não se desenha."""

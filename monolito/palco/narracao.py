@@ -8,7 +8,7 @@ import time
 
 from comum.diagrama import Diagrama
 from comum.raias import Raias
-from comum.tela import curto, dizer, visivel
+from comum.tela import curto, dizer
 from decisoes import CONFIRMAR, Decisao
 
 EU = "Coordenador"
@@ -18,16 +18,15 @@ AVISOS = {True: ("confirmar", "verde"), False: ("abortar", "vermelho")}
 
 
 class Narrador:
-    """desenhar: se a tela mostra as raias. diagrama: o arquivo Mermaid aberto, ou None.
+    """desenhar: se a tela mostra as raias; se não, é um narrador calado: os pedidos são muitos.
 
-    Sem nenhum dos dois é um narrador calado, para quando os pedidos são muitos.
+    diagrama: o arquivo Mermaid em que também se anota o desenho, ou None.
     devagar: segundos entre dois passos do desenho.
     """
 
     def __init__(self, desenhar: bool, diagrama: Diagrama | None = None, devagar: float = 0.0):
-        self.raias = Raias(RAIAS) if desenhar else None
-        self.desenhos = [desenho for desenho in (self.raias, diagrama) if desenho]
-        self.diagrama, self.devagar, self.cabecalho_dito = diagrama, devagar, False
+        self.raias = Raias(RAIAS, diagrama=diagrama) if desenhar else None
+        self.devagar, self.cabecalho_dito = devagar, False
 
     # --- o protocolo ---
 
@@ -57,26 +56,21 @@ class Narrador:
     def aviso(self, id: str, nome: str, decisao: Decisao) -> None:
         """A decisão chega a um participante, e ele solta o que travava."""
         self.seta(id, EU, nome, *AVISOS[decisao.qual == CONFIRMAR])
-        for desenho in self.desenhos:
-            desenho.soltar(nome, id)
+        self.reter(nome, id, False)
 
-    # --- os desenhos ---
+    # --- o desenho ---
 
     def seta(self, id: str, de: str, para: str, texto: str, cor=None) -> None:
         if self.raias:
-            self._desenhar(self.raias.seta(id, de, para, visivel(texto)), cor)
-        if self.diagrama:
-            self.diagrama.seta(id, de, para, texto)
+            self._desenhar(self.raias.seta(id, de, para, texto), cor)
 
     def nota(self, id: str, raia: str, texto: str, cor=None) -> None:
         if self.raias:
             self._desenhar(self.raias.nota(id, raia, texto), cor)
-        if self.diagrama:
-            self.diagrama.nota(id, raia, texto)
 
-    def reter(self, raia: str, id: str) -> None:
-        for desenho in self.desenhos:
-            desenho.reter(raia, id)
+    def reter(self, raia: str, id: str, retem: bool = True) -> None:
+        if self.raias:
+            self.raias.reter(raia, id, retem)
 
     def _desenhar(self, linha: str, cor: str | None) -> None:
         if not self.cabecalho_dito:

@@ -55,15 +55,15 @@ def test_o_desenho_cabe_na_tela_e_uma_raia_retida_se_ve(colunas, monkeypatch):
     raias = M.raias.Raias(["Coordenador", "Pedidos", "Estoque", "Pagamentos", "Envio"])
     raias.reter("Estoque", "a")
     raias.reter("Estoque", "b")
-    raias.soltar("Estoque", "a")
+    raias.reter("Estoque", "a", False)
     linhas = [raias.cabecalho(), raias.seta("p-1", "Coordenador", "Envio", "preparar"),
               *(raias.nota("p-1", nome, "uma nota comprida demais para caber de um lado" * 2) for nome in raias.nomes),
               raias.nota("p-1", "Envio", "aqui")]
     if colunas >= 60:
         assert max(map(len, linhas)) <= min(colunas, 80), linhas
     assert "┃" in linhas[-1]
-    raias.soltar("Estoque", "b")
-    raias.soltar("Estoque", "b")
+    raias.reter("Estoque", "b", False)
+    raias.reter("Estoque", "b", False)
     assert "┃" not in raias.nota("p-1", "Envio", "aqui") and "aqui" in raias.nota("p-1", "Envio", "aqui")
 
 
@@ -75,9 +75,9 @@ def test_em_ascii_a_raia_retida_continua_diferente():
 
 def test_o_diagrama_so_desativa_quem_esta_ativo(tmp_path):
     """O Mermaid recusa o arquivo inteiro por um deactivate a mais."""
-    diagrama = M.diagrama.Diagrama(str(tmp_path / "d"), ["A"], 2)
-    for verbo, pedido in (("soltar", "x"), ("reter", "x"), ("reter", "x"), ("reter", "y"), ("soltar", "x"), ("soltar", "x"), ("soltar", "y")):
-        getattr(diagrama, verbo)("A", pedido)
+    raias = M.raias.Raias(["A"], diagrama=M.diagrama.Diagrama(str(tmp_path / "d"), ["A"], 2))
+    for pedido, retem in (("x", False), ("x", True), ("x", True), ("y", True), ("x", False), ("x", False), ("y", False)):
+        raias.reter("A", pedido, retem)
     assert re.findall("(de)?activate A", (tmp_path / "d").read_text()) == ["", "", "de", "de"]
 
 
