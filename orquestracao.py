@@ -20,7 +20,6 @@ sys.path.insert(0, str(MICROSSERVICOS))
 
 from comum import veredito  # comum, antes de tudo o que precise do SQLite
 from comum.diagrama import Diagrama
-from comum.encerramento import encerrar_uma_vez_so
 from comum.identidade import (apagar_bancos, conferir_sem_uso, identidade, lojas_da_pasta,
                                trocar_identidade)
 from comum.leitura import lendo
@@ -61,7 +60,6 @@ def opcoes():
 
 def main() -> int:
     escolha = opcoes().parse_args()
-    encerrar_uma_vez_so()
     pasta = escolha.dados / "microsservicos"
     pedidos = pedidos_escolhidos(escolha)
     if escolha.limpar:

@@ -17,7 +17,7 @@ from pathlib import Path
 import caixas
 import tentativas
 from comum import banco as bancos
-from comum.encerramento import adiando_o_fim, encerrar_uma_vez_so
+from comum.encerramento import adiando_o_fim
 from comum.falha import em_portugues
 from comum.identidade import identidade
 from comum.loja import id_pelo_comeco
@@ -66,7 +66,6 @@ class Servico:
 
     def rodar(self) -> int:
         """Atende até Ctrl-C; o status de saída. Levanta Falha se nem a primeira conexão dá."""
-        encerrar_uma_vez_so()
         try:
             self.reconexao.manter(self.dar_uma_volta)
         except KeyboardInterrupt:

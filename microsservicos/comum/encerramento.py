@@ -37,7 +37,7 @@ def adiando_o_fim() -> Iterator[Fim]:
 
 
 def encerrar_uma_vez_so() -> None:
-    """O primeiro pedido de fim interrompe; outro não corta a limpeza."""
+    """O primeiro pedido de fim interrompe o programa; outro não corta a limpeza."""
     sinais = sinais_de_fim()
 
     def ao_chegar(sinal, quadro):
@@ -49,6 +49,6 @@ def encerrar_uma_vez_so() -> None:
 
 
 def sinais_de_fim() -> list[int]:
-    """Os que hoje interrompem este programa: não os que o nohup, por exemplo, mandou ignorar."""
+    """Os que interrompem este programa: não os que o nohup, por exemplo, mandou ignorar."""
     todos = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    return [sinal for sinal in todos if callable(signal.getsignal(sinal))]
+    return [sinal for sinal in todos if signal.getsignal(sinal) != signal.SIG_IGN]

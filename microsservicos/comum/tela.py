@@ -11,13 +11,13 @@ import errno
 import os
 import re
 import shutil
-import signal
 import sqlite3
 import sys
 import textwrap
 import time
 import unicodedata
 
+from comum.encerramento import encerrar_uma_vez_so
 from comum.falha import Falha, em_portugues
 
 CORES = {"verde": "32", "vermelho": "31", "roxo": "35", "fraco": "2", "forte": "1"}
@@ -28,6 +28,7 @@ SEM_UNICODE = dict(zip("─═│┃┊├┤╞╡▶◀●○…·█░«»�
 def executar(principal) -> None:
     """Roda `principal()` e encerra o processo com um status, sem traceback previsível."""
     try:
+        encerrar_uma_vez_so()
         preparar_saida()
         status = principal() or 0
     except KeyboardInterrupt:
@@ -44,16 +45,12 @@ def executar(principal) -> None:
 
 
 def preparar_saida() -> None:
-    """Faz a saída sobreviver a qualquer codificação, e o encerramento ser uma exceção só."""
+    """Faz a saída sobreviver a qualquer codificação."""
     abrir_as_que_faltam()
     codecs.register_error("aproximar", _aproximar)
     for saida in (sys.stdout, sys.stderr):
         if hasattr(saida, "reconfigure"):
             saida.reconfigure(errors="aproximar", line_buffering=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Fecharam a janela do terminal. Com nohup, o sinal já chega ignorado, e continua assim.
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 def abrir_as_que_faltam() -> None:
@@ -94,13 +91,11 @@ def em_linhas(texto: str, recuo: int | None = None) -> list[str]:
     return linhas
 
 
-def tem_cor(saida=None) -> bool:
-    saida = saida or sys.stdout
-    return saida.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-
-
 def pintar(texto: str, cor: str | None, saida=None) -> str:
-    return f"\x1b[{CORES[cor]}m{texto}\x1b[0m" if cor and tem_cor(saida) else texto
+    colorida = "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    if not (cor and colorida and (saida or sys.stdout).isatty()):
+        return texto
+    return f"\x1b[{CORES[cor]}m{texto}\x1b[0m"
 
 
 def visivel(texto: str) -> str:
@@ -109,22 +104,21 @@ def visivel(texto: str) -> str:
 
 
 def dizer(texto: str = "", cor: str | None = None, recuo: int | None = None,
-          inteira: bool = False) -> None:
+          inteira: bool = False, saida=None) -> None:
     """Um texto na saída, apagando antes a barra de progresso que houver.
 
     recuo: como em em_linhas(). inteira: não se parte, porque alguém vai copiá-la.
+    saida: sys.stdout, se não se diz outra.
     """
+    saida = saida or sys.stdout
     linhas = texto.split("\n") if inteira else em_linhas(texto, recuo)
-    _escrever(Progresso.limpeza() + "".join(pintar(linha, cor) + "\n" for linha in linhas),
-              sys.stdout)
+    Progresso.limpar()
+    _escrever("".join(pintar(linha, cor, saida) + "\n" for linha in linhas), saida)
 
 
 def alertar(texto: str) -> None:
     """Uma linha na saída de erros: o que houve e o que fazer."""
-    if barra := Progresso.limpeza():
-        _escrever(barra, sys.stdout)
-    _escrever("".join(pintar(linha, "vermelho", sys.stderr) + "\n"
-                      for linha in em_linhas(visivel(texto))), sys.stderr)
+    dizer(visivel(texto), "vermelho", saida=sys.stderr)
 
 
 def _escrever(texto: str, saida) -> None:
@@ -135,10 +129,8 @@ def _escrever(texto: str, saida) -> None:
     except OSError as erro:
         with open(os.devnull, "w") as nada:  # daqui em diante, o que se disser nela vai para lá
             os.dup2(nada.fileno(), saida.fileno())
-        if erro.errno == errno.ENOSPC:
-            raise Falha("disco cheio para onde vai a saída deste programa: libere espaço",
-                        1) from erro
         if erro.errno != errno.EIO:
+            erro.filename = "a saída deste programa"
             raise
 
 
@@ -182,9 +174,8 @@ class Progresso:
             dizer(f"{self.texto} {feitos}/{self.total} {resto}".rstrip())
 
     @staticmethod
-    def limpeza() -> str:
-        """O que se escreve para apagar a barra que houver."""
-        if not Progresso._na_tela:
-            return ""
-        Progresso._na_tela = False
-        return "\r" + " " * (largura() - 1) + "\r"
+    def limpar() -> None:
+        """Apaga a barra que houver."""
+        if Progresso._na_tela:
+            Progresso._na_tela = False
+            _escrever("\r" + " " * (largura() - 1) + "\r", sys.stdout)

@@ -52,7 +52,7 @@ def test_saida_num_disco_cheio_e_uma_linha(tmp_path):
     for argumentos in ("--id p-1", "--help", "--estado"):
         fim = bash(f"$PY {APP} --dados {tmp_path} {argumentos} > /dev/full")
         assert fim.returncode == 1, argumentos
-        assert fim.stderr == "disco cheio para onde vai a saída deste programa: libere espaço\n"
+        assert fim.stderr == "disco cheio ao gravar a saída deste programa: libere espaço; nada do que já foi dito se perdeu\n"
 
 
 PEDIDO = '{"cliente":"ana","itens":[{"produto":"livro","quantidade":1}],"cep":"01310100"}'
