@@ -139,11 +139,3 @@ def test_o_servico_cancela_uma_vez_e_o_prazo_conta_da_chegada_do_pedido(loja):  
         loja.matar("pedidos")
     [(corpo,)] = pedidos_de()
     assert MOTIVO in corpo
-
-
-def test_antes_do_prazo_o_servico_espera(loja):  # noqa: F811
-    loja.enviar(cenario("sucesso"))
-    recebido = time.monotonic()
-    loja.lancar("pedidos", "--sem-pedido", "--prazo", "2")
-    esperar(lambda: loja.consultar("pedidos", "SELECT 1 FROM caixa_saida WHERE tipo = ?", SOLICITADO), que="o prazo vencer")
-    assert time.monotonic() - recebido > 1.9

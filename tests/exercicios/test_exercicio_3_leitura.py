@@ -5,17 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 from itertools import count
 
 import pytest
 
-from conftest import RAIZ
 from enunciado import enunciado, exigir, modulo, test_o_que_o_enunciado_pede_esta_no_lugar  # noqa: F401
-from monolito_apoio import (DONOS, M, Ouvinte, Retrato, abrir, cair_no_passo, cenario, conduzir, conferir_repouso, consultar, copiar,
+from monolito_apoio import (DONOS, M, Ouvinte, Retrato, abrir, app, cair_no_passo, cenario, conduzir, conferir_repouso, consultar, copiar,
                             no_filho, nova_pasta, so_recuperar, terminar)
 from test_monolito_quedas import conferir_fim, conferir_queda, rapida  # noqa: F401
 from verbos import linhas_largas
@@ -131,7 +127,6 @@ def test_morte_em_cada_passo_duravel(rapida):  # noqa: F811
 # --- a tela ---
 
 def test_a_raia_nova_cabe_na_tela(tmp_path):
-    fim = subprocess.run([sys.executable, RAIZ / "monolito" / "app.py", "--dados", tmp_path, "--id", "p-1"], encoding="utf-8",
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
-    assert fim.returncode == 0 and not linhas_largas(fim.stdout), fim.stdout
-    assert NOME in fim.stdout and "LEITURA" in fim.stdout and "gravações forçadas: 5" in fim.stdout, fim.stdout
+    fim = app(tmp_path, "--id", "p-1", COLUMNS="80")
+    assert fim.returncode == 0 and not linhas_largas(fim.tela), fim.tela
+    assert NOME in fim.tela and "LEITURA" in fim.tela and "gravações forçadas: 5" in fim.tela, fim.tela
