@@ -58,18 +58,17 @@ def porta_livre(preferida: int = 0, maquina: str = "127.0.0.1") -> int | None:
     return None
 
 
-def configuracao(porta: int, pagina: int | None) -> str:
+def configuracao(porta: int, pagina: int) -> str:
     """O rabbitmq.conf.
 
     porta: em 127.0.0.1 e, se a máquina o tem e ela está livre, em ::1. pagina: a porta dela.
     """
     linhas = {"listeners.tcp.ipv4": f"127.0.0.1:{porta}", "load_definitions": "./definicoes.json",
               # Um serviço recebe até 400 mensagens antes de tratar a primeira: têm de caber.
-              "max_message_size": MAIOR_MENSAGEM}
+              "max_message_size": MAIOR_MENSAGEM,
+              "management.tcp.ip": "127.0.0.1", "management.tcp.port": pagina}
     if porta_livre(porta, "::1"):
         linhas["listeners.tcp.ipv6"] = f"::1:{porta}"
-    if pagina:
-        linhas.update({"management.tcp.ip": "127.0.0.1", "management.tcp.port": pagina})
     return "".join(f"{chave} = {valor}\n" for chave, valor in linhas.items())
 
 

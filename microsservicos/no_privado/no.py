@@ -23,7 +23,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from comum.falha import Falha, em_portugues
-from comum.prazo import Prazo
 from no_privado import guardiao
 from no_privado.configuracao import (COMO_INSTALAR, ambiente, configuracao, definicoes,
                                      localizar_rabbitmq, numeros, porta_livre, rabbitmqctl,
@@ -35,13 +34,13 @@ PRAZO_INICIO = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
 PASSO = 0.05         # segundos entre duas perguntas "já?"
 INICIOS = 3          # vezes que se tenta com outras portas, se tomaram as que estavam livres
 
-DE_OUTRO = ("há arquivos de outro usuário em {dados} (de um sudo?): devolva-os com  sudo chown -R "
-            "$(id -un) {dados}  ou use --dados OUTRA_PASTA")
 PORTA_TOMADA = "outro programa tomou uma porta que estava livre: rode de novo"
 MOTIVOS = (  # (o que o nó escreveu no registro, o que isso quer dizer)
     (rb"accessible by owner only", "o disco de {pasta} não guarda permissões, e o Erlang precisa "
                                    "delas: use --dados com uma pasta num disco do Linux"),
-    (rb"eacces|cannot_read_file|[Pp]ermission denied", DE_OUTRO),
+    (rb"eacces|cannot_read_file|[Pp]ermission denied",
+     "há arquivos de outro usuário em {dados} (de um sudo?): devolva-os com  sudo chown -R "
+     "$(id -un) {dados}  ou use --dados OUTRA_PASTA"),
     (rb"enospc|No space left", "disco cheio em {pasta}: libere espaço"),
     (rb"eaddrinuse|already_used", PORTA_TOMADA),
 )
@@ -63,7 +62,7 @@ class NoPrivado:
     entrar(): a primeira conexão; levanta BrokerFora se ninguém responde ainda.
     """
 
-    familia, pagina = "loja", True  # o nome Erlang; se liga a página de administração
+    familia = "loja"  # o começo do nome Erlang
 
     def __init__(self, pasta, porta: int, usuario: str = "guest", senha: str = "guest",
                  vhost: str = "/", entrar=lambda: None):
@@ -72,18 +71,13 @@ class NoPrivado:
         self.nome = f"{self.familia}-{porta}@localhost"
         self.pasta = Path(pasta).absolute() / self.nome.split("@")[0]
         self.registro = self.pasta / "no.log"
-        self._uso = self._guardiao = None  # o arquivo travado; o processo, se o ligamos nós
-        self._instalada = ""  # a versão do RabbitMQ que há
+        self._uso, self._instalada = None, ""  # o arquivo travado; a versão do RabbitMQ que há
 
     def vivo(self) -> bool:
         """Se o nó está ligado, seja por quem for: se alguém tem a trava do guardião."""
-        if self._guardiao:
-            self._guardiao.poll()  # um filho que morreu existe até que alguém pergunte por ele
-        try:
-            with open(self.pasta / "guardiao", "rb+") as trava:
-                return not travar(trava, so_eu=True)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        with suppress(OSError), open(self.pasta / "guardiao", "rb+") as trava:
+            return not travar(trava, so_eu=True)
+        return False
 
     def responde(self) -> bool:
         """Se já se entra no broker da porta dele, seja de quem for."""
@@ -103,37 +97,31 @@ class NoPrivado:
     def usar(self) -> bool:
         """Passa a usar o nó, ligando-o se preciso; volta quando ele responde. Pode repetir.
 
+        Interrompido no meio, ou com uma Falha, o guardião acaba com este processo ou com largar().
         False se quem responde na porta não é o desta pasta: não há o que ligar.
         Levanta Falha (código 2): não instalado, porta ocupada, pasta sem permissão, prazo.
         """
         self.largar()
-        e_nosso = False
         try:
             self.pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._uso = open(self.pasta / "uso", "ab")
-            e_nosso = self._ligar_se_preciso()
-        except PermissionError as erro:
-            raise self._falha(DE_OUTRO) from erro
+            return self._ligar_se_preciso()
         except OSError as erro:
             raise em_portugues(erro, str(self.pasta)) from erro
-        finally:  # um Ctrl-C no meio também não pode deixar um nó solto
-            if not e_nosso:
-                self.largar()
-        return e_nosso
 
     def largar(self) -> None:
         """Deixa de usar o nó; se era o último, espera que o guardião o desligue. Pode repetir."""
         if self._uso is None:
             return
-        prazo, (uso, self._uso) = Prazo(guardiao.PRAZO_PARADA + 5), (self._uso, None)
-        with uso:
-            while self.vivo() and not prazo.acabou():
+        with self._uso as uso:
+            while self.vivo():
                 # Trocar a trava solta a que se tinha. Se dá para ter a compartilhada, e não a
                 # exclusiva, há quem continue; se nem ela, o guardião está acabando.
                 if not travar(uso, so_eu=True) and travar(uso, so_eu=False):
-                    return
+                    break
                 soltar(uso)
                 time.sleep(PASSO)
+        self._uso = None
 
     # --- ligar ---
 
@@ -172,7 +160,7 @@ class NoPrivado:
         with open(self.registro, "ab") as registro:
             self._inicio = registro.tell()
             # start_new_session: o Ctrl-C do terminal não chega ao nó.
-            self._guardiao = subprocess.Popen(
+            subprocess.Popen(
                 [sys.executable, "-I", guardiao.__file__, servidor, str(self.porta),
                  str(trava.fileno())], pass_fds=[trava.fileno()], cwd=self.pasta, env=variaveis,
                 umask=0o077, start_new_session=True, stdin=subprocess.DEVNULL, stdout=registro,
@@ -180,9 +168,9 @@ class NoPrivado:
 
     def configurar(self) -> int:
         """Escreve o que o nó vai ler ao iniciar; devolve a porta para o epmd."""
-        pagina = self.pagina and (porta_livre(self.porta + 10000) or porta_livre())
+        pagina = porta_livre(self.porta + 10000) or porta_livre()
         self._gravar("rabbitmq.conf", configuracao(self.porta, pagina))
-        self._gravar("plugins", "[rabbitmq_management].\n" if pagina else "[].\n")
+        self._gravar("plugins", "[rabbitmq_management].\n")
         self._gravar("definicoes.json", definicoes(self.usuario, self.senha, [self.vhost]))
         self._gravar(".erlang.cookie", self._ler(".erlang.cookie") or os.urandom(16).hex())
         return porta_livre()

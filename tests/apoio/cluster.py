@@ -59,6 +59,8 @@ class No(modulo.NoPrivado):
         if self.cookie:
             self._gravar(".erlang.cookie", self.cookie)
         do_no = super().configurar()
+        if not self.pagina:
+            self._gravar("plugins", "[].\n")
         self._gravar("rabbitmq.conf", self._ler("rabbitmq.conf") + "\n"
                      + "".join(f"{chave} = {valor}\n" for chave, valor in self.conf.items()))
         self._gravar("definicoes.json", configuracao.definicoes(

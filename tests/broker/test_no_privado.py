@@ -267,6 +267,7 @@ def test_erro_do_disco_com_o_no_ja_ligado_e_uma_linha_e_nao_deixa_nada(no_novo, 
     monkeypatch.setattr(no, "responde", falhar_depois_de_ligar)
     with pytest.raises(Falha, match=linha):
         no.iniciar()
+    no.largar()  # como o fim do lançador
     conferir_que_acabou(no)
 
 
