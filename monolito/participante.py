@@ -166,8 +166,8 @@ class Participante:
             time.sleep(PAUSA)
 
     def _aplicar(self, decisao: Decisao) -> None:
-        preparada = self.banco.execute("DELETE FROM preparadas WHERE transacao = ? "
-                                       "RETURNING registro", (decisao.transacao,)).fetchone()
+        preparada = self.banco.execute("SELECT registro FROM preparadas WHERE transacao = ?",
+                                       (decisao.transacao,)).fetchone()
         if preparada is None:  # já aplicada; ou nunca preparada aqui
             if decisao.pedido and self.negocio.recusado:
                 self.negocio.recusado(self.banco, decisao.pedido, decisao.motivo)
@@ -176,6 +176,7 @@ class Participante:
             self.negocio.confirmar(self.banco, json.loads(preparada[0]))
         elif self.negocio.abortar:
             self.negocio.abortar(self.banco, json.loads(preparada[0]), decisao.motivo)
+        self.banco.execute("DELETE FROM preparadas WHERE transacao = ?", (decisao.transacao,))
 
     def forcar_ao_disco(self, execucao: str) -> None:
         """Uma gravação forçada: leva ao disco tudo o que foi aplicado antes, também por mortos."""
