@@ -77,8 +77,7 @@ class Coordenador:
     def _fase_1(self, transacoes: list[Transacao]) -> list[Transacao]:
         """Devolve as que têm o SIM de todos."""
         quedas.ponto("antes-de-preparar")
-        em_andamento = {t.nome for t in transacoes}
-        seguem = primeiras_da_fila(transacoes)
+        em_andamento, seguem = {t.nome for t in transacoes}, transacoes
         for participante in self.participantes:
             perguntadas = [t for t in seguem if participante not in t.sim]
             for t in perguntadas:
@@ -182,14 +181,3 @@ class Coordenador:
 
     def _bancos(self) -> list[Banco]:
         return [*(participante.banco for participante in self.participantes), self.log.banco]
-
-
-def primeiras_da_fila(transacoes: list[Transacao]) -> list[Transacao]:
-    """As que podem andar: de todas as que esperam pela mesma linha, só a primeira pergunta."""
-    linhas, andam = set(), []
-    for t in transacoes:
-        linha = t.trava and t.trava.linhas[0]
-        if linha is None or linha not in linhas:
-            andam.append(t)
-            linhas.add(linha)
-    return andam
