@@ -132,15 +132,17 @@ class Servico:
         Devolve o que o broker guardou: números da caixa de saída, e números das tentativas.
         """
         self.banco.conferir_arquivos()
-        em_pausa = self.reconexao.em_pausa()
+        em_pausa, fila = self.reconexao.em_pausa(), f"{self.nome}.mortas"
         tipos = [tipo for tipo in o_que_publica(self.nome) if tipo not in em_pausa]
         eventos = caixas.a_enviar(self.banco, tipos, 2 * LOTE)
-        mortas = [] if f"{self.nome}.mortas" in em_pausa else self.tentativas.esgotadas()
+        mortas = [] if fila in em_pausa else self.tentativas.esgotadas()
         self.sobrou = len(eventos) == 2 * LOTE or bool(mortas)
         if not (eventos or mortas or recebidas):
             return [], []
         self.devagar.antes_de_publicar(canal, recebidas, eventos)
         recusadas = canal.publicar(eventos, mortas, recebidas[-1].entrega if recebidas else 0)
+        self.reconexao.responderam([linha[1] for linha in eventos] + [fila] * len(mortas),
+                                   recusadas)
         return ([linha[0] for n, linha in enumerate(eventos) if n not in recusadas],
                 [linha[0] for n, linha in enumerate(mortas, len(eventos)) if n not in recusadas])
 

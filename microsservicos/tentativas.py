@@ -27,7 +27,7 @@ CREATE TABLE mortas (mensagem TEXT PRIMARY KEY, motivo TEXT NOT NULL) STRICT, WI
 """
 TENTATIVAS = 5  # quantas vezes se tenta de novo um evento em que o serviço falhou
 PRIMEIRA_PAUSA = 0.2  # segundos antes da primeira; dobra a cada vez
-MORTAS_POR_LOTE, BYTES_POR_LOTE = 200, 8 * 1024 * 1024
+MORTAS_POR_LOTE = 50  # ficam inteiras na memória
 PROBLEMAS_DA_MAQUINA = ("locked", "is full", "disk I/O", "readonly", "unable to open")
 
 
@@ -104,16 +104,11 @@ class Tentativas:
         return vencidas
 
     def esgotadas(self) -> list[tuple]:
-        """As que não têm mais tentativas: [(ordem, corpo, propriedades, motivo)].
-
-        Um lote delas, e menor se os corpos são grandes: ele fica inteiro na memória.
-        """
+        """Um lote das que não têm mais tentativas: [(ordem, corpo, propriedades, motivo)]."""
         return [(ordem, corpo, json.loads(propriedades), motivo)
-                for ordem, corpo, propriedades, motivo in self.banco.execute("""
-                    SELECT ordem, corpo, propriedades, motivo FROM (
-                        SELECT *, sum(length(corpo)) OVER (ORDER BY ordem) - length(corpo) AS antes
-                          FROM tentativas WHERE restam <= 0 ORDER BY ordem LIMIT ?)
-                     WHERE antes < ?""", (MORTAS_POR_LOTE, BYTES_POR_LOTE))]
+                for ordem, corpo, propriedades, motivo in self.banco.execute(
+                    "SELECT ordem, corpo, propriedades, motivo FROM tentativas "
+                    "WHERE restam <= 0 ORDER BY ordem LIMIT ?", (MORTAS_POR_LOTE,))]
 
     def marcar_mortas(self, ordens: Iterable[int]) -> None:
         """O broker guardou estas na fila de mensagens mortas.

@@ -69,8 +69,14 @@ class Desenho:
         """As mensagens que a plateia recebeu; o que não é da coreografia não se desenha."""
         linhas = []
         for recebida in recebidas:
-            evento = _resumo(recebida)
-            linhas += self.evento(*evento) if evento else [pintar(DESCONHECIDA, "fraco")]
+            tipo = recebida.propriedades.get("type")
+            try:
+                dados = ler_json(recebida.corpo)
+                conhecida = tipo in EVENTOS and isinstance(dados["pedido"], str)
+            except (ValueError, KeyError, TypeError):
+                conhecida = False
+            linhas += (self.evento(tipo, dados["pedido"], dados) if conhecida
+                       else [pintar(DESCONHECIDA, "fraco")])
         return linhas
 
     def historia(self, historia: Historia) -> list[str]:
@@ -98,17 +104,6 @@ class Desenho:
         return self.evento(tipo, historia.pedido, dados) + [
             linha for quem, motivo in falhas
             for linha in self.nota(historia.pedido, quem, f"falhou: {motivo}")]
-
-
-def _resumo(recebida) -> tuple[str, str, dict] | None:
-    tipo = recebida.propriedades.get("type")
-    try:
-        dados = ler_json(recebida.corpo)
-        if tipo in EVENTOS and isinstance(dados["pedido"], str):
-            return tipo, dados["pedido"], dados
-    except (ValueError, KeyError, TypeError):
-        pass
-    return None
 
 
 def _cor(tipo: str) -> str | None:

@@ -43,7 +43,7 @@ class Ouvinte(Conexao):
     """
 
     def __init__(self, quem: str, loja: str | None):
-        self.loja, self._chegaram = loja, []
+        self.quem, self.loja, self._chegaram = quem, loja, []
         super().__init__(quem)
 
     def ouvir(self, fila: str, **opcoes) -> None:
@@ -62,7 +62,7 @@ class Ouvinte(Conexao):
         return lote
 
     def _ao_receber(self, canal, metodo, propriedades, corpo):
-        self._chegaram.append(Recebida(metodo.delivery_tag, corpo, em_dicionario(propriedades),
+        self._chegaram.append(Recebida(metodo.delivery_tag, corpo, simplificar(propriedades),
                                        metodo.redelivered))
         self.acordar()
 
@@ -129,21 +129,13 @@ class Publicador(Conexao):
 
 
 class Canal(Ouvinte, Publicador):
-    """A ligação de um serviço: recebe da sua fila e publica no exchange.
-
-    servico: o nome dele e da sua fila. reconexao: quem o mantém ligado (reconexao.py).
-    Levanta o mesmo que Conexao().
-    """
-
-    def __init__(self, servico: str, reconexao):
-        self.servico, self.reconexao = servico, reconexao
-        super().__init__(servico, reconexao.loja)
+    """A ligação de um serviço: recebe da fila que tem o nome dele, e publica no exchange."""
 
     def preparar(self) -> None:
         declarar(self, self.loja)
         self.abrir_saida()
         self.pedir(self.canal.basic_qos, prefetch_count=2 * LOTE)
-        self.ouvir(self.servico)
+        self.ouvir(self.quem)
 
     def publicar(self, eventos: list[tuple], mortas: list[tuple], ate_entrega: int) -> set[int]:
         """Publica um lote, dá o ack do que foi recebido e espera a resposta do broker por tudo.
@@ -153,7 +145,7 @@ class Canal(Ouvinte, Publicador):
         eventos primeiro: uma fila cheia, por exemplo. As outras o broker guardou. Levanta
         BrokerFora se ele não respondeu, ou se algum evento não achou fila.
         """
-        agora, primeira, fila = int(time.time()), self._ultima + 1, f"{self.servico}.mortas"
+        agora, primeira, fila = int(time.time()), self._ultima + 1, f"{self.quem}.mortas"
         for _, tipo, pedido, corpo, causa in eventos:
             self.enfileirar(EXCHANGE, tipo, corpo, envelope(tipo, pedido, causa, agora),
                             mandatory=bool(quem_ouve(tipo)))
@@ -161,11 +153,7 @@ class Canal(Ouvinte, Publicador):
             self.enfileirar("", fila, corpo, refazer(propriedades, motivo), mandatory=True)
         if ate_entrega:  # o efeito e os eventos já estão no banco: a fila pode esquecer o lote
             self.canal.basic_ack(ate_entrega, multiple=True)
-        recusadas = {numero - primeira for numero in self.esperar_respostas()}
-        if eventos or mortas:
-            rotas = [evento[1] for evento in eventos] + [fila] * len(mortas)
-            self.reconexao.responderam(rotas, recusadas)
-        return recusadas
+        return {numero - primeira for numero in self.esperar_respostas()}
 
 
 class Plateia(Ouvinte):
@@ -190,15 +178,10 @@ def envelope(tipo: str, pedido: str, causa: str | None, agora: int):
         headers={"causa": causa, "versao": VERSAO})
 
 
-def em_dicionario(propriedades) -> dict:
-    """As propriedades que foram mandadas, num dicionário que cabe no banco."""
-    return simplificar(vars(propriedades))
-
-
 def refazer(propriedades: dict, motivo: str | None):
     """As propriedades para republicar uma mensagem, com o motivo da morte (None: não morreu).
 
-    propriedades: as que em_dicionario() devolveu.
+    propriedades: as que simplificar() devolveu.
     """
     cabecalhos = {nome: valor for nome, valor in (propriedades.get("headers") or {}).items()
                   if nome in ("causa", "versao")}

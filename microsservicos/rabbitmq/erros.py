@@ -23,11 +23,8 @@ class BrokerFora(Passageira):
     """Não há broker, ou a conexão caiu."""
 
 
-class BrokerRecusa(Falha):
-    """O broker disse não: só uma pessoa muda isso."""
-
-
-# (o que o broker disse, o que se diz). Código 2. A primeira linha que serve é a que vale.
+# (o que o broker disse, o que se diz). Código 2: só uma pessoa muda isso. A primeira que serve é a
+# que vale.
 DEFINITIVOS = (
     (r"limit.*is reached|has reached the negotiated",
      "o RabbitMQ em {onde} está no limite: «{disse}»; encerre programas que não usa, ou peça um "
@@ -78,14 +75,13 @@ def explicar(erros: list[BaseException], broker: str = "") -> Falha:
     """O que houve e o que fazer.
 
     erros: o que o pika, o socket ou o TLS levantou. broker: o nome com que ele se apresentou.
-    Devolve BrokerFora se tentar de novo adianta; senão, BrokerRecusa (código 2).
+    Devolve BrokerFora se tentar de novo adianta; senão, outra Falha (código 2).
     """
     texto = " ".join(map(repr, erros)).replace("\\", "")
     dito = re.search(r"""ClosedByBroker: \(\d+\) (['"])(.*?)\1(?=[,)\s'"]|$)""", texto)
     palavras = {"onde": onde(), "disse": visivel(dito[2][:300]) if dito else "",
                 **conselhos(broker)}
-    for tipo, codigo, linhas in ((BrokerRecusa, 2, DEFINITIVOS), (BrokerFora, 1, PASSAGEIROS)):
+    for tipo, codigo, linhas in ((Falha, 2, DEFINITIVOS), (BrokerFora, 1, PASSAGEIROS)):
         for padrao, frase in linhas:
             if achado := re.search(padrao, texto):
                 return tipo(frase.format(**palavras, **achado.groupdict()), codigo)
-    raise AssertionError("a última linha serve a tudo")

@@ -96,15 +96,6 @@ def existentes(conexao: Conexao) -> dict:
     return {nome: fila for nome, fila in filas.items() if fila}
 
 
-def preparar(loja: str | None) -> None:
-    """Cria o que falta no vhost, e confere que ele é desta loja.
-
-    Levanta o mesmo que Conexao(), e Falha (código 2) se o vhost é de outra loja.
-    """
-    with Conexao("orquestracao") as conexao:
-        declarar(conexao, loja)
-
-
 def conferir_limpeza(lojas: list[str], tomar: bool = False) -> None:
     """Antes de --limpar: Falha (código 2) se não se pode esvaziar as filas, e nada muda.
 

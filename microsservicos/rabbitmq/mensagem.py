@@ -87,14 +87,14 @@ def _pedido_e_motivo(dados: dict) -> dict:
 CORPOS = {"pedido": _pedido_com_total, "motivo": _pedido_e_motivo}  # as formas de coreografia.py
 
 
-def simplificar(propriedades: dict) -> dict:
+def simplificar(propriedades) -> dict:
     """Das propriedades, o que o contrato conhece, numa forma que o JSON guarda e devolve igual.
 
-    propriedades: como o pika as entrega, com bytes onde não havia UTF-8.
+    propriedades: como chegaram, com bytes onde não havia UTF-8.
     """
-    simples = {nome: _simples(propriedades[nome]) for nome in PROPRIEDADES
-               if propriedades.get(nome) is not None}
-    if cabecalhos := propriedades.get("headers"):
+    simples = {nome: _simples(valor) for nome in PROPRIEDADES
+               if (valor := getattr(propriedades, nome)) is not None}
+    if cabecalhos := propriedades.headers:
         simples["headers"] = {nome: _simples(cabecalhos[nome]) for nome in CABECALHOS
                               if nome in cabecalhos}
     return simples

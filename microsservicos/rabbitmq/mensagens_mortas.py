@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from typing import Iterator, NamedTuple
 
 from comum.falha import Falha
-from rabbitmq.canal import Publicador, em_dicionario, refazer
+from rabbitmq.canal import Publicador, refazer
 from rabbitmq.conexao import onde, pika
 from rabbitmq.erros import BrokerFora
 from rabbitmq.filas import declarar
+from rabbitmq.mensagem import simplificar
 
 CHAVE = "loja.leitura"  # uma fila exclusiva: só um leitor de cada vez a tem
 ESPERA_PELA_VEZ = 0.2  # segundos entre dois pedidos da chave
@@ -120,7 +121,7 @@ def _receber(leitor: Publicador, fila: str) -> Iterator[tuple[int, bytes, dict]]
                         "outras; encerre-o e tente de novo", 1)
         _, metodo, propriedades, corpo = chegou
         chegou.clear()
-        yield metodo.delivery_tag, corpo, em_dicionario(propriedades)
+        yield metodo.delivery_tag, corpo, simplificar(propriedades)
 
 
 def _devolver(leitor: Publicador, fila: str, em_maos: int) -> None:

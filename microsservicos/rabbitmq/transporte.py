@@ -32,16 +32,11 @@ class Transporte:
 class Servicos(SelectorIOServicesAdapter):
     """O que o pika pede ao laço, com o nosso transporte em cada conexão que ele abre."""
 
-    def create_streaming_connection(self, protocol_factory, sock, on_done, ssl_context=None,
-                                    server_hostname=None):
+    def create_streaming_connection(self, protocol_factory, **resto):
         def fabricar():
             protocolo = protocol_factory()
             conectar = protocolo.connection_made
-            protocolo.connection_made = lambda do_pika: conectar(Transporte(do_pika, self.laco))
+            protocolo.connection_made = lambda do_pika: conectar(
+                Transporte(do_pika, self.get_native_ioloop()))
             return protocolo
-        return super().create_streaming_connection(fabricar, sock, on_done, ssl_context,
-                                                   server_hostname)
-
-    def __init__(self, laco: IOLoop):
-        super().__init__(laco)
-        self.laco = laco
+        return super().create_streaming_connection(fabricar, **resto)

@@ -38,4 +38,4 @@ def no_endereco(url: str):
 def declarar(url: str, loja: str | None = None) -> None:
     """Cria as filas e o exchange do projeto, como um serviço da loja (ou de ninguém) faria."""
     with no_endereco(url):
-        carregar("microsservicos", "filas").preparar(loja)
+        carregar("microsservicos", "canal").Plateia(loja).fechar()

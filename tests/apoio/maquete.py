@@ -39,12 +39,11 @@ class Correio(M.canal.Canal):
     """O Canal de verdade, sobre filas que são listas; só o pika é de mentira."""
 
     def __init__(self, maquete: Maquete, nome: str):
-        self.servico, self.reconexao = nome, M.reconexao.Reconexao(nome, None)
-        self._ultima, self._saindo, self._maquete = 0, [], maquete
+        self.quem, self._ultima, self._saindo, self._maquete = nome, 0, [], maquete
 
     def enfileirar(self, exchange, chave, corpo, propriedades, mandatory):
         corpo = corpo.encode() if isinstance(corpo, str) else corpo
-        self._saindo.append((exchange, chave, M.canal.Recebida(1, corpo, M.canal.em_dicionario(propriedades))))
+        self._saindo.append((exchange, chave, M.canal.Recebida(1, corpo, M.mensagem.simplificar(propriedades))))
 
     def esperar_respostas(self):
         """O broker guarda tudo o que lhe foi publicado, e responde por tudo."""

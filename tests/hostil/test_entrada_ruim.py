@@ -23,7 +23,7 @@ import pytest
 from conftest import RAIZ, esperar
 from venenos import (ESCAPES, MUITAS_DATAS, VALORES, Cruas, Veneno, em_json, escrever, ler_mortas, pedido_bom,
                      pedidos_ruins, perfeita, publicar, valor_qualquer, venenos)
-from verbos import na_memoria, M, SEM_BROKER, SERVICOS, Loja, cenario, loja, mistura, rodar  # noqa: F401
+from verbos import M, SEM_BROKER, SERVICOS, Loja, cenario, loja, mistura, rodar  # noqa: F401
 
 SEMENTE = int(os.environ.get("VENENOS_SEMENTE", "2026"))
 DOMINIO = {"pedidos": ("pedidos", "itens"), "estoque": ("produtos", "reservas", "respostas"),
@@ -101,7 +101,7 @@ def test_veneno_na_frente_da_fila_nao_derruba_a_conexao(loja):
     loja.iniciar()
     conferir_mortas(loja, {"estoque": doses})
     # Só perdem os cabeçalhos as que este pika não lê, ou não sabe escrever de volta num quadro.
-    lidas = [M.canal.em_dicionario(M.ilegiveis.Propriedades().decode(v.propriedades)) for v in doses]
+    lidas = [M.mensagem.simplificar(M.ilegiveis.Propriedades().decode(v.propriedades)) for v in doses]
     perdem = sum("versao" not in M.canal.refazer(lida, "").headers for lida in lidas)
     assert 0 < perdem < len(doses) / 2
     assert sum(props.headers.get("versao") != 2 for _, props in ler_mortas(loja.url, "estoque", len(doses))) == perdem
@@ -120,18 +120,6 @@ def test_megabytes_sao_recusados_sem_serem_lidos_e_vao_inteiros_para_as_mortas(l
     assert {p.headers["motivo"] for _, p in loja.mortas("estoque")} == {"corpo: maior que 64 KiB"}
     with pytest.raises(pika.exceptions.AMQPChannelError):
         loja.publicar_crua("estoque", b"x" * (1024 * 1024 + 1), exchange="")
-
-
-def test_mortas_gigantes_sao_republicadas_aos_poucos():
-    """Duzentas de uma vez, que é o lote comum, seriam centenas de megabytes na memória."""
-    falhas = M.tentativas.Tentativas(na_memoria(M.tentativas.TABELAS), "estoque", print)
-    for _ in range(25):
-        falhas.guardar(b"x" * 3_000_000, {}, "grande")
-    lotes = []
-    while lote := falhas.esgotadas():
-        lotes.append(len(lote))
-        falhas.marcar_mortas(linha[0] for linha in lote)
-    assert lotes == [3] * 8 + [1]
 
 
 def test_a_plateia_e_o_desenho_aguentam_qualquer_mensagem(loja, monkeypatch):

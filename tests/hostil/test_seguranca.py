@@ -245,7 +245,7 @@ def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
                 for dose in doses[nome]:
                     props = M.ilegiveis.Propriedades()
                     props.decode(dose.propriedades)
-                    lidas = M.canal.em_dicionario(props)
+                    lidas = M.mensagem.simplificar(props)
                     with pytest.raises(M.mensagem.MensagemInvalida):
                         M.mensagem.entender(nome, dose.corpo, lidas)
                     falhas.guardar(dose.corpo, lidas, "motivo")

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from pika import BasicProperties
 
 from conftest import esperar
 from test_saga import fazer, novo_id
@@ -78,12 +79,12 @@ RUINS = [*((nome, "estoque", "pedido.criado", corpo, {}, trecho) for nome, (corp
 
 @pytest.mark.parametrize("nome, servico, tipo, corpo, trocas, trecho", RUINS, ids=[caso[0] for caso in RUINS])
 def test_o_que_nao_se_entende_tem_um_motivo_que_se_le(nome, servico, tipo, corpo, trocas, trecho):
-    lidas = M.mensagem.simplificar({**propriedades(tipo, {"pedido": "x"}), **trocas})
+    lidas = M.mensagem.simplificar(BasicProperties(**{**propriedades(tipo, {"pedido": "x"}), **trocas}))
     assert json.loads(json.dumps(lidas)) == lidas
     with pytest.raises(M.mensagem.MensagemInvalida) as erro:
         M.mensagem.entender(servico, corpo, lidas)
     assert trecho in str(erro.value) and M.tela.visivel(str(erro.value)).isprintable()
-    assert M.mensagem.entender("estoque", com(), M.mensagem.simplificar(propriedades("pedido.criado", BOM))).dados["total"] == 10000
+    assert M.mensagem.entender("estoque", com(), M.mensagem.simplificar(BasicProperties(**propriedades("pedido.criado", BOM)))).dados["total"] == 10000
 
 
 def test_de_uma_mensagem_morta_fica_o_que_o_contrato_conhece(loja_aberta):
