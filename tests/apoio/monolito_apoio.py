@@ -16,9 +16,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import traceback
-import weakref
 from contextlib import closing
 from functools import cache
 from multiprocessing.connection import Connection
@@ -31,8 +29,6 @@ RAIZ = Path(__file__).resolve().parents[2]
 MONOLITO = RAIZ / "monolito"
 DONOS = ("pedidos", "estoque", "pagamentos", "envio")
 BANCOS = (*DONOS, "coordenador")
-MEMORIA = "/dev/shm" if os.path.isdir("/dev/shm") else None  # onde quem mata é o teste, e não o disco
-
 
 M = SimpleNamespace(**{arquivo.stem: carregar("monolito", arquivo.stem) for arquivo in modulos("monolito")})
 
@@ -177,6 +173,12 @@ def terminar(coordenador) -> None:
     coordenador.esquecer_execucoes(M.operador.divergentes(coordenador.participantes, coordenador.log))
 
 
+def cair_em(pasta: Path, ponto: str, p: dict) -> None:
+    """No filho: morre num dos pontos de --cair-em."""
+    M.quedas.armar(ponto)
+    atender(pasta, [p])
+
+
 def so_recuperar(pasta: Path) -> None:
     """A recuperação e o fim dela, sem pedido nenhum."""
     terminar(abrir(pasta))
@@ -296,13 +298,9 @@ def conferir_repouso(pasta: Path) -> None:
 class Disco:
     """Lembra até onde cada WAL foi forçado, e tira o resto: o que uma queda de energia poderia levar."""
 
-    def __init__(self, antes: Disco | None = None):
-        descritor, self._anotacoes = tempfile.mkstemp(prefix="disco-", dir=MEMORIA)
-        os.close(descritor)
-        # Só neste processo: a cópia que o pickle leva a um filho não passa por aqui.
-        weakref.finalize(self, Path(self._anotacoes).unlink, missing_ok=True)
-        if antes:
-            shutil.copy(antes._anotacoes, self._anotacoes)
+    def __init__(self, anotacoes: Path, antes: Disco | None = None):
+        self.anotacoes = anotacoes
+        anotacoes.write_text(antes.anotacoes.read_text() if antes else "{}")
 
     def vigiar(self) -> None:
         """No filho: anota o tamanho do WAL depois de cada COMMIT com synchronous=FULL, que o força.
@@ -313,12 +311,12 @@ class Disco:
             if banco.execute("PRAGMA synchronous").fetchone()[0] == 2:
                 nome = Path(banco.caminho).stem
                 anotado = {**self.forcado(), nome: _wal(Path(banco.caminho).parent, nome).stat().st_size}
-                Path(self._anotacoes).write_text(json.dumps(anotado))
+                self.anotacoes.write_text(json.dumps(anotado))
 
         ao_gravar(depois=anotar)
 
     def forcado(self) -> dict[str, int]:
-        return json.loads(Path(self._anotacoes).read_text() or "{}")
+        return json.loads(self.anotacoes.read_text())
 
     def restos(self, pasta: Path) -> list[str]:
         """Os bancos cujo WAL tem algo que ainda não foi forçado."""

@@ -1,9 +1,10 @@
 """Alguns processos dividem os arquivos de teste; o pytest não faz isso sozinho.
 
-Quase todo teste daqui espera por processos e pelo disco, e um só passaria a maior parte do tempo
-parado. Depois de a coleta acabar, o pytest faz um fork ou mais: cada processo pega o próximo
-arquivo que ninguém pegou, com os seus RabbitMQ e as suas fixtures. Os outros contam ao primeiro o
-que aconteceu; quem escreve na tela, e faz o resumo, é só o primeiro.
+Quase todo teste daqui espera por processos e pelo disco: dois por núcleo ainda se dão bem. Depois
+de a coleta acabar, o pytest faz uns forks: cada processo pega o próximo arquivo que ninguém pegou,
+com o seu RabbitMQ e as suas fixtures. Os outros contam ao primeiro o que aconteceu; quem escreve na
+tela, e faz o resumo, é só o primeiro. Morto ele, o próximo relato dos outros não tem a quem ir, e
+eles acabam, com o que ligaram.
 
     python -m pytest --processos 1      um de cada vez (para depurar; -s, -x e --pdb também)
 """
@@ -21,13 +22,13 @@ import warnings
 import pytest
 
 # Começam primeiro, para que no fim ninguém espere por um só.
-DEMORADOS = ("test_readme", "test_orquestracao", "test_orquestracao_fim", "test_saga_quedas",
-             "test_servicos_processos", "test_exercicios", "test_caos")
+DEMORADOS = ("test_readme", "test_orquestracao", "test_orquestracao_fim", "test_rastro", "test_broker_recusa", "test_saga_quedas",
+             "test_monolito_quedas", "test_uma_linha", "test_no_privado", "test_exercicios", "test_servicos_processos", "test_caos")
 POUCOS = 4  # com menos arquivos que isso, outro processo não compensa
 
 
 def pytest_addoption(parser):
-    parser.addoption("--processos", type=int, default=min(2, os.cpu_count() or 1), help="quantos processos rodam os testes")
+    parser.addoption("--processos", type=int, default=min(4, 2 * (os.cpu_count() or 1)), help="quantos processos rodam os testes")
 
 
 def pytest_configure(config):
@@ -57,7 +58,7 @@ def pytest_runtestloop(session):
         for _ in range(opcoes.processos - 1):
             do_outro, ao_primeiro = multiprocessing.Pipe(duplex=False)
             outros[do_outro] = multiprocessing.get_context("fork").Process(
-                target=ser_um_dos_outros, args=(session, arquivos, fila, ao_primeiro, os.getpid(), pasta))
+                target=ser_um_dos_outros, args=(session, arquivos, fila, ao_primeiro, outros, pasta))
             outros[do_outro].start()
             ao_primeiro.close()
         ser_o_primeiro(session, arquivos, fila, outros)
@@ -102,9 +103,11 @@ class Contador:
                                "location": location})
 
 
-def ser_um_dos_outros(session, arquivos, fila, ao_primeiro, primeiro: int, pasta: str) -> None:
+def ser_um_dos_outros(session, arquivos, fila, ao_primeiro, outros, pasta: str) -> None:
     """Um Ctrl-C do terminal só chega a ele pelo primeiro."""
     os.setsid()
+    for do_outro in outros:
+        do_outro.close()  # só o primeiro os escuta
     os.environ["PYTEST_DEBUG_TEMPROOT"] = pasta
     plugins = session.config.pluginmanager
     plugins.unregister(name="terminalreporter")
@@ -114,8 +117,7 @@ def ser_um_dos_outros(session, arquivos, fila, ao_primeiro, primeiro: int, pasta
     captura.start_global_capturing()
     try:
         for _ in rodar(session, arquivos, fila):
-            if os.getppid() != primeiro:
-                break
+            pass
     except KeyboardInterrupt:
         pass  # foi o primeiro que o quis
     finally:

@@ -17,7 +17,7 @@ import pytest
 if not hasattr(os, "fork"):
     pytest.skip("estes testes matam processos filhos feitos com fork", allow_module_level=True)
 
-from monolito_apoio import (BANCOS, DONOS, Disco, M, Retrato, abrir, atender, cair_no_passo, cenario, conferir_repouso, consultar, copiar,
+from monolito_apoio import (BANCOS, DONOS, Disco, M, Retrato, abrir, atender, cair_em, cair_no_passo, cenario, conferir_repouso, consultar, copiar,
                             no_filho, nova_pasta, pedido, so_recuperar)
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_morre_em_cada_passo_e_de_novo_em_cada_passo_da_recuperacao(roteiro, rap
     anterior = None
     for passo in count(1):
         caida = copiar(modelo, rapida / "caida")
-        if not no_filho(rodar, caida, roteiro, passo, Disco()).morto:
+        if not no_filho(rodar, caida, roteiro, passo, Disco(rapida / "forçado")).morto:
             break
         quedas += 1
         antes = conferir_queda(caida, ids)
@@ -114,7 +114,7 @@ def varrer_recuperacao(caida, outra, ids, antes) -> int:
     anterior = None
     for passo in count(1):
         copiar(caida, outra)
-        if not no_filho(recuperar, outra, passo, Disco()).morto:
+        if not no_filho(recuperar, outra, passo, Disco(outra.with_name("forçado"))).morto:
             conferir_fim(outra, antes)
             return passo - 1
         meio = conferir_queda(outra, ids)
@@ -131,7 +131,7 @@ def test_queda_de_energia_leva_o_que_nao_foi_forcado(roteiro, rapida, capsys):
     modelo, ids = nova_pasta(rapida / "modelo"), [p["pedido"] for p in ROTEIROS[roteiro]]
     quedas = 0
     for passo in count(1):
-        caida, disco = copiar(modelo, rapida / "caida"), Disco()
+        caida, disco = copiar(modelo, rapida / "caida"), Disco(rapida / "forçado")
         if not no_filho(rodar, caida, roteiro, passo, disco).morto:
             break
         restos = disco.restos(caida)
@@ -141,7 +141,7 @@ def test_queda_de_energia_leva_o_que_nao_foi_forcado(roteiro, rapida, capsys):
             disco.cortar(outra, cortados)
             antes = conferir_queda(outra, ids, energia=True)
             # A recuperação termina, e a energia cai de novo: o que ela esqueceu tinha de estar no disco.
-            depois = Disco()
+            depois = Disco(rapida / "forçado depois")
             no_filho(recuperar, outra, 0, depois)
             de_novo = copiar(outra, rapida / "de-novo")
             depois.cortar(de_novo, depois.restos(de_novo))
@@ -156,7 +156,7 @@ def test_queda_de_energia_em_cada_passo_da_recuperacao(rapida, capsys):
     """O processo morre com uma decisão que já se lê no log, e que o disco não tem; a energia cai durante a recuperação."""
     modelo = nova_pasta(rapida / "modelo")
     for passo in count(1):
-        caida, disco = copiar(modelo, rapida / "caida"), Disco()
+        caida, disco = copiar(modelo, rapida / "caida"), Disco(rapida / "forçado")
         assert no_filho(rodar, caida, "sucesso", passo, disco).morto
         if Retrato(copiar(caida, rapida / "olhada")).decididos():
             break
@@ -170,7 +170,7 @@ def cortar_em_cada_passo(caida, disco, outra) -> int:
     quedas, anterior = 0, None
     for passo in count(1):
         copiar(caida, outra)
-        depois = Disco(disco)
+        depois = Disco(outra.with_name("forçado depois"), disco)
         morreu = no_filho(recuperar, outra, passo, depois).morto
         restos = depois.restos(outra)
         agora = depois.forcado(), [(wal.name, wal.stat().st_size) for wal in sorted(outra.glob("*-wal"))]
@@ -212,11 +212,6 @@ def criar_e_morrer(pasta, passo):
     abrir(pasta)
 
 
-def cair_em(pasta, ponto, p):
-    M.quedas.armar(ponto)
-    atender(pasta, [p])
-
-
 # --- atrás de um link, e de volta de uma cópia ---
 
 def link_de_arquivo(pasta, fora):
@@ -236,7 +231,7 @@ def link_de_pasta(pasta, fora):
 @pytest.mark.parametrize("ligar", [link_de_arquivo, link_de_pasta])
 def test_atras_de_um_link_as_gravacoes_forcadas_estao_no_disco(ligar, rapida):
     """A energia cai depois da decisão, e o disco só guarda o que foi forçado: os votos e a decisão."""
-    pasta, fora, disco = nova_pasta(rapida / "dados com espaço"), rapida / "outro disco", Disco()
+    pasta, fora, disco = nova_pasta(rapida / "dados com espaço"), rapida / "outro disco", Disco(rapida / "forçado")
     fora.mkdir()
     ligar(pasta, fora)
     assert no_filho(decidir_e_morrer, pasta, disco).morto

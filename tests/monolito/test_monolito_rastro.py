@@ -18,10 +18,6 @@ from monolito_apoio import app, conferir_repouso, consultar
 from test_monolito_um_por_vez import Parado
 from verbos import sem_poderes
 
-FINAIS = {"sucesso": "concluido", "sem-estoque": "cancelado: estoque insuficiente",
-          "pagamento-recusado": "cancelado: saldo insuficiente",
-          "envio-recusado": "cancelado: CEP fora da área de entrega"}
-
 
 def rastrear(dados: Path, *ids: str, **opcoes) -> str:
     fim = app(dados, "--rastro", *ids, **opcoes)
@@ -48,16 +44,6 @@ def resultado(dados: Path, id: str) -> str | None:
 def retrato(pasta: Path) -> dict:
     return {a.name: (hashlib.sha256(a.read_bytes()).hexdigest(), a.stat().st_mtime_ns)
             for a in pasta.iterdir() if not a.name.endswith("-shm")}
-
-
-@pytest.mark.parametrize("nome", FINAIS)
-def test_de_um_pedido_encerrado_mostra_o_resultado_e_o_que_vale(nome, tmp_path):
-    app(tmp_path, "--cenario", nome, "--id", "p-1")
-    tela = rastrear(tmp_path, "p-1")
-    assert f"  p-1: {FINAIS[nome]}\n" in tela and "espera" not in tela and "preparada" not in tela
-    vale = {linha.split()[0] for linha in tela.splitlines() if "vale agora" in linha}
-    assert vale == ({"estoque.db", "pagamentos.db", "envio.db"} if nome == "sucesso" else set())
-    assert max(map(len, tela.splitlines())) <= 80
 
 
 # ponto: (quem está preparado, o que o log diz, como a próxima partida termina)

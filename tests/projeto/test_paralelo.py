@@ -51,7 +51,7 @@ LIGADO = """
     def test_que_nao_acaba(ligado):
         pronto = Path(__file__).parent / f"pronto-{os.getpid()}-{Path(__file__).stem}"
         pronto.write_text(str(ligado))
-        while not Path("anda").exists(): time.sleep(0.02)
+        time.sleep(1000)
     """
 
 
@@ -115,15 +115,3 @@ def test_interrompido_os_dois_desligam_o_que_ligaram(tmp_path, sinal):
     status, texto = rodada.fim()
     assert status == 2 and "KeyboardInterrupt" in texto, texto
     assert not any(map(existe, ligados))
-
-
-def test_o_primeiro_morto_com_kill_9_nao_deixa_o_segundo_para_sempre(tmp_path):
-    rodada = Pytest(tmp_path, LIGADO)
-    ligados = esperar(rodada.ligados, 30, "os dois rodarem um teste")
-    rodada.processo.kill()
-    rodada.processo.wait()
-    (tmp_path / "anda").touch()
-    esperar(lambda: sum(map(existe, ligados)) == 1, 30, "o fim do segundo, e do que ele ligou")
-    for pid in filter(existe, ligados):  # o do primeiro, que não teve como desligá-lo
-        os.kill(pid, signal.SIGKILL)
-    assert len(list(tmp_path.glob("pronto-*"))) == 2, "o segundo não pegou outro arquivo"
