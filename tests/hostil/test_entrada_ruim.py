@@ -249,34 +249,27 @@ def o_que_esta_errado(argumentos: list, trecho: str, status, saida: str, erros: 
 
 RODAR_TUDO = """
 import contextlib, io, json, runpy, sys
+programa, listas = json.load(sys.stdin)
 respostas = []
-for programa, casos in json.load(open(sys.argv[1])):
-    with open(programa, encoding="utf-8") as fonte:
-        compile(fonte.read(), programa, "exec")
-    sys.path.insert(0, programa.rpartition("/")[0])
-    for argumentos in casos:
-        sys.argv, saida, erros = [programa, *argumentos], io.StringIO(), io.StringIO()
-        sys.stdin = io.TextIOWrapper(io.BytesIO())
-        try:
-            with contextlib.redirect_stdout(saida), contextlib.redirect_stderr(erros):
-                runpy.run_path(programa, run_name="__main__")
-            status = None
-        except SystemExit as fim:
-            status = fim.code
-        respostas.append([programa, argumentos, status, saida.getvalue(), erros.getvalue()])
-    del sys.path[0]
+for argumentos in listas:
+    sys.argv, saida, erros = [programa, *argumentos], io.StringIO(), io.StringIO()
+    sys.stdin = io.TextIOWrapper(io.BytesIO())
+    try:
+        with contextlib.redirect_stdout(saida), contextlib.redirect_stderr(erros):
+            status = runpy.run_path(programa, run_name="__main__") and None
+    except SystemExit as fim:
+        status = fim.code
+    respostas.append([argumentos, status, saida.getvalue(), erros.getvalue()])
 print(json.dumps(respostas))
 """
 
 
 def rodar_tudo(programa: str, listas: list[list[str]], onde: Path) -> list:
     """Roda o programa com cada lista de argumentos, todas num processo só: o custo é o de um começo."""
-    arquivo = onde / "casos.json"
-    arquivo.write_text(json.dumps([[str(RAIZ / programa), listas]]))
-    pronto = subprocess.run([sys.executable, "-c", RODAR_TUDO, arquivo], env=AMBIENTE, cwd=onde, capture_output=True, text=True, timeout=120)
-    arquivo.unlink()
+    pronto = subprocess.run([sys.executable, "-c", RODAR_TUDO], input=json.dumps([str(RAIZ / programa), listas]), cwd=onde,
+                            env={**AMBIENTE, "PYTHONPATH": str((RAIZ / programa).parent)}, capture_output=True, text=True, timeout=120)
     assert pronto.returncode == 0, pronto.stderr[-2000:]
-    return [resposta[1:] for resposta in json.loads(pronto.stdout)]
+    return json.loads(pronto.stdout)
 
 
 @pytest.mark.parametrize("programa", PROGRAMAS)

@@ -22,7 +22,7 @@ if not hasattr(os, "fork"):
     pytest.skip("estes testes usam processos filhos feitos com fork", allow_module_level=True)
 
 from conftest import esperar
-from monolito_apoio import (MONOLITO, M, Filho, Retrato, abrir, app, atender, conduzir, conferir_repouso, consultar,
+from monolito_apoio import (MONOLITO, M, Filho, Retrato, abrir, app, atender, cenario, conduzir, conferir_repouso, consultar,
                             cair_em, no_filho, nova_pasta, pedido, so_recuperar)
 from test_monolito_quedas import rapida  # noqa: F401
 
@@ -66,15 +66,6 @@ def test_programas_iniciados_no_mesmo_instante_um_conduz_e_os_outros_esperam_ou_
 
 # --- o que morre com o log na mão ---
 
-PRODUTOS, CLIENTES = ["livro", "caneca", "teclado", "notebook"], ["ana", "bruno", "carla"]
-
-
-def sortear(acaso: random.Random, id: str) -> dict:
-    itens = [{"produto": p, "quantidade": acaso.randint(1, 3)} for p in acaso.sample(PRODUTOS, acaso.randint(1, 3))]
-    return {"pedido": id, "cliente": acaso.choice(CLIENTES), "itens": itens,
-            "cep": acaso.choice(["01310-100"] * 9 + ["69900-062"])}
-
-
 def martelar(pasta, semente, dito):
     """Espera a sua vez e pede sem parar, até ser morto; cada resultado que o programa deu vai para o arquivo `dito`."""
     M.decisoes.LogDeDecisoes.__init__.__defaults__ = (600.0,)
@@ -85,7 +76,7 @@ def martelar(pasta, semente, dito):
     for n in range(10**6):
         # De vez em quando repete um id já usado: um pedido vale uma vez.
         ids = [f"{semente}-{m}" for m in range(n * 3, n * 3 + 3)] + [f"{semente}-{acaso.randrange(n * 3 + 1)}"]
-        conduzir(coordenador, [sortear(acaso, id) for id in ids], 4)
+        conduzir(coordenador, [cenario(acaso.choice(["sucesso", "sucesso", *M.loja.CENARIOS]), id) for id in ids], 4)
         for id in ids:
             estado, = banco.execute("SELECT estado FROM pedidos WHERE pedido = ?", (id,)).fetchone()
             os.write(vistos, f"{id} {estado}\n".encode())

@@ -171,14 +171,3 @@ def nomes_privados(arquivo: Path) -> list[str]:
 @pytest.mark.parametrize("arquivo", PRODUTO, ids=de)
 def test_ninguem_usa_os_nomes_privados_dos_outros(arquivo):
     assert not nomes_privados(arquivo)
-
-
-def test_os_servicos_sao_listados_uma_vez_so():
-    """Em coreografia.py; em comum/loja.py estão os donos dos dados, que as duas alas têm."""
-    listas = []
-    for arquivo in [*(RAIZ / "microsservicos").rglob("*.py"), RAIZ / "orquestracao.py"]:
-        for no in ast.walk(arvore(arquivo)):
-            partes = no.keys if isinstance(no, ast.Dict) else getattr(no, "elts", [])
-            if len({parte.value for parte in partes if isinstance(parte, ast.Constant)} & DONOS) >= 3:
-                listas.append(de(arquivo))
-    assert sorted(listas) == ["microsservicos/comum/loja.py", "microsservicos/coreografia.py"]

@@ -211,15 +211,15 @@ def test_todo_elo_leva_a_um_lugar_que_existe(readme):
 
 
 def test_todo_readme_e_alcancado_a_partir_do_primeiro():
-    vistos, a_ver = set(), [RAIZ / "README.md"]
-    while a_ver:
-        readme = a_ver.pop()
-        vistos.add(readme)
-        if not readme.exists():
-            continue  # o teste dos elos o acusa
-        elos = re.findall(r"\]\(([^)\s#]+)", texto_de(readme))
-        alvos = {(readme.parent / elo).resolve() for elo in elos if elo.endswith("README.md")}
-        a_ver += alvos - vistos - set(a_ver)
+    vistos: set = set()
+
+    def ver(readme: Path) -> None:
+        if readme.exists() and readme not in vistos:  # um elo quebrado, o teste dos elos o acusa
+            vistos.add(readme)
+            for elo in re.findall(r"\]\(([^)\s#]*README\.md)", texto_de(readme)):
+                ver((readme.parent / elo).resolve())
+
+    ver(RAIZ / "README.md")
     assert set(READMES) <= vistos
 
 
