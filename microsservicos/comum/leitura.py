@@ -8,7 +8,6 @@ SQLite refaz o -shm ao lado dele, e só isso. (Manual do SQLite, "Write-Ahead Lo
 """
 
 import os
-import re
 import sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -38,10 +37,8 @@ def lendo(pasta: Path, donos: Iterable[str],
                 loja = _anexar(banco, dono, arquivo)
                 recusar_outra_loja(arquivo, loja, loja and primeira)
                 primeira = primeira or loja
-            elif dono in (faltando or {}):
-                banco.execute(f"ATTACH ':memory:' AS {dono}_db")
-                banco.executescript(
-                    re.sub("(CREATE TABLE|CREATE INDEX) ", rf"\1 {dono}_db.", faltando[dono]))
+            elif dono in (faltando or ()):  # duas tabelas de mesmo nome são iguais
+                banco.executescript(faltando[dono].replace("TABLE", "TABLE IF NOT EXISTS"))
             else:
                 raise Falha(f"falta {arquivo}: quem grava nele ainda não rodou nesta pasta, ou a "
                             "cópia está incompleta; outra pasta: --dados DIR", 2)

@@ -90,22 +90,18 @@ def violacoes(pasta: Path) -> dict[str, list]:
     não passa, por mais que se olhe de novo.
     """
     for _ in range(OLHADAS):
-        achadas = _olhar(pasta)
+        with lendo(pasta, DONOS) as bancos:
+            bancos.execute("BEGIN")
+            # As quatro fotos, uma logo depois da outra, e os pedidos antes: o resultado é gravado
+            # por último.
+            for dono in DONOS:
+                bancos.execute(f"SELECT count(*) FROM {dono}_db.sqlite_master").fetchone()
+            achadas = {nome: bancos.execute(consulta).fetchall()
+                       for nome, (_, consulta) in PROMESSAS.items()}
         if not any(achadas.values()):
             break
         time.sleep(0.02)
     return achadas
-
-
-def _olhar(pasta: Path) -> dict[str, list]:
-    with lendo(pasta, DONOS) as bancos:
-        bancos.execute("BEGIN")
-        # As quatro fotos, uma logo depois da outra, e os pedidos antes: o resultado é gravado por
-        # último.
-        for dono in DONOS:
-            bancos.execute(f"SELECT count(*) FROM {dono}_db.sqlite_master").fetchone()
-        return {nome: bancos.execute(consulta).fetchall()
-                for nome, (_, consulta) in PROMESSAS.items()}
 
 
 def veredito(pasta: Path, pedidos: list[str], em_duvida: int) -> bool:
@@ -123,12 +119,12 @@ def veredito(pasta: Path, pedidos: list[str], em_duvida: int) -> bool:
     if any(achadas.values()):
         dizer("se esta pasta é uma cópia, foi feita com um programa no ar: copie de novo, com ele "
               "encerrado")
-    em_aberto = [f[0] for f in finais if f[3] == "pendente"]
-    perdidos = len(set(pedidos)) - len(finais)
-    _linha("término", "nenhum desta execução pendente, nenhum perdido",
-           em_aberto + ([f"{perdidos} pedidos não chegaram ao banco"] if perdidos else []))
+    em_aberto = [f[:1] for f in finais if f[3] == "pendente"]
+    if perdidos := len(set(pedidos)) - len(finais):
+        em_aberto.append((f"{perdidos} pedidos não chegaram ao banco",))
+    _linha("término", "nenhum desta execução pendente, nenhum perdido", em_aberto)
     dizer(f"em dúvida: {em_duvida}", "vermelho" if em_duvida else None)
-    return not (any(achadas.values()) or em_aberto or perdidos or em_duvida)
+    return not (any(achadas.values()) or em_aberto or em_duvida)
 
 
 def mostrar_finais(pasta: Path, pedidos: list[str]) -> list[tuple]:
@@ -155,7 +151,6 @@ def _linha(nome: str, promessa: str, violacoes: list) -> None:
     como, cor = ("FALHOU", "vermelho") if violacoes else ("vale  ", "verde")
     dizer(f"  {nome:12} {como}  {promessa}", cor)
     for linha in violacoes[:5]:
-        texto = linha if isinstance(linha, str) else " | ".join(map(str, linha))
-        dizer(f"      {texto}", "vermelho")
+        dizer(f"      {' | '.join(map(str, linha))}", "vermelho")
     if len(violacoes) > 5:
         dizer(f"      … e mais {len(violacoes) - 5}", "vermelho")

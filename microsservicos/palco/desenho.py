@@ -31,7 +31,7 @@ class Desenho:
 
     def cabecalho(self) -> str:
         """A legenda e, na última linha, o nome de cada raia."""
-        return f"{self.raias.legenda(LEGENDA)}\n{self.raias.cabecalho()}"
+        return f"{self.raias.retida} {LEGENDA}\n{self.raias.cabecalho()}"
 
     def evento(self, tipo: str, pedido: str, dados: dict, so_para: str = "") -> list[str]:
         """Um evento publicado: uma seta por ouvinte, ou só até um deles.

@@ -176,9 +176,7 @@ def confirmar_limpeza(pasta: Path, sim: bool) -> None:
     """Antes de --limpar, pergunta a quem está num terminal; `sim` dispensa a pergunta."""
     if sim or not sys.stdin.isatty():
         return
-    try:
-        resposta = input(f"Apagar todos os dados de {pasta} e voltar às linhas iniciais? [s/N] ")
-    except (EOFError, UnicodeDecodeError):  # um terminal com outra codificação
-        resposta = ""
-    if resposta.strip().lower() not in ("s", "sim"):
+    print(f"Apagar todos os dados de {pasta} e voltar às linhas iniciais? [s/N] ", end="",
+          flush=True)
+    if sys.stdin.buffer.readline().strip().lower() not in (b"s", b"sim"):
         raise Falha("nada foi apagado", 1)

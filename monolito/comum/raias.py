@@ -44,10 +44,6 @@ class Raias:
             linha[inicio:inicio + len(nome)] = nome
         return "".join(linha).rstrip()
 
-    def legenda(self, texto: str) -> str:
-        """Uma linha que diz o que é a raia retida."""
-        return f"{self.retida} {texto}"
-
     def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> str:
         """A mensagem `rotulo`, da raia `de` à raia `para` (traço "═": compensação)."""
         if self.diagrama:

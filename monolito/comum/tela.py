@@ -149,29 +149,27 @@ PAUSA = 0.1  # segundos entre dois desenhos de uma barra
 
 
 class Progresso:
-    """Uma barra que se redesenha no terminal; num pipe, uma linha a cada décimo do caminho."""
+    """Uma barra que se redesenha no terminal; num pipe, nada."""
 
     _na_tela = False
 
     def __init__(self, total: int, texto: str):
-        self.total, self.texto, self.decimo, self.visto = total, texto, 0, -PAUSA
+        self.total, self.texto, self.visto = total, texto, -PAUSA
 
     def mostrar(self, feitos: int, resto: str = "") -> None:
         """feitos: quantos dos `total` já terminaram. resto: o que mais dizer na mesma linha."""
-        if sys.stdout.isatty():
-            if feitos < self.total and time.monotonic() < self.visto + PAUSA:
-                return  # redesenhar também custa
-            self.visto = time.monotonic()
-            # Uma coluna a menos: escrever na última já passa à linha seguinte em alguns terminais.
-            cabe, dito = largura() - 1, f" {feitos}/{self.total} {resto}".rstrip()
-            barra = max(0, min(24, cabe - len(self.texto) - len(dito) - 1))
-            cheio = barra * feitos // max(self.total, 1)
-            linha = f"{self.texto} {'█' * cheio}{'░' * (barra - cheio)}{dito}"
-            _escrever("\r" + linha[:cabe].ljust(cabe), sys.stdout)
-            Progresso._na_tela = True
-        elif 10 * feitos // max(self.total, 1) > self.decimo:
-            self.decimo = 10 * feitos // max(self.total, 1)
-            dizer(f"{self.texto} {feitos}/{self.total} {resto}".rstrip())
+        agora = time.monotonic()
+        cedo = feitos < self.total and agora < self.visto + PAUSA  # redesenhar também custa
+        if cedo or not sys.stdout.isatty():
+            return
+        self.visto = agora
+        # Uma coluna a menos: escrever na última já passa à linha seguinte em alguns terminais.
+        cabe, dito = largura() - 1, f" {feitos}/{self.total} {resto}".rstrip()
+        barra = max(0, min(24, cabe - len(self.texto) - len(dito) - 1))
+        cheio = barra * feitos // max(self.total, 1)
+        linha = f"{self.texto} {'█' * cheio}{'░' * (barra - cheio)}{dito}"
+        _escrever("\r" + linha[:cabe].ljust(cabe), sys.stdout)
+        Progresso._na_tela = True
 
     @staticmethod
     def limpar() -> None:

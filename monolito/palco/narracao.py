@@ -74,7 +74,7 @@ class Narrador:
 
     def _desenhar(self, linha: str, cor: str | None) -> None:
         if not self.cabecalho_dito:
-            dizer(self.raias.legenda(LEGENDA), "fraco")
+            dizer(f"{self.raias.retida} {LEGENDA}", "fraco")
             dizer(self.raias.cabecalho(), "forte")
             self.cabecalho_dito = True
         dizer(linha, cor)
