@@ -18,6 +18,7 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 from bloqueante import no_endereco
 from cluster import rabbitmqctl
 from conftest import esperar
+from test_mortas import mortas
 from test_saga import novo_id
 from venenos import VALORES, Cruas, escrever
 from verbos import (M, Loja, Porta, Programa, cenario, loja, loja_aberta, loja_do_arquivo, mistura,  # noqa: F401
@@ -104,13 +105,12 @@ def test_o_que_a_politica_tira_da_fila_esta_nas_mortas_com_o_motivo_e_volta(brok
         for _ in range(3 * (qual == "entregas")):
             with loja.canal() as canal:  # recebe uma e vai embora sem o ack
                 canal.basic_get("estoque")
-        mortas = len(loja.esperar_morta("estoque"))
-        lidas = rodar("microsservicos/mortas.py", "--dados", loja.dados, "estoque", url=loja.url)
-        assert lidas.fim() == 0 and lidas.texto.count(f"o broker desistiu de entregá-la: {motivo}") >= mortas
+        quantas = len(loja.esperar_morta("estoque"))
+        lidas = mortas(loja, "estoque")
+        assert lidas.fim() == 0 and lidas.texto.count(f"o broker desistiu de entregá-la: {motivo}") >= quantas
     loja.iniciar("estoque")
     esperar(lambda: not loja.profundidade("estoque"), que="estoque atender o que ficou na fila")
-    assert rodar("microsservicos/mortas.py", "--dados", loja.dados, "estoque", "--reenviar",
-                 url=loja.url).fim() == 0
+    assert mortas(loja, "estoque", "--reenviar").fim() == 0
     loja.conferir_repouso()
 
 
@@ -219,10 +219,8 @@ def test_usuario_com_direito_so_aos_nomes_da_regra_faz_tudo(loja, usuario):
                      "--ate-concluir", url=loja.url)
     assert programa.fim() == 0 and programa.disse("pedido.concluido"), programa.texto
     loja.publicar_crua("estoque.mortas", b"ruim", exchange="", message_id="x")
-    assert rodar("microsservicos/mortas.py", "--dados", loja.dados,
-                 url=loja.url).linhas[-1].startswith("1 ")
-    assert rodar("microsservicos/mortas.py", "--dados", loja.dados, "--reenviar",
-                 url=loja.url).linhas[-1].startswith("1 ")
+    for argumentos in [], ["--reenviar"]:
+        assert mortas(loja, *argumentos).linhas[-1].startswith("1 ")
     assert rodar("orquestracao.py", "--dados", loja.dados, "--limpar", "--sim", "--estado",
                  url=loja.url).fim() == 0
 
