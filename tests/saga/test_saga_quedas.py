@@ -23,7 +23,7 @@ def acumular(loja: Loja, nome: str, quantos: int) -> None:
     if nome == "pedidos":  # é ele quem abre as sagas: primeiro abre, depois morre
         loja.suspender("estoque")
         loja.enviar(*mistura(quantos, novo_id()))
-        esperar(lambda: not loja.consultar("pedidos", "SELECT 1 FROM caixa_saida WHERE enviado = 0 LIMIT 1"), que="as sagas abertas")
+        esperar(lambda: not loja.a_enviar("pedidos"), que="as sagas abertas")
         loja.matar("pedidos")
         loja.continuar("estoque")
     else:
@@ -85,7 +85,7 @@ def test_ctrl_c_no_ponto_termina_antes_o_lote_em_maos(loja_aberta, ponto):
         acumular(loja_aberta, nome, 100)
         programa = Programa(RAIZ / "tests" / "apoio" / "morrer_em.py", nome, ponto, vez, "--dados", loja_aberta.dados, url=loja_aberta.url, **opcoes)
         assert programa.fim() == 0 and programa.linhas[-1] == "estoque: encerrado", programa.texto
-        assert not loja_aberta.consultar(nome, "SELECT tipo FROM caixa_saida WHERE enviado = 0")
+        assert not loja_aberta.a_enviar(nome)
         programa.limpo()
         loja_aberta.iniciar(nome)
         loja_aberta.conferir_repouso()
@@ -145,12 +145,12 @@ def test_conexao_fechada_por_um_operador_volta_sozinha(loja_aberta, broker):
         assert len(ditas) == 2 and "encerrou a conexão" in ditas[0] and "pronto" in ditas[1], ditas
 
 
-@pytest.mark.parametrize("nome", SERVICOS)
-def test_fila_apagada_enquanto_se_ouve_e_declarada_de_novo(loja_aberta, nome):
-    with loja_aberta.canal() as canal:
-        canal.queue_delete(nome)
-    loja_aberta.programas[nome][0].esperar_dizer("cancelou o consumo")
-    esperar(lambda: loja_aberta.existe(nome) and loja_aberta.ouvintes(nome), que=f"{nome} declarar a fila de novo")
+def test_fila_apagada_enquanto_se_ouve_e_declarada_de_novo(loja_aberta):
+    for nome in SERVICOS:
+        with loja_aberta.canal() as canal:
+            canal.queue_delete(nome)
+        loja_aberta.programas[nome][0].esperar_dizer("cancelou o consumo")
+        esperar(lambda: loja_aberta.existe(nome) and loja_aberta.ouvintes(nome), que=f"{nome} declarar a fila de novo")
     loja_aberta.enviar(*mistura(40, novo_id()))
     loja_aberta.conferir_repouso()
 
@@ -165,10 +165,6 @@ def test_ligacao_desfeita_nao_vira_silencio(loja_aberta):
 
 
 # --- o broker ---
-
-def servicos_ligados(loja: Loja) -> bool:
-    return all(loja.ouvintes(nome) == 1 for nome in SERVICOS)
-
 
 @pytest.mark.longo
 def test_broker_reiniciado_e_depois_morto_sob_os_servicos(broker_proprio, tmp_path):
@@ -191,7 +187,7 @@ def test_broker_reiniciado_e_depois_morto_sob_os_servicos(broker_proprio, tmp_pa
         loja.enviar(*mistura(100, "d"))
         broker_proprio.iniciar()
         loja.conferir_repouso()
-        assert servicos_ligados(loja)
+        assert all(loja.ouvintes(nome) == 1 for nome in SERVICOS)
         for nome in SERVICOS:
             [programa] = loja.programas[nome]
             assert programa.vivo() and sum("pronto" in linha for linha in programa.linhas) == 3
