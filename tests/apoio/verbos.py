@@ -334,21 +334,13 @@ class Loja:
         esperar(lambda: self.pendentes() <= meta, que="um pouco de trabalho")
 
     def esperar_finais(self, prazo: float = 60) -> Loja:
+        """Se não terminam, diz onde esperam, e o que cada serviço disse por último."""
         with suppress(pytest.fail.Exception):
             esperar(lambda: not self.pendentes(), prazo)
             return self
-        pytest.fail(f"passaram {prazo:g} s sem todo pedido terminar:\n{self.onde_parou()}")
-
-    def onde_parou(self) -> str:
-        """O que um teste que falhou precisa contar: quem não vive, o que disse por último, e onde os pedidos esperam."""
-        linhas = [f"{self.pendentes()} pendentes"]
-        for nome, programas in self.programas.items():
-            linhas += [f"{nome}: {'vive' if p.vivo() else f'morto ({p.processo.returncode})'}: {p.linhas[-3:]}" for p in programas]
-        for id, in self.consultar("pedidos", "SELECT pedido FROM pedidos WHERE estado = 'pendente' LIMIT 5"):
-            linhas.append(f"{id}: {onde_espera(self.pasta, id)}")
-        with suppress(pika.exceptions.AMQPError), self.canal() as canal:
-            linhas += [f"fila {nome}: {canal.queue_declare(nome, passive=True).method}" for nome in SERVICOS]
-        return "\n".join(linhas)
+        parados = self.consultar("pedidos", "SELECT pedido FROM pedidos WHERE estado = 'pendente' LIMIT 5")
+        ditas = [f"{nome}: {programa.linhas[-3:]}" for nome in SERVICOS for programa in self.programas[nome]]
+        pytest.fail("\n".join([f"passaram {prazo:g} s", *(f"{id}: {onde_espera(self.pasta, id)}" for id, in parados), *ditas]))
 
     def resultado(self, id: str) -> tuple:
         """(estado, motivo) de um pedido."""

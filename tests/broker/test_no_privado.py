@@ -13,7 +13,6 @@ import sys
 import urllib.request
 from pathlib import Path
 
-import pika
 import pytest
 
 from cluster import No, modulo, rabbitmqctl
@@ -26,26 +25,6 @@ instalacao = carregar("microsservicos", "configuracao")
 Falha = carregar("microsservicos", "falha").Falha
 precisa_de_proc = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="só o Linux mostra /proc")
 LOCAL = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")  # 127.0.0.1 e ::1
-
-
-def publicar(url, fila, **argumentos):
-    """Guarda uma mensagem persistente numa fila durável e espera a resposta do broker."""
-    with conectar(url) as conexao:
-        canal = conexao.channel()
-        canal.queue_declare(fila, durable=True, arguments=argumentos)
-        carregar("microsservicos", "filas").gravar_ultima_fila(canal)  # sem isso, um kill -9 no broker levaria a fila
-        canal.confirm_delivery()
-        canal.basic_publish("", fila, b"guarde", pika.BasicProperties(delivery_mode=2), mandatory=True)
-
-
-def ler(url, fila):
-    """O corpo da próxima mensagem da fila, já tirada dela, ou None."""
-    with conectar(url) as conexao:
-        canal = conexao.channel()
-        entrega, _, corpo = canal.basic_get(fila)
-        if entrega:
-            canal.basic_ack(entrega.delivery_tag)
-        return corpo
 
 
 def escutas(pids) -> set[tuple[str, int]]:
@@ -71,7 +50,7 @@ def test_em_pasta_com_espacos_e_acentos_nada_escuta_fora_e_nada_fica(no_novo, tm
         monkeypatch.setenv(nome, "intruso")
     no = no_novo(tmp_path / "aula de sábado" / ("dados é 日本 " * 12) / "rabbitmq", None, "professora",
                  "p@ss #:/ç%", "aula 1/ã", pagina=True).iniciar()
-    publicar(no.url, "fila", **{"x-queue-type": "quorum"})
+    conectar(no.url).close()
     assert "aula 1/" in rabbitmqctl(no, "list_vhosts"), "o script que se aconselha"
     sem_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with sem_proxy.open(no.pagina_url, timeout=10) as pagina:
@@ -326,10 +305,15 @@ def test_pasta_com_acentos_que_muda_de_lugar_leva_as_filas(no_novo, tmp_path, mo
     if idioma:
         monkeypatch.setenv("LANG", idioma)
     no = no_novo(tmp_path / "aula é 日本" / "rabbitmq").iniciar()
-    publicar(no.url, "quorum", **{"x-queue-type": "quorum"})
+    declarar(no.url, "00000001")
+    with conectar(no.url) as conexao:
+        canal = conexao.channel()
+        canal.confirm_delivery()
+        canal.basic_publish("", "estoque", b"guarde", mandatory=True)
     no.parar()
     (tmp_path / "aula é 日本").rename(tmp_path / "outro nome, ç")
     monkeypatch.setenv("LANG", "C.UTF-8")
     mudou = no_novo(tmp_path / "outro nome, ç" / "rabbitmq", no.porta).iniciar()
-    assert ler(mudou.url, "quorum") == b"guarde"
+    with conectar(mudou.url) as conexao:
+        assert conexao.channel().basic_get("estoque")[2] == b"guarde"
     mudou.parar()

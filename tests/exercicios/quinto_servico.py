@@ -5,16 +5,15 @@ Quem a usa diz em QUINTO o que o serviço novo tem de próprio, e importa daqui 
 
 from __future__ import annotations
 
+import random
 from typing import Callable, NamedTuple
 
 import pytest
 
 import maquete as maquetes
-import rede_de_brinquedo
 from conftest import carregar
 from enunciado import enunciado, exigir, modulo, test_o_que_o_enunciado_pede_esta_no_lugar  # noqa: F401
-from rede_de_brinquedo import Rede
-from verbos import CENARIOS, M, MODULOS, cenario, onde_espera, pedido, rodar
+from verbos import CENARIOS, M, MODULOS, cenario, contas, onde_espera, pedido, rodar
 
 A_PEDIDO = "cancelado a pedido do cliente"
 
@@ -48,10 +47,9 @@ def quinto(request) -> Quinto:
 
 @pytest.fixture(autouse=True)
 def cinco_servicos(enunciado, quinto, monkeypatch):  # noqa: F811
-    """A maquete e a rede de brinquedo do projeto, agora com o serviço novo."""
+    """A maquete do projeto, agora com o serviço novo."""
     monkeypatch.setitem(MODULOS, quinto.nome, getattr(M, f"servico_{quinto.nome}", None))
-    for palco in (maquetes, rede_de_brinquedo):
-        monkeypatch.setattr(palco, "SERVICOS", M.coreografia.SERVICOS)
+    monkeypatch.setattr(maquetes, "SERVICOS", M.coreografia.SERVICOS)
 
 
 @pytest.fixture
@@ -99,22 +97,30 @@ def test_com_ele_desligado_o_pedido_espera_e_da_para_ver_onde(maquete, quinto):
 
 # --- em qualquer ordem ---
 
-@pytest.mark.parametrize("semente", range(8))
-def test_muitos_pedidos_disputando_tudo(semente, quinto):
-    rede = Rede(semente)
-    enviados = [pedido(f"p-{n:02}", rede.acaso.choice(["ana", "bruno", "carla", "zé"]),
-                       rede.acaso.choice(["livro", "caneca", "teclado", "notebook"]), rede.acaso.randint(1, 6),
-                       rede.acaso.choice(["01310-100", "69900-062"])) for n in range(30)]
-    for p in enviados:
-        rede.enviar(p)
-        if rede.acaso.random() < 0.3:
-            rede.cancelar(p["pedido"])
-        for _ in range(rede.acaso.randrange(4)):
-            if rede.sacola:
-                rede.passo()
-    rede.ate_o_fim()
-    rede.conferir(enviados)
-    quinto.conferir(rede.bancos[quinto.nome], [p for p in enviados if rede.estados()[p["pedido"]] == "concluido"])
+@pytest.mark.parametrize("semente", range(4))
+def test_muitos_pedidos_disputando_tudo(semente, maquete, quinto):
+    """Os serviços andam ao acaso, com as filas embaralhadas, repetições e cancelamentos."""
+    acaso, enviados = random.Random(semente), []
+    for n in range(20):
+        enviados.append(pedido(f"p-{n:02}", acaso.choice(["ana", "bruno", "carla", "zé"]),
+                               acaso.choice(["livro", "caneca", "teclado", "notebook"]), acaso.randint(1, 6),
+                               acaso.choice(["01310-100", "69900-062"])))
+        maquete.entrar(M.servico_pedidos.receber, enviados[-1])
+        if acaso.random() < 0.3:
+            maquete.fazer(f"cancelar p-{n:02}")
+        for _ in range(acaso.randrange(6)):
+            fila = maquete.filas[nome := acaso.choice(M.coreografia.SERVICOS)]
+            acaso.shuffle(fila)
+            if fila and acaso.random() < 0.3:
+                fila.append(fila[0])
+            maquete.tratar(nome)
+            maquete.publicar(nome)
+    maquete.fazer("andar")
+    estado = M.veredito.estado(maquete.pasta)
+    assert set(estado["pedidos"]) == {p["pedido"] for p in enviados} and not maquete.pendentes()
+    certas = contas(enviados, {id for id, fim in estado["pedidos"].items() if fim["estado"] == "concluido"})
+    assert {dono: estado[dono] for dono in certas} == certas
+    quinto.conferir(maquete.ligados[quinto.nome].banco, [p for p in enviados if p["pedido"] in certas["envios"]])
 
 
 @pytest.mark.parametrize("nome", [f"{nome}+cancelamento" for nome in CENARIOS])
