@@ -15,10 +15,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import threading
 import time
 from contextlib import suppress
+
+import pytest
+
+from verbos import Programa
 
 PRAZO = 60.0  # segundos para aparecer o que se espera
 # O que só olha pode olhar de novo, como uma pessoa faria, até ver o que está impresso.
@@ -37,9 +39,8 @@ class Terminal:
 
     def __init__(self, nome: str, pasta, ambiente: dict, normalizar):
         self.nome, self.pasta, self.ambiente, self.normalizar = nome, pasta, ambiente, normalizar
-        self.processo: subprocess.Popen | None = None
-        self.leitor: threading.Thread | None = None
-        self.comando, self.esperado, self.saida = "", [], b""
+        self.programa: Programa | None = None
+        self.comando, self.esperado = "", []
 
     def digitar(self, comando: str) -> None:
         self.terminar()
@@ -47,27 +48,18 @@ class Terminal:
         self.rodar()
 
     def rodar(self) -> None:
-        self.saida = b""
-        self.processo = subprocess.Popen(
-            ["bash", "-c", self.comando], cwd=self.pasta, env=self.ambiente, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.leitor = threading.Thread(target=self._ler, args=(self.processo.stdout,), daemon=True)
-        self.leitor.start()
-
-    def _ler(self, saida) -> None:
-        while pedaco := saida.read1():
-            self.saida += pedaco
+        self.programa = Programa("-c", self.comando, url=self.ambiente["RABBITMQ_URL"], ambiente=self.ambiente,
+                                 python=("bash",), pasta=self.pasta)
 
     @property
     def texto(self) -> str:
-        linhas = self.normalizar(self.saida.decode("utf-8", "replace")).splitlines()
-        return "".join(f"{linha.rstrip()}\n" for linha in linhas)
+        return "".join(f"{linha.rstrip()}\n" for linha in self.normalizar(self.programa.texto).splitlines())
 
     def esperar(self) -> None:
         """Espera que apareça tudo o que está impresso até aqui."""
         limite = time.monotonic() + PRAZO
         while not padrao(self.esperado).fullmatch(self.texto):
-            acabou = self.processo.poll() is not None and not self.leitor.is_alive()
+            acabou = self.programa.acabou()
             if time.monotonic() > limite:
                 self.divergir(f"passaram {PRAZO:.0f} s")
             if acabou and not padrao(self.esperado).fullmatch(self.texto):
@@ -78,33 +70,25 @@ class Terminal:
 
     def terminar(self) -> None:
         """Espera o programa acabar sozinho, e confere tudo o que ele mostrou."""
-        if self.processo:
+        if self.programa:
             self.esperar()
-            try:
-                self.processo.wait(PRAZO)
-            except subprocess.TimeoutExpired:
-                self.divergir(f"não acabou em {PRAZO:.0f} s")
-            self.leitor.join(PRAZO)
+            self.programa.fim(PRAZO)
             self.esperar()
-            self.processo = None
+            self.programa = None
 
     def sinal(self, qual: int) -> None:
         """O sinal que a tecla manda a tudo o que roda neste terminal."""
         self.esperar()
-        os.killpg(self.processo.pid, qual)
-        self.processo.wait(PRAZO)
-        self.leitor.join(PRAZO)
+        os.killpg(self.programa.pid, qual)
+        self.programa.fim(PRAZO)
 
     def fechar(self) -> None:
         """Com calma, se for possível: quem ligou um nó privado tem de desligá-lo."""
-        if self.processo:
-            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.killpg(self.processo.pid, signal.SIGINT)
-                self.processo.wait(20)
-            with suppress(ProcessLookupError):
-                os.killpg(self.processo.pid, signal.SIGKILL)
-            self.processo.wait()
-            self.leitor.join(PRAZO)
+        if self.programa:
+            for sinal, prazo in ((signal.SIGINT, 20), (signal.SIGKILL, PRAZO)):
+                with suppress(ProcessLookupError, pytest.fail.Exception):
+                    os.killpg(self.programa.pid, sinal)
+                    self.programa.fim(prazo)
 
     def divergir(self, como: str) -> None:
         def como_no_roteiro(linhas: list[str]) -> str:
@@ -142,7 +126,7 @@ def executar(bloco: str, pasta, ambiente: dict, normalizar) -> None:
 
     def conferir() -> None:
         enviar()
-        if atual in terminais and terminais[atual].processo:
+        if atual in terminais and terminais[atual].programa:
             terminais[atual].esperar()
 
     try:

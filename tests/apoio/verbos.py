@@ -109,11 +109,11 @@ class Programa:
     """Um script do projeto rodando, e o que ele já disse (as duas saídas juntas)."""
 
     def __init__(self, *comando, url: str, entrada: str | None = None, ambiente: dict | None = None, python=(sys.executable,),
-                 terminal: int | None = None):
+                 terminal: int | None = None, pasta: Path = RAIZ):
         self._lido = b""
         variaveis = {**os.environ, "RABBITMQ_URL": url, "PYTHONIOENCODING": "utf-8", **(ambiente or {})}
         self.processo = subprocess.Popen(
-            [*python, *map(str, comando)], env=variaveis, cwd=RAIZ, start_new_session=True,
+            [*python, *map(str, comando)], env=variaveis, cwd=pasta, start_new_session=True,
             stdin=terminal or (subprocess.DEVNULL if entrada is None else subprocess.PIPE),
             stdout=terminal or subprocess.PIPE, stderr=terminal or subprocess.STDOUT)
         if terminal:
@@ -142,15 +142,16 @@ class Programa:
 
     def esperar_dizer(self, trecho: str, prazo: float = 30) -> Programa:
         """Espera uma linha com `trecho`; falha logo se o programa acabar sem dizê-la."""
-        def disse_ou_morreu():
-            morto = not self.vivo()
-            return self.disse(trecho) or (morto and not self._leitor.is_alive())
-        esperar(disse_ou_morreu, prazo, f"{trecho!r} na tela; o que há nela:\n{self.texto}")
+        esperar(lambda: self.disse(trecho) or self.acabou(), prazo, f"{trecho!r} na tela; o que há nela:\n{self.texto}")
         assert self.disse(trecho), f"acabou sem dizer {trecho!r}:\n{self.texto}"
         return self
 
     def vivo(self) -> bool:
         return self.processo.poll() is None
+
+    def acabou(self) -> bool:
+        """Se ele já não vive, e tudo o que disse foi lido."""
+        return not self.vivo() and not self._leitor.is_alive()
 
     def sinal(self, qual: int) -> Programa:
         self.processo.send_signal(qual)
