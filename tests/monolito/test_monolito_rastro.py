@@ -77,43 +77,6 @@ def test_o_que_o_rastro_diz_que_a_proxima_partida_fara_e_o_que_ela_faz(ponto, tm
     conferir_repouso(tmp_path / "monolito")
 
 
-def test_basta_o_comeco_do_id_com_o_sinal_da_tela_ou_sem(tmp_path):
-    app(tmp_path, "--id", "6fad9db0-cf36-4e2a")
-    app(tmp_path, "--id", "6fad0000-cf36-4e2a")
-    for dito in ("6fad9", "6fad9db0-cf…", "6fad9db0-cf36-4e2a"):
-        assert "  6fad9db0-cf…: concluido\n" in rastrear(tmp_path, dito)
-    dois = app(tmp_path, "--rastro", "6fad")
-    assert dois.returncode == 2 and "é o começo de 2 pedidos" in dois.tudo
-
-
-@pytest.mark.parametrize("estrago, diz", [
-    (lambda log: log.unlink(), "coordenador.db não está nesta pasta"),
-    (lambda log: log.write_bytes(b"estragado" * 999), "não é um banco SQLite")],
-    ids=["falta", "estragado"])
-def test_sem_o_log_diz_que_nao_sabe_e_o_comando_de_quem_decide_serve(estrago, diz, tmp_path):
-    app(tmp_path, "--id", "p-1", "--cair-em", "antes-da-decisao")
-    (tmp_path / "monolito" / "coordenador.db-wal").unlink()
-    estrago(tmp_path / "monolito" / "coordenador.db")
-    tela = rastrear(tmp_path, "p-1")
-    assert diz in em_linha(tela) and "espera: o log certo" in em_linha(tela)
-    assert "p-1: pendente, em dúvida" in tela
-    [comando] = comandos(tela)
-    fim = app(tmp_path, *comando[:2])
-    assert fim.returncode == 0, fim.tudo
-    assert resultado(tmp_path, "p-1") == "concluido"
-    assert "uma pessoa forçou CONFIRMAR" in em_linha(rastrear(tmp_path, "p-1"))
-
-
-def test_o_log_de_outra_execucao_nao_responde_por_esta(tmp_path):
-    app(tmp_path / "a", "--id", "p-1", "--cair-em", "antes-da-decisao")
-    app(tmp_path / "b", "--id", "p-1")
-    for resto in ("", "-wal", "-shm"):
-        (tmp_path / "a" / "monolito" / f"coordenador.db{resto}").unlink(missing_ok=True)
-    shutil.copy(tmp_path / "b" / "monolito" / "coordenador.db", tmp_path / "a" / "monolito")
-    tela = rastrear(tmp_path / "a", "p-1")
-    assert re.search(r"coordenador\.db não conhece a execução \w{8}", tela) and "--forcar" in tela
-
-
 def test_uma_execucao_viva_ainda_conduz_e_nao_se_propoe_nada(tmp_path):
     viva = Parado(tmp_path, "antes-da-decisao", "--id", "p-1")
     try:
