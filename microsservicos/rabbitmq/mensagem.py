@@ -7,10 +7,9 @@ Uma mensagem só vira um Evento se for exatamente o que o contrato diz.
 Aqui não se sabe o que é pika.
 """
 
-from comum.loja import id_valido, ler_json, validar
+from comum.loja import conferir, ler_json, validar
 from coreografia import EVENTOS, VERSAO, Evento, quem_ouve, quem_publica
 
-MAIOR_CENTAVOS = 10 ** 15  # cabe com folga num inteiro do SQLite
 PROPRIEDADES = ("content_type", "content_encoding", "correlation_id", "message_id", "type",
                 "app_id", "timestamp")
 # motivo: o de uma mensagem morta, posto por nós. x-first-death-reason: o que o broker põe.
@@ -36,7 +35,7 @@ def entender(servico: str, corpo: bytes, propriedades: dict) -> Evento:
         raise MensagemInvalida(f"versão desconhecida: {str(versao)[:20]!r}; este serviço só "
                                f"conhece a {VERSAO}")
     try:
-        dados = CORPOS[EVENTOS[tipo][2]](_objeto(corpo))
+        dados = CORPOS[EVENTOS[tipo][2]](ler_json(corpo))
     except Exception as erro:  # de um corpo qualquer vem qualquer erro
         raise MensagemInvalida(f"corpo: {erro}"[:300]) from erro
     evento = Evento(tipo, dados["pedido"], dados, cabecalhos.get("causa"))
@@ -57,34 +56,10 @@ def _conferir_envelope(evento: Evento, propriedades: dict) -> None:
         raise MensagemInvalida("o cabeçalho causa não é o id de um evento deste pedido")
 
 
-def _objeto(corpo: bytes) -> dict:
-    dados = ler_json(corpo)
-    if not isinstance(dados, dict):
-        raise ValueError("o corpo não é um objeto JSON")
-    if "pedido" not in dados:
-        raise ValueError("falta o campo 'pedido'")
-    return dados
-
-
-def _pedido_com_total(dados: dict) -> dict:
-    total = dados.pop("total", None)
-    if type(total) is not int or not 0 <= total <= MAIOR_CENTAVOS:
-        raise ValueError("total: não é um inteiro de centavos")
-    return {**validar(dados), "total": total}
-
-
-def _pedido_e_motivo(dados: dict) -> dict:
-    motivo = dados.get("motivo")
-    if set(dados) != {"pedido", "motivo"}:
-        raise ValueError("use exatamente os campos 'pedido' e 'motivo'")
-    if not isinstance(motivo, str) or not 1 <= len(motivo) <= 200 or not motivo.isprintable():
-        raise ValueError("motivo: não é um texto de 1 a 200 caracteres, sem os de controle")
-    if not id_valido(dados["pedido"]):
-        raise ValueError("pedido: não é um id de pedido")
-    return dados
-
-
-CORPOS = {"pedido": _pedido_com_total, "motivo": _pedido_e_motivo}  # as formas de coreografia.py
+CORPOS = {  # as formas de coreografia.py
+    "pedido": lambda dados: {**validar(dados, ["pedido", "total"]), "total": dados["total"]},
+    "motivo": lambda dados: conferir(dados, "o corpo", {"pedido", "motivo"}),
+}
 
 
 def simplificar(propriedades) -> dict:

@@ -66,14 +66,15 @@ def conteudo(pedido: dict) -> tuple:
     return pedido["cliente"], pedido["cep"], *itens
 
 
-def validar(dados) -> dict:
+def validar(dados, mais: Iterable[str] = ()) -> dict:
     """Confere um pedido e o devolve completo, com id e com o CEP na forma 00000-000.
 
-    dados: o que veio do JSON. Levanta Falha (código 2) com o nome do campo errado.
+    dados: o que veio do JSON. mais: os campos que também deve ter. Levanta Falha (código 2) com o
+    nome do campo errado.
     """
-    _conferir(dados, "o pedido", {"cliente", "itens", "cep"}, {"pedido"})
+    conferir(dados, "o pedido", {"cliente", "itens", "cep", *mais}, {"pedido"}.difference(mais))
     for item in dados["itens"]:
-        _conferir(item, "itens: um item", {"produto", "quantidade"})
+        conferir(item, "itens: um item", {"produto", "quantidade"})
     if len({item["produto"] for item in dados["itens"]}) < len(dados["itens"]):
         raise Falha("itens: um produto aparece duas vezes", 2)
     return {"pedido": dados.get("pedido") or str(uuid.uuid4()), "cliente": dados["cliente"],
@@ -82,8 +83,8 @@ def validar(dados) -> dict:
             "cep": "-".join(_CEP.fullmatch(dados["cep"]).groups())}
 
 
-def _conferir(dados, o_que: str, campos: set[str], a_mais: set[str] = frozenset()) -> None:
-    """Se `dados` tem estes campos, talvez os `a_mais`, e nenhum outro; e se cada um serve."""
+def conferir(dados, o_que: str, campos: set[str], a_mais: set[str] = frozenset()) -> dict:
+    """Os dados, se têm estes campos, talvez os `a_mais`, e nenhum outro; e se cada um serve."""
     if not isinstance(dados, dict):
         raise Falha(f"{o_que} deve ser um objeto JSON, entre {{ e }}", 2)
     for campo in (dados.keys() - a_mais) ^ campos:
@@ -93,6 +94,7 @@ def _conferir(dados, o_que: str, campos: set[str], a_mais: set[str] = frozenset(
         tipo, serve, conselho = CAMPOS[campo]
         if type(valor) is not tipo or not serve(valor):  # nem True, que em Python é um int
             raise Falha(f"{campo}: {conselho}", 2)
+    return dados
 
 
 UM_TEXTO = (str, lambda texto: 1 <= len(texto) <= 64 and texto.isprintable(),
@@ -104,6 +106,9 @@ CAMPOS = {  # campo: (o tipo, se o valor serve, o que se aconselha a quem deu ou
     "cep": (str, _CEP.fullmatch, "use oito dígitos, com ou sem hífen, como 01310-100"),
     "produto": UM_TEXTO,
     "quantidade": (int, range(1, 1001).__contains__, "use um inteiro de 1 a 1000"),
+    "total": (int, range(10 ** 15).__contains__, "use um inteiro de centavos"),
+    "motivo": (str, lambda texto: 1 <= len(texto) <= 200 and texto.isprintable(),
+               "use um texto de 1 a 200 caracteres, sem os de controle"),
 }
 
 
