@@ -55,7 +55,7 @@ class Servico:
         if set(ouve) != set(o_que_ouve(nome)):
             raise ValueError(f"{nome} deve ouvir exatamente o que a coreografia diz")
         self.nome, self.ouve = nome, ouve
-        pasta = pasta_dos_dados(dados)
+        pasta = dados / "microsservicos"
         loja = identidade(pasta)
         self.banco = bancos.abrir(pasta / f"{nome}.db", tabelas + ";" + TABELAS, loja)
         self.narrador = Narrador(nome, mostrar)
@@ -166,10 +166,6 @@ class Servico:
         with bancos.transacao(self.banco):
             quantos = caixas.por_enviar_de_novo(self.banco, pedido)
         dizer(f"{self.nome:10} {pedido}: publico de novo o que já publiquei dele ({quantos})")
-
-
-def pasta_dos_dados(dados: Path) -> Path:
-    return dados / "microsservicos"
 
 
 def iniciar(nome: str, tabelas: str, ouve: dict, escolha) -> Servico:

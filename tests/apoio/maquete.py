@@ -58,7 +58,7 @@ class Maquete:
 
     def __init__(self, dados: Path, diagrama=None):
         self.desenho = M.desenho.Desenho(diagrama)
-        self.dados, self.pasta = dados, M.servico.pasta_dos_dados(dados)
+        self.dados, self.pasta = dados, dados / "microsservicos"
         self.filas = {nome: deque() for nome in SERVICOS}
         self.mortas = {nome: deque() for nome in SERVICOS}
         self.publicadas: dict[str, object] = {}
