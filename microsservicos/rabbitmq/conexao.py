@@ -101,17 +101,15 @@ class Conexao:
         """
         conexao, self._conexao = self._conexao, None
         prazo = time.monotonic() + PRAZO_DE_FECHO
-        try:
-            with suppress(Exception):  # a que já caiu não precisa ser fechada
-                if conexao and not (conexao.is_closed or conexao.is_closing):
-                    conexao.close()
-                while conexao and not conexao.is_closed and time.monotonic() < prazo:
-                    self._girar(0.2)
-        finally:
-            # Um Ctrl-C no primeiro instante de um passo deixa o laço do pika dizendo que ainda
-            # roda: ele não se fecha, e o sistema operacional fecha o socket no fim do processo.
-            with suppress(Exception):
-                self._laco.close()
+        with suppress(Exception):  # a que já caiu não precisa ser fechada
+            if conexao and not (conexao.is_closed or conexao.is_closing):
+                conexao.close()
+            while conexao and not conexao.is_closed and time.monotonic() < prazo:
+                self._girar(0.2)
+        # Um Ctrl-C no primeiro instante de um passo deixa o laço do pika dizendo que ainda roda:
+        # ele não se fecha, e o sistema operacional fecha o socket no fim do processo.
+        with suppress(Exception):
+            self._laco.close()
 
     # --- o que o broker diz sem ser perguntado ---
 

@@ -62,25 +62,23 @@ def reenviar(servico: str, ids: list[str], loja: str | None) -> int:
     repete, e a caixa de entrada do serviço reconhece a repetição. Devolve quantas foram. Levanta
     o mesmo que ler(), e BrokerFora se o broker recusou alguma.
     """
-    mortas, foram, lidas, recusadas = f"{servico}.mortas", 0, 0, set()
+    mortas, foram, ficam = f"{servico}.mortas", 0, 0
     with _vez_de_ler(loja) as leitor:
         for entrega, corpo, propriedades in _receber(leitor, mortas):
-            lidas += 1
             if ids and propriedades.get("message_id") not in ids:
+                ficam += 1
                 continue
             leitor.enfileirar("", servico, corpo, refazer(propriedades, None), True)
-            if recusadas := leitor.esperar_respostas():
-                break
+            if leitor.esperar_respostas():  # o que está em mãos volta às mortas com a conexão
+                raise BrokerFora(f"o RabbitMQ em {onde()} recusou uma mensagem: a fila «{servico}» "
+                                 f"está cheia; {foram} foram devolvidas, e as outras seguem em "
+                                 f"{mortas}: tente de novo quando houver lugar")
             leitor.canal.basic_ack(entrega)
             # Uma fila quorum guarda na memória da conexão os acks que passam de algumas dezenas, e
             # os perde quando ela se fecha: só se segue quando ela já viu este.
             _quantas(leitor, mortas)
             foram += 1
-        _devolver(leitor, mortas, lidas - foram)
-    if recusadas:
-        raise BrokerFora(f"o RabbitMQ em {onde()} recusou uma mensagem: a fila «{servico}» está "
-                         f"cheia; {foram} foram devolvidas, e as outras seguem em {mortas}: tente "
-                         "de novo quando houver lugar")
+        _devolver(leitor, mortas, ficam)
     return foram
 
 

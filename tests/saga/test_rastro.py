@@ -54,6 +54,16 @@ def test_o_rastro_de_um_pedido_e_o_que_a_tela_mostrou_ao_vivo(nome, envio, maque
     assert all("pagamento.aprovado, na fila «envio»" in lugar for lugar in lugares)
 
 
+def test_depois_de_milhares_de_pedidos_as_raias_ainda_mostram_o_que_esta_retido():
+    desenho = M.desenho.Desenho()
+    for n in range(3 * M.desenho.LEMBRADOS):
+        for tipo in ("estoque.reservado", "envio.despachado"):
+            desenho.evento(tipo, f"p-{n}", {})
+    assert "┊" not in desenho.nota("x", "envio", "")[0] and len(desenho.vistos) <= M.desenho.LEMBRADOS + 1
+    desenho.evento("estoque.reservado", "p", {})
+    assert "┊" in desenho.nota("x", "envio", "")[0]
+
+
 def test_o_que_foi_em_vao_vem_depois_da_resposta_a_que_se_refere(maquete):
     maquete.fazer("desligar pagamentos")
     maquete.fazer("enviar p-1 sucesso")
