@@ -124,9 +124,6 @@ VALORES = {
     "binário de 40 KB": longa(b"x", b"\xff" * 40_000), "texto de 120 KB": longa(b"S", b"z" * 120_000),
 }
 MUITAS_DATAS = [(f"c{i}", VALORES["data"]) for i in range(5000)]  # cabem num quadro; reescritas como texto, não
-VERSOES = {"texto": longa(b"S", b"1"), "verdadeiro": b"t\x01", "2": 2, "0": 0, "-1": -1, "1.0": b"d" + struct.pack(">d", 1.0),
-           "1.5": b"f" + struct.pack(">f", 1.5), "data": b"T" + struct.pack(">Q", 1), "decimal": b"D\x01" + struct.pack(">i", 10),
-           "lista": longa(b"A", b"I\0\0\0\1"), "binário": longa(b"x", b"\1"), "nada": None, "gigante": b"l\x7f" + b"\xff" * 7}
 ERRADOS = (None, True, False, 0, -1, 1, 1.5, 1e300, 10 ** 20, "", " ", "x" * 65, "1", [], [[]], {}, {"a": 1}, [None], "\ud800",
            "\x00", "nulo\x00", ESCAPES, "á\u0301\x85", "\u2028")
 
@@ -220,22 +217,6 @@ def estraga_o_tipo(rng, servico, dados, props):
     return "tipo", em_json(dados), props
 
 
-def estraga_a_versao(rng, servico, dados, props):
-    """Outra versão do contrato, ou uma versão que não é um inteiro, ou versão nenhuma."""
-    nome = rng.choice([*sorted(VERSOES), "falta", "sem cabeçalhos"])
-    props["headers"] = None if nome == "sem cabeçalhos" else {"versao": VERSOES.get(nome), "causa": None}
-    if nome == "falta":
-        del props["headers"]["versao"]
-    return f"versao: {nome}", em_json(dados), props
-
-
-def estraga_a_causa(rng, servico, dados, props):
-    """A causa não é o id de uma mensagem deste pedido."""
-    nome = rng.choice(sorted(set(VALORES) - {"nada"}))
-    props["headers"] = {"versao": 1, "causa": rng.choice([VALORES[nome], "", "outro:pedido.criado", f"{dados['pedido']}:x", ESCAPES, 1])}
-    return f"causa: {nome}", em_json(dados), props
-
-
 def estraga_os_cabecalhos(rng, servico, dados, props):
     """Cabeçalhos que o pika não lê, ou não escreve de volta; a versão garante que ninguém aceita a mensagem."""
     nome = rng.choice(sorted(VALORES))
@@ -249,16 +230,8 @@ def estraga_os_cabecalhos(rng, servico, dados, props):
     return f"cabeçalhos: {nome}", em_json(dados), props
 
 
-def estraga_o_resto(rng, servico, dados, props):
-    """As propriedades que a loja não usa, com os valores mais estranhos que o broker aceita."""
-    props.update(headers={"versao": 7}, delivery_mode=rng.choice([1, 2]), priority=rng.choice([0, 255]),
-                 timestamp=rng.choice([0, 2 ** 40, 2 ** 64 - 1]), reply_to=rng.choice(["", b"\xff" * 255]),
-                 content_encoding=rng.choice(["gzip", b"\xff", "x" * 255]), expiration=rng.choice([None, "4000000"]))
-    return "resto", em_json(dados), props
-
-
 ESTRAGOS = (estraga_o_texto, estraga_a_forma, estraga_um_campo, estraga_com_injecao, estraga_uma_propriedade, estraga_o_tipo,
-            estraga_a_versao, estraga_a_causa, estraga_os_cabecalhos, estraga_o_resto)
+            estraga_os_cabecalhos)
 
 
 def venenos(servico: str, quantos: int, semente: int) -> list[Veneno]:

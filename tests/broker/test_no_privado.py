@@ -72,16 +72,6 @@ def test_em_pasta_com_espacos_e_acentos_nada_escuta_fora_e_nada_fica(no_novo, tm
     conferir_que_acabou(no)
 
 
-@precisa_de_proc
-@pytest.mark.longo
-def test_pasta_apagada_com_o_no_ligado_nao_o_deixa_solto(no_novo):
-    no = no_novo().iniciar()
-    assert len(processos_do_no(no)) >= 4
-    shutil.rmtree(no.pasta)
-    no.largar()
-    esperar(lambda: not processos_do_no(no), que="o fim do nó sem pasta")
-
-
 # --- quem o usa, e quem o desliga ---
 
 LANCADOR = """

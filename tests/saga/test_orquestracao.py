@@ -139,7 +139,8 @@ def test_encerrar_e_quieto_rapido_e_nao_deixa_ninguem(url, dados, sinal):
     servicos = filhos(programa.pid)
     assert len(servicos) == 4
     if sinal == "SIGTERM":
-        programa.encerrar()
+        for outro in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # os outros não cortam a limpeza ao meio
+            programa.sinal(outro)
     else:
         os.killpg(programa.pid, signal.SIGINT)  # o terminal manda a todos os que estão nele
     assert programa.fim(20) == 0 and programa.linhas[-1] == "tudo encerrado"

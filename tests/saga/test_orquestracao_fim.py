@@ -94,18 +94,6 @@ def test_interrompido_enquanto_o_no_privado_parte(privado, dados):
     nada_fica(dados, no)
 
 
-@pytest.mark.longo
-def test_outros_ctrl_c_nao_cortam_a_limpeza_ao_meio(privado, dados):
-    url, no = privado
-    programa = ouvindo(url, dados, "--sem-pedido").interromper()
-    programa.esperar_dizer("encerrando os serviços")
-    for sinal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        programa.sinal(sinal)
-    assert programa.fim(40) == 0 and programa.linhas[-1] == "tudo encerrado", programa.texto
-    programa.limpo()
-    nada_fica(dados, no)
-
-
 # --- os pedidos que a porta de entrada recebe ---
 
 def test_pedidos_morto_antes_de_ficar_pronto_recebe_os_mesmos_pedidos(url, dados):

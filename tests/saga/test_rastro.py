@@ -64,23 +64,6 @@ def test_depois_de_milhares_de_pedidos_as_raias_ainda_mostram_o_que_esta_retido(
     assert "┊" in desenho.nota("x", "envio", "")[0]
 
 
-def test_o_que_foi_em_vao_vem_depois_da_resposta_a_que_se_refere(maquete):
-    maquete.fazer("desligar pagamentos")
-    maquete.fazer("enviar p-1 sucesso")
-    maquete.fazer("andar")
-    maquete.fazer("cancelar p-1")
-    maquete.fazer("andar")
-    atrasada = maquete.filas["pagamentos"].popleft()  # estoque.reservado fica para trás
-    maquete.fazer("ligar pagamentos")
-    maquete.fazer("andar")
-    maquete.filas["pagamentos"].append(atrasada)
-    maquete.fazer("andar")
-    desenho = raias(maquete.pasta)
-    [em_vao] = [n for n, linha in enumerate(desenho) if "nada a fazer: já tinha respondido" in linha]
-    assert any("pagamento.estornado" in linha for linha in desenho[:em_vao]), desenho
-    assert "pedido.cancelado" in desenho[-1]
-
-
 @pytest.mark.parametrize("semente", range(8))
 def test_em_qualquer_ordem_de_entrega_cada_evento_vem_depois_da_sua_causa(semente, maquete):
     """Serviços que andam ao acaso, cancelamentos e repetições no meio: tudo está lá, na ordem das causas."""

@@ -1,4 +1,4 @@
-"""A saga nas filas de verdade: cada cenário, a forma das mensagens, repetições e ordens que ninguém planejou."""
+"""A saga nas filas de verdade: cada cenário, a forma das mensagens, as repetições. Toda ordem: test_explorador.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pika
 import pytest
 
 from conftest import esperar
+from test_servicos import CONTRATO
 from verbos import (CENARIOS, FELIZ, SERVICOS, Escuta, Loja, cenario, loja_aberta, loja_do_arquivo, propriedades,  # noqa: F401
                     total)
 
@@ -20,10 +21,7 @@ IDA_E_VOLTA = {
     "envio-recusado": ["pedido.criado", "estoque.reservado", "pagamento.aprovado", "envio.recusado", "pagamento.estornado",
                        "estoque.liberado", "pedido.cancelado"],
 }
-OUVINTE = {"pedido.criado": "estoque", "estoque.reservado": "pagamentos", "pagamento.aprovado": "envio",
-           "envio.despachado": "pedidos", "estoque.recusado": "pedidos", "pagamento.recusado": "estoque",
-           "envio.recusado": "pagamentos", "pagamento.estornado": "estoque", "estoque.liberado": "pedidos",
-           "pedido.cancelamento_solicitado": "envio"}
+OUVINTE = {tipo: ouvem[0] for tipo, (_, ouvem) in CONTRATO.items() if ouvem}
 
 
 def novo_id() -> str:
@@ -108,25 +106,3 @@ def test_cada_evento_entregue_de_novo_nao_muda_nem_publica_nada(loja_aberta, esc
     fazer(loja_aberta, "sucesso")  # passa por todas as filas, depois das repetições
     loja_aberta.conferir_repouso()
     assert escuta.tipos(id) == IDA_E_VOLTA[nome], "a repetição fez alguém publicar de novo"
-
-
-# --- ordens que ninguém planejou ---
-
-def test_cancelamento_que_ultrapassa_o_pedido_barra_todas_as_acoes_atrasadas(loja_aberta, escuta):
-    """A compensação chega aos três antes da ação que ela desfaz; a ação chega depois, e não faz nada."""
-    id = novo_id()
-    loja_aberta.suspender("pedidos")
-    try:
-        loja_aberta.enviar(cenario("sucesso", id))  # fica na caixa de saída
-        loja_aberta.publicar("pedido.cancelamento_solicitado", {"pedido": id, "motivo": "desisti"})
-        loja_aberta.esperar_tratar("envio", f"{id}:pedido.cancelamento_solicitado")
-        loja_aberta.esperar_tratar("pagamentos", f"{id}:envio.recusado")
-        loja_aberta.esperar_tratar("estoque", f"{id}:pagamento.estornado")
-        assert not loja_aberta.tratou("estoque", f"{id}:pedido.criado")
-    finally:
-        loja_aberta.continuar("pedidos")
-    loja_aberta.esperar_tratar("estoque", f"{id}:pedido.criado")
-    loja_aberta.conferir_repouso()
-    assert loja_aberta.resultado(id) == ("cancelado", "desisti")
-    assert set(escuta.tipos(id)) == {"pedido.cancelamento_solicitado", "envio.recusado", "pagamento.estornado",
-                                     "estoque.liberado", "pedido.criado", "pedido.cancelado"}

@@ -92,30 +92,6 @@ def test_ctrl_c_no_ponto_termina_antes_o_lote_em_maos(loja_aberta, ponto):
         assert "repetido" not in loja_aberta.tela(nome)
 
 
-# --- de fora, sem aviso ---
-
-def martelar(loja: Loja, mortes_por_servico: int, no_caminho: int, semente: int) -> None:
-    """Mata cada serviço várias vezes, em instantes do acaso; antes de cada morte, completa os pedidos no caminho."""
-    acaso = random.Random(semente)
-    vitimas = list(SERVICOS) * mortes_por_servico
-    acaso.shuffle(vitimas)
-    sobravam = []
-    for vez, vitima in enumerate(vitimas):
-        loja.enviar(*mistura(max(no_caminho - loja.pendentes(), 0), f"{novo_id()}-{vez}"))
-        tratados = "SELECT count(*) FROM caixa_entrada"
-        meta = loja.consultar(vitima, tratados)[0][0] + acaso.choice([0, 1, 20, 60])
-        esperar(lambda: loja.consultar(vitima, tratados)[0][0] >= meta or loja.pendentes() < no_caminho // 2, que=f"{vitima} trabalhar")
-        sobravam.append(loja.pendentes())
-        loja.matar(vitima)
-        loja.lancar(vitima)
-    assert sorted(sobravam)[len(sobravam) // 2] >= no_caminho // 2, "sem fila no caminho, as quedas não provam nada"
-
-
-def test_kill_9_em_todos_varias_vezes_com_centenas_de_pedidos_no_caminho(loja_aberta):
-    martelar(loja_aberta, mortes_por_servico=3, no_caminho=500, semente=1)
-    loja_aberta.conferir_repouso()
-
-
 # --- duas cópias ---
 
 def test_duas_copias_de_cada_servico_dividem_o_trabalho_sem_repetir(loja_aberta):
