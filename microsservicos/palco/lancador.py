@@ -7,10 +7,10 @@ from pathlib import Path
 
 from comum.falha import Falha
 from comum.leitura import lendo
-from comum.prazo import Prazo
 from comum.tela import Progresso, alertar, dizer
 from coreografia import SERVICOS
 from palco.espectador import Espectador
+from palco.prazo import Prazo
 from palco.processo import Processo
 
 POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha de progresso
