@@ -83,12 +83,6 @@ def atender_sem_recuperar(pasta, pedidos):
     atender(pasta, pedidos, recuperar=False)
 
 
-def test_travas_so_existem_entre_o_voto_e_o_aviso(pasta):
-    transacao = cair(pasta, "entre-confirmacoes")
-    assert Retrato(pasta).travas == {"pedidos": {"pedido/p-1": transacao}, "estoque": {}, "pagamentos": {},
-                                     "envio": {"pedido/p-1": transacao}}
-
-
 def test_quem_espera_por_uma_trava_passa_na_rodada_seguinte(pasta):
     """Doze pedidos do mesmo produto em andamento: ninguém é recusado por esperar, e a espera é contada uma vez."""
     contado = no_filho(disputar, pasta, 12).saida
@@ -358,19 +352,6 @@ def partida(pasta):
 
 # --- a pessoa que decide ---
 
-@pytest.mark.parametrize("escolha, estado", [("confirmar", "concluido"), ("abortar", "cancelado")])
-def test_decisao_heuristica_sem_log(escolha, estado, pasta):
-    transacao = cair(pasta)
-    apagar(pasta)
-    assert no_filho(operar, pasta, f"{transacao}={escolha}").saida == ""
-    retrato = Retrato(pasta)
-    assert retrato.pedidos == {"p-1": estado} and not any(retrato.travas.values())
-    assert consultar(pasta, "estoque", "SELECT transacao, decisao FROM heuristicas") == [
-        (transacao, "CONFIRMAR" if escolha == "confirmar" else "ABORTAR")]
-    no_filho(so_recuperar, pasta)
-    conferir_repouso(pasta)
-
-
 def operar(pasta, escolha):
     try:
         log = M.decisoes.LogDeDecisoes(pasta, M.identidade.identidade(pasta), espera=0)
@@ -411,6 +392,8 @@ def test_divergencia_com_o_log_e_dita_a_cada_partida_ate_ser_reconhecida(ponto, 
         assert [transacao in aviso for aviso in no_filho(divergencias, pasta).saida] == [True] * diverge
     assert ("não há divergência" in no_filho(reconhecer, pasta, transacao).saida) != diverge
     assert no_filho(divergencias, pasta).saida == []
+    conferir_repouso(pasta)
+    assert Retrato(pasta).pedidos == {"p-1": "concluido" if escolha == "confirmar" else "cancelado"}
 
 
 def divergencias(pasta):

@@ -151,23 +151,3 @@ def test_so_um_comodo_conhece_o_pika():
     fora = [de(arquivo) for arquivo in PRODUTO if arquivo.parent.name != "rabbitmq"
             and any(m.partition(".")[0] == "pika" for m in importados(arquivo))]
     assert not fora
-
-
-def nomes_privados(arquivo: Path) -> list[str]:
-    """Os atributos que começam por _ e não são do próprio arquivo."""
-    modulo = arvore(arquivo)
-    classes = {no.name for no in ast.walk(modulo) if isinstance(no, ast.ClassDef)}
-    atributos = [no for no in ast.walk(modulo)
-                 if isinstance(no, ast.Attribute) and re.match(r"_(?!_)", no.attr)]
-    e_nosso = lambda no: isinstance(no.value, ast.Name) and no.value.id in {"self", *classes}
-    daqui = {no.attr for no in atributos if e_nosso(no)}
-    achados = [ast.unparse(no) for no in atributos if no.attr not in daqui]
-    for no in ast.walk(modulo):
-        if isinstance(no, ast.ImportFrom) and no.module != "__future__":
-            achados += [nome.name for nome in no.names if nome.name.startswith("_")]
-    return sorted(set(achados) - {"os._exit"})  # este é público: está no manual
-
-
-@pytest.mark.parametrize("arquivo", PRODUTO, ids=de)
-def test_ninguem_usa_os_nomes_privados_dos_outros(arquivo):
-    assert not nomes_privados(arquivo)
