@@ -16,7 +16,7 @@ from contextlib import closing
 import pytest
 
 from conftest import carregar
-from verbos import Programa, loja, mistura, rodar  # noqa: F401
+from verbos import Programa, loja, loja_aberta, loja_do_arquivo, mistura, rodar  # noqa: F401
 
 
 def apagar(*fins):
@@ -46,13 +46,11 @@ CASOS = {
 
 
 @pytest.mark.parametrize("caso", CASOS)
-def test_sob_um_servico(caso, loja):
-    mexer, dito = CASOS[caso]
-    loja.repor()
-    loja.iniciar()
-    loja.enviar(*mistura(60, "a"))
+def test_sob_um_servico(caso, loja_aberta):
+    (mexer, dito), loja, nome = CASOS[caso], loja_aberta, caso.replace(" ", "_")
+    loja.enviar(*mistura(60, f"{nome}-a"))
     loja.conferir_repouso()
-    loja.enviar(*mistura(200, "b"))
+    loja.enviar(*mistura(200, f"{nome}-b"))
     loja.esperar_um_pouco(40)
     [estoque] = loja.programas["estoque"]
     loja.suspender("estoque")
@@ -68,11 +66,10 @@ def test_sob_um_servico(caso, loja):
 
 
 @pytest.mark.parametrize("fins, ficou", [(("-shm",), True), (("-wal", "-shm"), False)], ids=str)
-def test_o_que_outro_programa_gravou_enquanto_isso(fins, ficou, loja):
+def test_o_que_outro_programa_gravou_enquanto_isso(fins, ficou, loja_aberta):
     """Só sem o -shm, o sqlite3 grava no -wal de verdade, e fica; sem os dois, num outro, e é dito onde."""
-    loja.repor()
-    loja.iniciar()
-    loja.enviar(*mistura(60, "a"))
+    loja = loja_aberta
+    loja.enviar(*mistura(60, f"antes-{ficou}"))
     loja.conferir_repouso()
     [estoque] = loja.programas["estoque"]
     loja.suspender("estoque")
@@ -85,7 +82,7 @@ def test_o_que_outro_programa_gravou_enquanto_isso(fins, ficou, loja):
     loja.matar("estoque")
     loja.inicial["produtos"]["livro"] += 7 * ficou
     loja.iniciar("estoque")
-    loja.enviar(*mistura(20, "b"))
+    loja.enviar(*mistura(20, f"depois-{ficou}"))
     loja.conferir_repouso()
 
 

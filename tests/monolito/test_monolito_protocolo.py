@@ -13,7 +13,7 @@ if not hasattr(os, "fork"):
     pytest.skip("estes testes usam processos filhos feitos com fork", allow_module_level=True)
 
 from monolito_apoio import (DONOS, M, Ouvinte, Retrato, abrir, ao_gravar, atender, cair_em, cenario, conduzir,
-                            conferir_repouso, consultar, no_filho, nova_pasta, participantes, pedido, so_recuperar, terminar)
+                            conferir_repouso, no_filho, nova_pasta, participantes, pedido, so_recuperar, terminar)
 
 
 @pytest.fixture
@@ -100,18 +100,6 @@ def disputar(pasta, quantos):
     conduzir(coordenador, [pedido(f"p-{n}") for n in range(quantos)], quantos)
     terminar(coordenador)
     return ouvinte.contado
-
-
-@pytest.mark.parametrize("paralelos", [1, 5])
-def test_o_mesmo_id_de_novo_nao_muda_nada(paralelos, pasta):
-    """Até para quem não passa pela porta de app.py, que nem deixaria o pedido chegar ao coordenador."""
-    for _ in range(2):
-        no_filho(atender, pasta, [pedido("p-1"), pedido("p-1", "carla", "caneca"), cenario("sem-estoque", "p-2"), pedido("p-2")],
-                 paralelos)
-    retrato = Retrato(pasta)
-    retrato.conferir_repouso()
-    assert retrato.pedidos == {"p-1": "concluido", "p-2": "cancelado"}
-    assert consultar(pasta, "estoque", "SELECT quantidade FROM produtos WHERE produto = 'livro'") == [(98,)]
 
 
 def test_avisos_repetidos_nao_mudam_nada(pasta):

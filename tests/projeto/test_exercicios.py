@@ -41,6 +41,10 @@ DEFEITOS = {
         "2", PEDIDOS, "in solicitar_cancelamento(banco, pedido, PRAZO_ESGOTADO)]",
         "in cancelar(banco, __import__('coreografia').Evento("
         "'', pedido, {'pedido': pedido, 'motivo': PRAZO_ESGOTADO}))]"),
+    "2: o prazo conta do início do serviço": (
+        "2", PEDIDOS, "lambda banco: vencer_prazos(banco, time.time() - escolha.prazo)",
+        "lambda banco, inicio=time.time(): vencer_prazos("
+        "banco, time.time() - escolha.prazo if time.time() - inicio > escolha.prazo else 0)"),
     "3: quem votou LEITURA é avisado": (
         "3", "monolito/coordenador.py", "t.leram.append(participante)", "t.sim.append(participante)"),
     "3: o voto LEITURA guarda a trava": (
