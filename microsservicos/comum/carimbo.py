@@ -6,7 +6,7 @@ está, que a diz no arquivo `.loja` (comum/identidade.py).
 """
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from comum.falha import Falha
@@ -20,26 +20,24 @@ def escrever(loja: str | None) -> str:
     return f"PRAGMA application_id={int(loja or '0', 16)}; PRAGMA user_version={VERSAO}"
 
 
-def ler(banco: sqlite3.Connection) -> tuple[int, str | None]:
+def ler(banco: sqlite3.Connection, anexado: str = "main") -> tuple[int, str | None]:
     """(versão, loja); 0 e None se ninguém as escreveu."""
-    versao, loja = (banco.execute(f"PRAGMA {qual}").fetchone()[0]
+    versao, loja = (banco.execute(f"PRAGMA {anexado}.{qual}").fetchone()[0]
                     for qual in ("user_version", "application_id"))
     return versao, f"{loja:08x}" if loja else None
 
 
 def do_arquivo(arquivo: Path) -> tuple[int, str | None]:
-    """O mesmo. Levanta sqlite3.Error se o arquivo não existe, ou não é um banco.
+    """O mesmo; -1 e None se o arquivo não existe, ou não é um banco.
 
     Com immutable=1 o SQLite não pega trava, não cria arquivo nenhum e não olha o WAL; mas, se um
     disco cheio interrompeu a ida do WAL para o arquivo, só com ele o arquivo faz sentido.
     """
-    uri = f"{arquivo.resolve().as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(f"{uri}&immutable=1", uri=True)) as banco:
+    for modo in ("mode=ro&immutable=1", "mode=ro"):
+        uri = f"{arquivo.resolve().as_uri()}?{modo}"
+        with suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True)) as banco:
             return ler(banco)
-    except sqlite3.DatabaseError:
-        with closing(sqlite3.connect(uri, uri=True)) as banco:
-            return ler(banco)
+    return -1, None
 
 
 def recusar_outra_versao(versao: int, caminho: Path, loja: str | None = None) -> None:

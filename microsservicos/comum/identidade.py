@@ -8,7 +8,6 @@ várias máquinas, o `.loja` é copiado para a pasta de cada uma.
 
 import os
 import re
-import sqlite3
 import uuid
 from pathlib import Path
 from typing import Iterator
@@ -98,10 +97,7 @@ def _bancos(pasta: Path) -> Iterator[tuple[Path, str | None]]:
     O que outro programa pôs ali com um nome nosso não diz versão nenhuma, e não é nosso.
     """
     for arquivo in (pasta / f"{nome}.db" for nome in (*DONOS, "coordenador")):
-        try:
-            versao, loja = do_arquivo(arquivo)
-        except sqlite3.Error:
-            versao, loja = -1, None
+        versao, loja = do_arquivo(arquivo)
         if versao and arquivo.exists():
             yield arquivo, loja
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Iterable, Iterator, Mapping
 
 from comum.banco import ESPERA
-from comum.carimbo import do_arquivo, recusar_outra_loja, recusar_outra_versao
+from comum.carimbo import ler, recusar_outra_loja, recusar_outra_versao
 from comum.falha import Falha, em_portugues
 
 
@@ -50,10 +50,10 @@ def _anexar(banco: sqlite3.Connection, dono: str, arquivo: Path) -> str | None:
     real = arquivo.resolve()  # o -wal fica ao lado do arquivo, não de um atalho
     modo = "mode=ro" if os.path.exists(f"{real}-wal") else "mode=ro&immutable=1"
     try:
-        versao, loja = do_arquivo(arquivo)
-        recusar_outra_versao(versao, arquivo)
         banco.execute(f"ATTACH ? AS {dono}_db", (f"{real.as_uri()}?{modo}",))
         banco.execute(f"SELECT count(*) FROM {dono}_db.sqlite_master").fetchone()
+        versao, loja = ler(banco, f"{dono}_db")
     except sqlite3.Error as erro:
         raise em_portugues(erro, str(arquivo)) from erro
+    recusar_outra_versao(versao, arquivo)
     return loja
