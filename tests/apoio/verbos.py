@@ -495,36 +495,6 @@ def propriedades(tipo: str, dados) -> dict:
             "type": tipo, "app_id": dono, "timestamp": 1700000000, "headers": {"causa": None, "versao": 1}}
 
 
-class Escuta:
-    """Uma fila só do teste, ligada a tudo o que passa pelo exchange."""
-
-    def __init__(self, loja: Loja):
-        declarar(loja.url, loja.identidade())
-        self._conexao = conectar(loja.url)
-        self._canal = self._conexao.channel()
-        self._fila = self._canal.queue_declare("", exclusive=True).method.queue
-        self._canal.queue_bind(self._fila, "loja", "#")
-        self.mensagens: list = []  # (método, propriedades, corpo)
-
-    def ouvir(self) -> list:
-        while (resposta := self._canal.basic_get(self._fila, auto_ack=True))[0]:
-            self.mensagens.append(resposta)
-        return self.mensagens
-
-    def tipos(self, id: str) -> list[str]:
-        """Os eventos de um pedido, na ordem em que passaram."""
-        return [p.type for _, p, _ in self.ouvir() if p.correlation_id == id]
-
-    def esperar_tipo(self, id: str, tipo: str) -> None:
-        esperar(lambda: tipo in self.tipos(id), 30, f"{tipo} de {id} passar")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._conexao.close()
-
-
 class Porta:
     """Uma porta desta máquina que leva a outra, e que se abre, se corta e se fecha como uma rede ruim."""
 

@@ -7,16 +7,14 @@ quantos estados visitou, ou em quantos passos achou o defeito; com `pytest -s`, 
 from __future__ import annotations
 
 import inspect
-import os
 import random
 import re
-import subprocess
-import sys
 import textwrap
 
 import pytest
 
 from conftest import carregar
+from verbos import linhas_largas, rodar
 
 X = carregar("microsservicos", "explorador")
 SERVICO = carregar("microsservicos", "servico")
@@ -62,17 +60,11 @@ def test_um_passeio_ao_acaso_sem_atalhos_fica_nos_estados_visitados(nome):
 
 
 def test_como_programa_conta_os_estados_e_desenha_em_80_colunas():
-    certo = rodar("--cenario", "sucesso+cancelamento", "--rastro")
-    assert certo.returncode == 0 and "estados" in certo.stdout and "p-1 concluido" in certo.stdout
-    assert "├── pedido.criado ──▶" in certo.stdout
-    assert max(map(len, certo.stdout.splitlines())) <= 80
-    errado = rodar("--cenario", "sucessos")
-    assert (errado.returncode, errado.stdout, errado.stderr.count("\n")) == (2, "", 1)
-
-
-def rodar(*argumentos):
-    return subprocess.run([sys.executable, X.__file__, *argumentos], capture_output=True, text=True, encoding="utf-8",
-                          env={**os.environ, "PYTHONUTF8": "1"}, timeout=60)
+    certo = rodar(X.__file__, "--cenario", "sucesso+cancelamento", "--rastro", ambiente={"COLUMNS": "80"})
+    assert certo.fim() == 0 and certo.disse("estados") and certo.disse("p-1 concluido"), certo.texto
+    assert certo.disse("├── pedido.criado ──▶") and not linhas_largas(certo.texto)
+    errado = rodar(X.__file__, "--cenario", "sucessos")
+    assert errado.fim() == 2 and len(errado.linhas) == 1
 
 
 # defeito: (cenário, o que o denuncia, [(módulo, nome, o que havia, o que se põe no lugar)])

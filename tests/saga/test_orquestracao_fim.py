@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing, suppress
 from types import SimpleNamespace
 
@@ -171,34 +172,16 @@ def test_no_privado_responde_no_endereco_que_se_pediu(privado, dados, maquina):
 
 # --- parado com Ctrl-Z ---
 
-class Mudo:
-    """Um serviço que não fala, e o tempo de mentira em que se espera por ele, um décimo de cada vez."""
-
-    nome, agora, olhadas = "estoque", 0.0, 0
-
-    def __init__(self, pronto_na=None, ctrl_z_na=None):
-        self.pronto_na, self.ctrl_z_na = pronto_na, ctrl_z_na
-
-    pronto = property(lambda self: self.olhadas == self.pronto_na)
-    desistiu = staticmethod(lambda: False)
-
-    def dormir(self, _):
-        self.olhadas += 1
-        self.agora += 3600 if self.olhadas == self.ctrl_z_na else 0.1
-
-
-@pytest.mark.parametrize("servico, falha", [(Mudo(pronto_na=200, ctrl_z_na=100), False), (Mudo(ctrl_z_na=100), True)],
-                         ids=["parado uma hora, e depois pronto", "parado uma hora, e mudo"])
-def test_o_tempo_em_que_tudo_esteve_parado_nao_conta_contra_ninguem(tmp_path, monkeypatch, servico, falha):
-    monkeypatch.setattr(M.prazo, "time", SimpleNamespace(monotonic=lambda: servico.agora))
-    monkeypatch.setattr(M.lancador, "time", SimpleNamespace(sleep=servico.dormir))
+def test_o_tempo_em_que_tudo_esteve_parado_nao_conta_contra_ninguem(tmp_path, monkeypatch):
+    """Uma hora parado, enquanto se espera por um serviço mudo: ele tem os seus trinta segundos assim mesmo."""
+    relogio = [0.0]  # o que marcava em cada olhada: passa um décimo entre duas, e uma hora depois da centésima
+    dormir = lambda _: relogio.append(relogio[-1] + (3600 if len(relogio) == 100 else 0.1))
+    monkeypatch.setattr(M.prazo, "time", SimpleNamespace(monotonic=lambda: relogio[-1]))
+    monkeypatch.setattr(M.lancador, "time", SimpleNamespace(sleep=dormir))
     lancador = M.lancador.Lancador(tmp_path, None, [], SimpleNamespace(guardar=lambda: None))
-    if falha:
-        with pytest.raises(M.falha.Falha, match="estoque não ficou pronto"):
-            lancador.esperar_pronto(servico)
-        assert 280 < servico.olhadas < 310, "trinta segundos de olhadas"
-    else:
-        lancador.esperar_pronto(servico)
+    with pytest.raises(M.falha.Falha, match="estoque não ficou pronto"):
+        lancador.esperar_pronto(SimpleNamespace(nome="estoque", pronto=False, desistiu=lambda: False))
+    assert 280 < len(relogio) < 310
 
 
 def test_quem_nao_ouve_o_fim_e_morto_depois_do_prazo(tmp_path, monkeypatch):
@@ -209,7 +192,10 @@ def test_quem_nao_ouve_o_fim_e_morto_depois_do_prazo(tmp_path, monkeypatch):
     suspenso.send_signal(signal.SIGSTOP)
     os.waitpid(suspenso.pid, os.WUNTRACED)  # só depois de parar: até lá o SIGTERM passaria à frente
     lancador.processos = [SimpleNamespace(processo=suspenso)]
+    depois = threading.Timer(10, suspenso.send_signal, [signal.SIGCONT])  # se ninguém o matou, ouve o SIGTERM
+    depois.start()
     lancador.parar()
+    depois.cancel()
     assert suspenso.returncode == -signal.SIGKILL
 
 

@@ -55,11 +55,6 @@ def test_quem_publica_e_quem_ouve_e_o_que_o_contrato_diz():
 
 
 @pytest.mark.parametrize("nome", SERVICOS)
-def test_cada_servico_tem_uma_funcao_para_cada_evento_que_ouve(nome):
-    assert set(MODULOS[nome].OUVE) == {tipo for tipo, (_, ouvintes) in CONTRATO.items() if nome in ouvintes}
-
-
-@pytest.mark.parametrize("nome", SERVICOS)
 def test_nenhum_servico_publica_evento_alheio(nome):
     banco = banco_em_memoria(nome)
     for tipo, (dono, _) in CONTRATO.items():
