@@ -50,7 +50,7 @@ class No(modulo.NoPrivado):
     @property
     def pid(self) -> int | None:
         """O processo da máquina virtual Erlang, ou None."""
-        return next((pid for pid, comando in processos_do_no(self).items() if "beam" in comando.split()[0]), None)
+        return next((pid for pid, comando in processos_do_no(self).items() if "beam" in comando.partition(" ")[0]), None)
 
     def responde(self) -> bool:
         return responde(self.porta)

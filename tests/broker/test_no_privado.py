@@ -8,8 +8,6 @@ import shutil
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import pytest
 from cluster import No, modulo, rabbitmqctl
 from bloqueante import conectar, declarar
 from conftest import RAIZ, carregar, conferir_que_acabou, esperar, processos_do_no
-from verbos import SERVICOS
+from verbos import SERVICOS, Programa
 
 broker_py = carregar("microsservicos", "compartilhado")
 instalacao = carregar("microsservicos", "configuracao")
@@ -74,62 +72,46 @@ def test_em_pasta_com_espacos_e_acentos_nada_escuta_fora_e_nada_fica(no_novo, tm
 
 # --- quem o usa, e quem o desliga ---
 
-LANCADOR = """
-import sys
-sys.path[:0] = sys.argv[1:4]
-from cluster import No
-no = No(sys.argv[4], int(sys.argv[5])).iniciar()
-print(no.pid, flush=True)
-sys.stdin.readline()
-no.largar()
-print("ligado" if no.vivo() else "desligado", flush=True)
-"""
-
-
 @pytest.fixture
-def lancar():
-    lancadores = []
+def lancadores(no_novo, tmp_path):
+    """(um nó ainda desligado, uma função que inicia mais um lançador dele)."""
+    no, todos = no_novo(familia="loja"), []
 
-    def um(no) -> subprocess.Popen:
-        onde = [str(RAIZ / pasta) for pasta in ("microsservicos", "tests", "tests/apoio")]
-        lancadores.append(subprocess.Popen([sys.executable, "-c", LANCADOR, *onde, no.pasta.parent, str(no.porta)],
-                                           text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-        return lancadores[-1]
+    def mais_um() -> Programa:
+        todos.append(Programa(RAIZ / "orquestracao.py", "--so-broker", "--dados", tmp_path, url=no.url))
+        return todos[-1]
 
-    yield um
-    for lancador in lancadores:
-        lancador.kill()
-        lancador.communicate()
+    yield no, mais_um
+    for lancador in todos:
+        lancador.matar()
 
 
 @precisa_de_proc
 @pytest.mark.longo
-def test_lancadores_dividem_um_no_e_so_o_ultimo_desliga(no_novo, lancar):
+def test_lancadores_dividem_um_no_e_so_o_ultimo_desliga(lancadores):
     """Dois iniciam juntos; um morre sem se despedir; um terceiro adota; os que saem não derrubam os que ficam."""
-    no = no_novo()
-    ana, bruno = lancar(no), lancar(no)
-    pid = int(ana.stdout.readline())
-    assert int(bruno.stdout.readline()) == pid == no.pid
-    ana.kill()
-    ana.wait()
-    carla = lancar(no)
-    assert int(carla.stdout.readline()) == pid
-    bruno.kill()
-    bruno.wait()
+    no, lancar = lancadores
+    ana, bruno = lancar(), lancar()
+    for um in ana, bruno:
+        um.esperar_dizer("Ligue cada serviço", 60)
+    pid = no.pid
+    ana.matar()
+    carla = lancar().esperar_dizer("Ligue cada serviço")
+    bruno.matar()
     no.iniciar()
-    assert carla.communicate("\n", timeout=30)[0].strip() == "ligado"
+    assert carla.interromper().fim(30) == 0
     assert no.vivo() and no.responde() and no.pid == pid
     no.largar()
     conferir_que_acabou(no)
 
 
 @precisa_de_proc
-def test_kill_9_no_lancador_com_o_no_a_meio_caminho_nao_deixa_nada(no_novo, lancar):
-    no = no_novo()
-    ana = lancar(no)
+def test_kill_9_no_lancador_com_o_no_a_meio_caminho_nao_deixa_nada(lancadores):
+    no, lancar = lancadores
+    lancador = lancar()
     esperar(lambda: no.pid, que="a máquina virtual aparecer")
     assert not no.responde()
-    ana.kill()
+    lancador.matar()
     esperar(lambda: not processos_do_no(no), que="o fim do nó, do epmd e do guardião")
 
 
