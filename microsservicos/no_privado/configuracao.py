@@ -27,10 +27,9 @@ SERVIDORES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server",
               "/opt/homebrew/sbin/rabbitmq-server", "/usr/local/sbin/rabbitmq-server")
 
 MAIOR_MENSAGEM = 1024 * 1024  # bytes; as da loja têm no máximo 64 KiB
-PASTAS_DE_PROGRAMAS = ("/opt/homebrew/bin", "/usr/local/bin", "/usr/bin", "/bin")
 # Só isto entra do ambiente do usuário: além de `RABBITMQ_*`, o RabbitMQ obedece às mesmas
 # variáveis sem o prefixo (`NODENAME`, `LOGS`...), e o Erlang a `ERL_*`.
-DO_USUARIO = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+DO_USUARIO = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 
 def localizar_rabbitmq() -> Path | None:
@@ -97,11 +96,9 @@ def ambiente(servidor: Path, pasta: Path, nome: str, epmd_porta: int) -> dict[st
     deram, e com um absoluto não voltam se a pasta muda de lugar.
     """
     antigo = numeros(versao_instalada(servidor) or "4") < (3, 11)
-    caminhos = os.environ.get("PATH", "").split(os.pathsep)
-    caminhos = [c for c in caminhos if c] + [*PASTAS_DE_PROGRAMAS, str(servidor.parent)]
     so_aqui = "-kernel inet_dist_use_interface {127,0,0,1}"
     return {**{nome: os.environ[nome] for nome in DO_USUARIO if os.environ.get(nome)},
-            "PATH": os.pathsep.join(caminhos), "HOME": ".",
+            "HOME": ".",
             # O epmd anota em que porta está cada nó Erlang. Um que o Erlang ligasse por conta
             # própria escutaria em todas as interfaces, e ficaria para sempre.
             "ERL_EPMD_PORT": str(epmd_porta), "ERL_EPMD_ADDRESS": "127.0.0.1",
