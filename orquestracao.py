@@ -135,7 +135,7 @@ def trabalhar(lancador: Lancador, pedidos: list[dict], escolha) -> int:
         dizer("Só assisto: não inicio serviço nenhum, e a saga nem sabe que há plateia.")
     else:
         # O que outra execução fez destes pedidos, e ainda pode ser compensado: as raias o mostram.
-        for historia in rastro.ler(lancador.pasta, [] if pedidos else lancador.ids):
+        for historia in rastro.ler(lancador.pasta, lancador.ids if lancador.poucos else []):
             for tipo in historia.motivos:
                 lancador.espectador.desenho.reter(tipo, historia.pedido)
         lancador.iniciar(pedidos, ["--dados", str(escolha.dados), "--sem-eventos",
@@ -157,13 +157,10 @@ def concluir(lancador: Lancador, paciencia: int) -> int:
     """Até o último resultado; 0 só se toda promessa foi vista cumprida."""
     lancador.esperar_finais(paciencia)
     pasta, ids = lancador.pasta, lancador.ids
-    pendentes = {*rastro.pendentes(pasta)}
-    if nossos := sorted(pendentes.intersection(ids)):
-        alertar(f"nada se moveu por {paciencia} s; {len(nossos)} pedidos pendentes:")
-        rastro.resumir(pasta, nossos[:20])
-    if alheios := pendentes.difference(ids):
-        dizer(f"de outra execução, ainda a caminho: {len(alheios)} pedidos")
-    return 0 if veredito.veredito(pasta, ids, len(nossos)) else 1
+    if pendentes := sorted({*ids}.intersection(rastro.pendentes(pasta))):
+        alertar(f"nada se moveu por {paciencia} s; {len(pendentes)} pedidos pendentes:")
+        rastro.resumir(pasta, pendentes[:20])
+    return 0 if veredito.veredito(pasta, ids, len(pendentes)) else 1
 
 
 def dizer_o_que_faltou(pasta: Path, ids: list[str]) -> None:
