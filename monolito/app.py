@@ -26,15 +26,15 @@ from comum.opcoes import Opcoes, ate, chaves, confirmar_limpeza, pedidos_escolhi
 from comum.repetidos import dizer_repetidos
 from comum.tela import alertar, dizer, executar
 from comum.veredito import imprimir_estado, veredito
-from coordenador import ESPERA, Coordenador
+from coordenador import ESPERA_PELA_TRAVA, Coordenador
 from decisoes import LogDeDecisoes
 from palco import quedas
 from palco.narracao import RAIAS, Narrador
 from palco.rastro import rastrear
 from participante import ForaDoAr, Participante, em_duvida
-from recuperacao import abrir_log, recuperar
+from recuperacao import abrir_log, recuperar, reter
 
-NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]  # nesta ordem
+NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]  # a da votação
 
 
 def main() -> int | None:
@@ -79,9 +79,9 @@ def ler_opcoes() -> argparse.Namespace:
     opcoes.devagar()
     opcoes.add_argument("--paralelos", metavar="K", type=ate(100), default=1,
                         help="quantos pedidos ao mesmo tempo (padrão: 1)")
-    opcoes.add_argument("--espera", metavar="S", type=segundos, default=ESPERA, help=(
+    opcoes.add_argument("--espera", metavar="S", type=segundos, default=ESPERA_PELA_TRAVA, help=(
         "segundos que um pedido espera por uma trava de quem está em dúvida "
-        f"(padrão: {ESPERA:.0f})"))
+        f"(padrão: {ESPERA_PELA_TRAVA:.0f})"))
     so_uma = opcoes.de_quem_acompanha("só recupera (ou não: --sem-recuperar), e acaba",
                                       "volta às linhas iniciais")
     chaves(so_uma, {"--em-duvida": "lista o que espera uma decisão e o que isso trava; "
@@ -105,16 +105,14 @@ def ler_opcoes() -> argparse.Namespace:
 
 
 def iniciar(participantes: list[Participante], log: LogDeDecisoes, narrador: Narrador,
-            espera: float = ESPERA, sem_recuperar: bool = False) -> Coordenador:
-    """Registra esta execução no log, e só então resolve o que os mortos deixaram."""
-    coordenador = Coordenador(participantes, log, narrador, espera)
+            espera: float = ESPERA_PELA_TRAVA, sem_recuperar: bool = False) -> Coordenador:
+    """Registra esta execução, avisa das divergências, e resolve o que quem morreu deixou."""
+    execucao = log.registrar()  # forçada; só depois dela se lê o que outra execução decidiu
     operador.conferir(participantes, log)
-    for _, pedido, onde in em_duvida(participantes).values():
-        for participante in onde:
-            narrador.reter(participante.nome, pedido)
     if not sem_recuperar:
         recuperar(participantes, log, narrador)
-    return coordenador
+    reter(em_duvida(participantes), narrador)
+    return Coordenador(execucao, participantes, log, narrador, espera)
 
 
 def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Participante],

@@ -10,7 +10,7 @@ from collections import deque
 from comum.encerramento import adiando_o_fim
 from comum.tela import Progresso, dizer
 from coordenador import Coordenador
-from palco.narracao import EU
+from palco.narracao import COORDENADOR
 
 POUCOS = 4  # até tantos pedidos, o protocolo é desenhado; acima disso, uma barra de progresso
 PAUSA = 0.002  # segundos até olhar de novo, se todos esperam por travas
@@ -48,7 +48,7 @@ class Atendimento:
         self.feitos += [t.pedido for t in terminadas]
         if self.paralelos == 1 and terminadas:  # com vários, a rodada é de todos: só há a média
             antes, self.forcadas = self.forcadas, self.coordenador.forcadas()
-            self.coordenador.narrador.nota(terminadas[0].id, EU, "gravações forçadas: "
+            self.coordenador.narrador.nota(terminadas[0].id, COORDENADOR, "gravações forçadas: "
                                            f"{self.forcadas - antes}", "fraco")
         if self.progresso:
             self.progresso.mostrar(len(self.feitos), self._ritmo())

@@ -1,6 +1,7 @@
 """O coordenador da confirmação em duas fases (2PC; também chamada efetivação).
 
-  fase 1    pergunta a cada participante, sempre na mesma ordem; o primeiro NÃO encerra a votação
+  fase 1    pergunta a cada participante, sempre na mesma ordem (assim dois pedidos não se
+            esperam um ao outro); o primeiro NÃO encerra a votação
   decisão   todos SIM: CONFIRMAR é forçado ao log, e não há mais volta
             algum NÃO: ABORTAR, sem gravar nada (presunção de aborto)
   fase 2    avisa cada participante, e insiste com o que falha
@@ -22,38 +23,38 @@ from palco import quedas
 from palco.narracao import Narrador
 from participante import NAO, SIM, Participante, Voto, em_duvida
 
-ESPERA = 2.0  # segundos que um pedido espera por uma trava de quem está em dúvida
+ESPERA_PELA_TRAVA = 2.0  # segundos que um pedido espera por uma trava de quem está em dúvida
 
 
 class Transacao:
-    """Um pedido a caminho.
+    """Um pedido a caminho. nome: o da transação. id: o do pedido.
 
     sim: os participantes que já votaram SIM. decisao: o que se decidiu, ou None.
-    trava: o voto ESPERA que a segura, ou None; desde: o instante em que ela parou.
+    desde: o instante em que parou numa trava, ou None.
     """
 
-    __slots__ = ("nome", "execucao", "pedido", "id", "sim", "decisao", "trava", "desde")
+    __slots__ = ("nome", "execucao", "pedido", "id", "sim", "decisao", "desde")
 
     def __init__(self, nome: str, execucao: str, pedido: dict):
         self.nome, self.execucao, self.pedido, self.id = nome, execucao, pedido, pedido["pedido"]
         self.sim: list[Participante] = []
-        self.decisao = self.trava = self.desde = None
+        self.decisao = self.desde = None
 
 
 class Coordenador:
-    """Conduz os pedidos desta execução.
+    """Conduz os pedidos de uma execução, já registrada no log.
 
     participantes: na ordem da votação; Pedidos é o primeiro. narrador: quem desenha o que se passa.
     espera: segundos por uma trava de quem está em dúvida.
     """
 
-    def __init__(self, participantes: list[Participante], log: LogDeDecisoes, narrador: Narrador,
-                 espera: float = ESPERA):
+    def __init__(self, execucao: str, participantes: list[Participante], log: LogDeDecisoes,
+                 narrador: Narrador, espera: float = ESPERA_PELA_TRAVA):
         self.participantes, self.log = participantes, log
         self.narrador, self.espera = narrador, espera
         # Pedidos é avisado por último: o resultado só aparece depois dos efeitos.
         self.avisados = [*participantes[1:], participantes[0]]
-        self.execucao, self._numeros = log.registrar(), itertools.count(1)
+        self.execucao, self._numeros = execucao, itertools.count(1)
 
     def nova(self, pedido: dict) -> Transacao:
         return Transacao(f"{self.execucao}-{next(self._numeros)}", self.execucao, pedido)
@@ -94,7 +95,7 @@ class Coordenador:
                       em_andamento: set[str]) -> None:
         if voto.qual == SIM:
             t.sim.append(participante)
-            t.pedido, t.trava, t.desde = voto.pedido, None, None
+            t.pedido, t.desde = voto.pedido, None
             self.narrador.sim(t, participante, voto.linhas)
         elif voto.qual == NAO:
             self.narrador.nao(t, participante, voto.motivo)
@@ -105,11 +106,11 @@ class Coordenador:
     def _esperar(self, t: Transacao, participante: Participante, voto: Voto,
                  em_andamento: set[str]) -> None:
         """Quem está em andamento logo solta a trava; quem está em dúvida, não se sabe quando."""
-        agora, t.trava = time.monotonic(), voto
+        agora = time.monotonic()
         if t.desde is None:
             t.desde = agora
             self.narrador.espera(t, participante, voto)
-        if voto.com not in em_andamento and agora - t.desde >= self.espera:
+        if voto.com not in em_andamento and agora - t.desde >= self.espera:  # conta como NÃO
             linha = voto.linhas[0].split("/", 1)[1]
             motivo = f"{linha} travado pela transação {voto.com} em dúvida"
             self._receber_voto(t, participante, Voto(NAO, motivo), em_andamento)
@@ -143,20 +144,20 @@ class Coordenador:
 
     def _fase_2(self, decididas: list[Transacao]) -> None:
         """Confirmar interessa a todos; abortar, a quem votou SIM e a quem anota os recusados."""
-        alguma = {t.decisao.qual for t in decididas}
-        if ABORTAR in alguma:
+        quais = {t.decisao.qual for t in decididas}
+        if ABORTAR in quais:
             quedas.ponto("antes-do-aborto")
         for participante in self.avisados:
             avisos = [t for t in decididas
-                      if participante in t.sim or participante.negocio.recusado]
+                      if participante in t.sim or participante.negocio.anotar_recusa]
             for t in avisos:
                 self.narrador.aviso(t.id, participante.nome, t.decisao)
             if avisos:
                 participante.insistir([t.decisao for t in avisos],
                                       [t.nome for t in avisos if participante in t.sim])
-            if CONFIRMAR in alguma:
+            if CONFIRMAR in quais:
                 quedas.ponto("entre-confirmacoes", depois_de=participante.nome)
-        if CONFIRMAR in alguma:
+        if CONFIRMAR in quais:
             quedas.ponto("antes-do-fim")
 
     # --- o fim ---

@@ -26,8 +26,8 @@ from comum.falha import Falha, em_portugues
 from comum.leitura import lendo
 
 CONFIRMAR, ABORTAR = "CONFIRMAR", "ABORTAR"
-NOME = "coordenador.db"
-ESPERA = 5.0  # segundos que um segundo programa espera pelo log antes de desistir
+ARQUIVO = "coordenador.db"
+ESPERA_PELO_LOG = 5.0  # segundos que um segundo programa espera pelo log antes de desistir
 TABELAS = """
 CREATE TABLE execucoes (execucao TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE decisoes (
@@ -42,7 +42,7 @@ class Decisao(NamedTuple):
     """O que um participante deve fazer com uma transação.
 
     qual: CONFIRMAR ou ABORTAR. motivo: o de um ABORTAR.
-    pedido: o original, para quem anota também os que não chegou a preparar.
+    pedido: só num ABORTAR do coordenador, para quem anota também os que não chegou a preparar.
     """
 
     transacao: str
@@ -62,11 +62,11 @@ class LogDeDecisoes:
     ser aberto.
     """
 
-    def __init__(self, pasta: Path, loja: str, espera: float = ESPERA):
+    def __init__(self, pasta: Path, loja: str, espera: float = ESPERA_PELO_LOG):
         prazo = time.monotonic() + espera
         while True:
             try:
-                self.banco = abrir(pasta / NOME, TABELAS, loja, exclusivo=True)
+                self.banco = abrir(pasta / ARQUIVO, TABELAS, loja, exclusivo=True)
                 break
             except EmUso as erro:
                 if time.monotonic() >= prazo:
@@ -79,7 +79,7 @@ class LogDeDecisoes:
     def registrar(self) -> str:
         """Começa uma execução, e devolve o nome dela: daqui em diante este log responde por ela.
 
-        Antes de qualquer leitura do que outra execução decidiu: quem morreu entre gravar e forçar
+        Chame-o antes de ler o que outra execução decidiu: quem morreu entre gravar e forçar
         deixou uma decisão que se lê e que o disco pode não ter. O WAL é gravado em ordem, e esta
         gravação forçada leva consigo as anteriores.
         """
@@ -103,8 +103,8 @@ class LogDeDecisoes:
             self.banco.conferir_arquivos()
         except sqlite3.Error as erro:
             if escrito and "is full" not in str(erro):
-                raise Falha(f"{em_portugues(erro, NOME)}; {SEM_SABER}") from erro
-            raise NaoGravada(str(em_portugues(erro, NOME))) from erro
+                raise Falha(f"{em_portugues(erro, ARQUIVO)}; {SEM_SABER}") from erro
+            raise NaoGravada(str(em_portugues(erro, ARQUIVO))) from erro
 
     def anotar(self, execucao: str, transacoes: list) -> None:
         """Dentro de decidindo(): CONFIRMAR cada transação."""
@@ -119,7 +119,7 @@ class LogDeDecisoes:
         return linha[0] if linha else ABORTAR
 
     def conhece(self, execucao: str) -> bool:
-        """Só se sim o silêncio do log quer dizer aborto."""
+        """Se ele não a conhece, o silêncio dele não quer dizer aborto."""
         return execucao in self.execucoes()
 
     def execucoes(self) -> list[str]:
@@ -136,7 +136,7 @@ class LogDeDecisoes:
 
 def conduzindo(pasta: Path) -> bool:
     """Se algum programa tem o log agora. Só pergunta: nada se escreve, nem ao lado dele."""
-    uri = f"{(pasta / NOME).resolve().as_uri()}?mode=ro&readonly_shm=1"
+    uri = f"{(pasta / ARQUIVO).resolve().as_uri()}?mode=ro&readonly_shm=1"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=0)) as banco:
             banco.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -150,15 +150,15 @@ def o_que_diz(pasta: Path, transacao: str, execucao: str) -> tuple[str, str | No
 
     Para quem só olha: não abre o log para si, nem escreve nada.
     """
-    if not (pasta / NOME).exists():
+    if not (pasta / ARQUIVO).exists():
         return "não está nesta pasta", None
     try:
-        with lendo(pasta, [Path(NOME).stem]) as log:
+        with lendo(pasta, [Path(ARQUIVO).stem]) as log:
             conhece, decidiu = log.execute(
                 "SELECT ? IN (SELECT execucao FROM execucoes), "
                 "? IN (SELECT transacao FROM decisoes)", (execucao, transacao)).fetchone()
     except (Falha, sqlite3.Error) as erro:
-        return f"não pôde ser lido: {em_portugues(erro, str(pasta / NOME))}", None
+        return f"não pôde ser lido: {em_portugues(erro, str(pasta / ARQUIVO))}", None
     if not conhece:
         return f"não conhece a execução {execucao}: não é o log desta transação", None
     if decidiu:

@@ -20,7 +20,6 @@ ESCOLHAS = {"confirmar": (CONFIRMAR, None),
 def listar(pasta: Path, participantes: list[Participante]) -> None:
     """Mostra cada transação que espera uma decisão, e o que ela trava; não resolve nada."""
     if conduzindo(pasta):
-        dizer("em dúvida: 0")
         dizer("um programa conduz pedidos nesta pasta agora: o que está preparado é assunto dele, "
               "e ele o termina")
         return
@@ -33,11 +32,10 @@ def listar(pasta: Path, participantes: list[Participante]) -> None:
             travas = participante.banco.execute("SELECT replace(travas, char(10), ', ') FROM "
                                                 "preparadas WHERE transacao = ?", (nome,))
             dizer(f"  {participante.nome:10}  preparada; trava {travas.fetchone()[0]}")
-        dizer(f"  {'log':10}  {o_que_diz(pasta, nome, execucao)[0]}")
-    if achadas:
-        dizer()
-        dizer("No próximo início (sem --sem-recuperar) "
-              "a recuperação resolve as que o log conhece.")
+        log, fara = o_que_diz(pasta, nome, execucao)
+        dizer(f"  {'log':10}  {log}")
+        dizer("  No próximo início (sem --sem-recuperar), a recuperação a resolve." if fara else
+              f"  Só uma pessoa a resolve: --forcar {nome}=confirmar, ou {nome}=abortar.")
 
 
 def forcar(participantes: list[Participante], log: LogDeDecisoes | None, escrito: str) -> None:
@@ -57,7 +55,7 @@ def forcar(participantes: list[Participante], log: LogDeDecisoes | None, escrito
     decisao = Decisao(nome, *ESCOLHAS[escolha])
     _recusar_o_impossivel(participantes, onde, decisao, pedido)
     for participante in reversed(onde):
-        participante.forcar(execucao, pedido, decisao)
+        participante.decidir_sem_log(execucao, pedido, decisao)
         dizer(f"{participante.nome}: {nome} forçada a {decisao.qual}")
 
 
@@ -65,8 +63,8 @@ def _recusar_o_impossivel(participantes: list[Participante], onde: list[Particip
                           decisao: Decisao, pedido: str) -> None:
     """O que os bancos, sem o log, já provam: a decisão é uma só, e é a mesma em todos.
 
-    Quem não está preparado já aplicou a decisão, e então ela se vê: se o efeito vale, era
-    CONFIRMAR; ou não chegou a votar SIM (ou já abortou), e então não pode ter sido CONFIRMAR.
+    Quem não está preparado já mostra a resposta: se o efeito vale, foi decidido CONFIRMAR; se não
+    vale, ele não votou SIM, ou já abortou, e não pode ter sido CONFIRMAR.
     """
     for participante in participantes:
         if participante.banco.execute(
@@ -86,7 +84,7 @@ def _recusar_o_impossivel(participantes: list[Participante], onde: list[Particip
 
 
 def divergentes(participantes: list[Participante], log: LogDeDecisoes) -> dict[str, tuple]:
-    """As decisões forçadas a que o log certo, que reapareceu, desmente, e ninguém reconheceu.
+    """As decisões forçadas que o log certo, reaparecido, desmente, e que ninguém reconheceu.
 
     {transação: (execução, decisão forçada, [nomes dos participantes])}; o log não as esquece.
     """

@@ -26,7 +26,7 @@ from decisoes import CONFIRMAR, Decisao
 PACIENCIA = 5.0  # segundos de insistência com um banco que não aceita uma decisão
 PAUSA = 0.1  # segundos entre uma tentativa e outra
 TABELAS = """
-CREATE TABLE preparadas (  -- travas: as linhas que ela segura até a decisão, uma debaixo da outra
+CREATE TABLE preparadas (  -- travas: as linhas que ela segura até a decisão, separadas por \\n
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL,
     travas TEXT NOT NULL, registro TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE no_disco (execucao TEXT NOT NULL) STRICT;
@@ -35,7 +35,7 @@ CREATE TABLE heuristicas (
     quando TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
     reconhecida INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID
 """
-SIM, NAO, ESPERA = "SIM", "NÃO", "ESPERA"
+SIM, NAO, TRAVADO = "SIM", "NÃO", "TRAVADO"
 em_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -48,8 +48,8 @@ class Voto(NamedTuple):
 
     SIM      pedido: o que segue adiante (Pedidos lhe dá o preço); linhas: as que travou
     NAO      motivo
-    ESPERA   ainda não é um voto: a primeira de `linhas` está com a transação `com`, do pedido
-             `motivo`
+    TRAVADO  ainda não é um voto: a primeira de `linhas` está com a transação `com`, do pedido
+             `do_pedido`
     """
 
     qual: str
@@ -57,6 +57,7 @@ class Voto(NamedTuple):
     pedido: dict | None = None
     linhas: list[str] = []
     com: str | None = None
+    do_pedido: str | None = None
 
 
 class Negocio(NamedTuple):
@@ -64,11 +65,11 @@ class Negocio(NamedTuple):
 
     nome: a raia na tela. arquivo: o banco. tabelas: o SQL do negócio.
     vale: o SQL que diz, em palavras, o efeito que já vale de um pedido (NULL: nenhum).
-    travar(pedido): os nomes das linhas de que o pedido precisa só para ele.
+    travar(pedido): os nomes das linhas que o pedido trava; quem as trava é o Participante.
     preparar(banco, pedido): confere; devolve o pedido que segue adiante, ou levanta Recusa.
     confirmar(banco, pedido): faz o efeito. Nunca recusa: já votou SIM.
     abortar(banco, pedido, motivo): desfaz o que preparar escreveu (None: não escreveu nada).
-    recusado(banco, pedido, motivo): anota um pedido que nem chegou a ser preparado aqui.
+    anotar_recusa(banco, pedido, motivo): anota um pedido que nem chegou a ser preparado aqui.
     """
 
     nome: str
@@ -79,13 +80,13 @@ class Negocio(NamedTuple):
     preparar: Callable
     confirmar: Callable
     abortar: Callable | None = None
-    recusado: Callable | None = None
+    anotar_recusa: Callable | None = None
 
 
 class Participante:
     """Um negócio com o seu banco, e o lado dele no protocolo.
 
-    incerto: se um COMMIT daqui falhou, e o que ele gravava pode ter ficado, preparado.
+    incerto: se uma gravação daqui falhou, e o que se contou como NÃO pode ter ficado preparado.
     """
 
     responde = True
@@ -107,8 +108,8 @@ class Participante:
                 travadas = self._travadas()
                 return [self._votar(t, travadas) for t in transacoes]
         except sqlite3.Error as erro:
-            # Um NÃO, mesmo sem saber se ficou: o que tiver ficado só está preparado, e o log,
-            # que não terá decisão para ele, responde por isso no próximo início.
+            # Conta como NÃO. Se algo ficou gravado, ficou só preparado: o log não terá decisão
+            # para isso, e o próximo início o aborta.
             if not self.incerto:  # diz por quê uma vez, e não a cada pedido recusado
                 alertar(str(em_portugues(erro, f"{self.negocio.arquivo}.db")))
             self.incerto = True
@@ -124,8 +125,8 @@ class Participante:
         linhas = self.negocio.travar(t.pedido)
         for linha in linhas:
             if linha in travadas:
-                com, pedido = travadas[linha]
-                return Voto(ESPERA, pedido, linhas=[linha], com=com)
+                com, do_pedido = travadas[linha]
+                return Voto(TRAVADO, linhas=[linha], com=com, do_pedido=do_pedido)
         try:
             pedido = self.negocio.preparar(self.banco, t.pedido)
         except Recusa as recusa:
@@ -169,8 +170,8 @@ class Participante:
         preparada = self.banco.execute("SELECT registro FROM preparadas WHERE transacao = ?",
                                        (decisao.transacao,)).fetchone()
         if preparada is None:  # já aplicada; ou nunca preparada aqui
-            if decisao.pedido and self.negocio.recusado:
-                self.negocio.recusado(self.banco, decisao.pedido, decisao.motivo)
+            if decisao.pedido and self.negocio.anotar_recusa:
+                self.negocio.anotar_recusa(self.banco, decisao.pedido, decisao.motivo)
             return
         if decisao.qual == CONFIRMAR:
             self.negocio.confirmar(self.banco, json.loads(preparada[0]))
@@ -179,7 +180,7 @@ class Participante:
         self.banco.execute("DELETE FROM preparadas WHERE transacao = ?", (decisao.transacao,))
 
     def forcar_ao_disco(self, execucao: str) -> None:
-        """Uma gravação forçada: leva ao disco tudo o que foi aplicado antes, também por mortos."""
+        """Uma gravação forçada: leva ao disco o que foi aplicado antes, por quem quer que fosse."""
         with transacao(self.banco, forcada=True):
             self.banco.execute("DELETE FROM no_disco")
             self.banco.execute("INSERT INTO no_disco VALUES (?)", (execucao,))
@@ -187,7 +188,7 @@ class Participante:
 
     # --- o que está em dúvida ---
 
-    def forcar(self, execucao: str, pedido: str, decisao: Decisao) -> None:
+    def decidir_sem_log(self, execucao: str, pedido: str, decisao: Decisao) -> None:
         """A decisão heurística de uma pessoa, lembrada para quando o log aparecer."""
         with transacao(self.banco, forcada=True):
             self._aplicar(decisao)
@@ -200,7 +201,7 @@ class Participante:
 class ForaDoAr(Participante):
     """Um participante com quem não se fala, como se o banco dele estivesse fora do ar."""
 
-    responde = False  # o que o coordenador conta como um NÃO, ninguém disse
+    responde = False  # o NÃO que o coordenador conta não veio de ninguém: não é uma seta
 
     def preparar(self, transacoes: list) -> list[Voto]:
         return [Voto(NAO, f"{self.nome} não responde")] * len(transacoes)
@@ -213,7 +214,7 @@ def em_duvida(participantes: list[Participante]) -> dict[str, tuple]:
     """{transação: (execução, pedido, [participantes que esperam])}."""
     achadas: dict[str, tuple] = {}
     for participante in participantes:
-        for transacao, execucao, pedido in participante.banco.execute(
+        for nome, execucao, pedido in participante.banco.execute(
                 "SELECT transacao, execucao, pedido FROM preparadas ORDER BY transacao"):
-            achadas.setdefault(transacao, (execucao, pedido, []))[2].append(participante)
+            achadas.setdefault(nome, (execucao, pedido, []))[2].append(participante)
     return achadas

@@ -47,7 +47,7 @@ def concluir(banco, pedido):
 
 
 def cancelar(banco, pedido, motivo):
-    """Fase 2: alguém votou NÃO depois de pedidos ter votado SIM."""
+    """Fase 2 de um ABORTAR, seja de quem for, depois do SIM daqui."""
     banco.execute("UPDATE pedidos SET estado = 'cancelado', motivo = ? WHERE pedido = ?",
                   (motivo, pedido["pedido"]))
 
@@ -90,4 +90,4 @@ def preco(pedido):
 
 
 NEGOCIO = Negocio("Pedidos", "pedidos", TABELAS, VALE, travar, preparar=receber,
-                  confirmar=concluir, abortar=cancelar, recusado=anotar_recusa)
+                  confirmar=concluir, abortar=cancelar, anotar_recusa=anotar_recusa)

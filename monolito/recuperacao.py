@@ -15,9 +15,9 @@ from pathlib import Path
 from comum.banco import EmUso
 from comum.falha import Falha, em_portugues
 from comum.tela import alertar, dizer
-from decisoes import ABORTAR, CONFIRMAR, NOME, Decisao, LogDeDecisoes
+from decisoes import ABORTAR, CONFIRMAR, ARQUIVO, Decisao, LogDeDecisoes
 from palco import quedas
-from palco.narracao import EU, Narrador
+from palco.narracao import COORDENADOR, Narrador
 from participante import Participante, em_duvida
 
 POUCAS = 4  # até tantas transações em dúvida, a recuperação é desenhada
@@ -55,18 +55,26 @@ def recuperar(participantes: list[Participante], log: LogDeDecisoes, narrador: N
         dizer("Recuperação: nada em dúvida.", "fraco")
     if len(achadas) > POUCAS:
         narrador = Narrador(False)
+    reter(achadas, narrador)
     try:
         for execucao in sorted({execucao for execucao, _, _ in achadas.values()}):
             dela = {nome: dados for nome, dados in achadas.items() if dados[0] == execucao}
             if log.conhece(execucao):
                 _resolver(execucao, dela, log, narrador)
             else:
-                _deixar(dela, f"{NOME} não conhece a execução {execucao}: foi apagado, trocado ou "
-                              "é antigo. Devolva o log certo, ou decida com --forcar "
+                _deixar(dela, f"{ARQUIVO} não conhece a execução {execucao}: foi apagado, trocado "
+                              "ou é antigo. Devolva o log certo, ou decida com --forcar "
                               "(ver --em-duvida).")
     except sqlite3.Error as erro:
         raise Falha(f"{em_portugues(erro)}; a recuperação parou no meio: "
                     "o que falta continua em dúvida até o próximo início", 2) from erro
+
+
+def reter(achadas: dict[str, tuple], narrador: Narrador) -> None:
+    """As raias de quem está em dúvida ficam grossas. achadas: as de em_duvida()."""
+    for _, pedido, onde in achadas.values():
+        for participante in onde:
+            narrador.reter(participante.nome, pedido)
 
 
 def _deixar(achadas: dict[str, tuple], por_que: str) -> None:
@@ -79,7 +87,7 @@ def _resolver(execucao: str, achadas: dict, log: LogDeDecisoes, narrador: Narrad
     dizer(f"Recuperação: a execução {execucao} morreu e deixou {len(achadas)} em dúvida.", "roxo")
     for _, pedido, onde in achadas.values():
         for participante in onde:
-            narrador.seta(pedido, participante.nome, EU, "em dúvida?", "roxo")
+            narrador.seta(pedido, participante.nome, COORDENADOR, "em dúvida?", "roxo")
     confirmadas = 0
     for nome, (_, pedido, onde) in achadas.items():
         decisao = Decisao(nome, ABORTAR, "abortado na recuperação: não havia decisão no log")
@@ -87,7 +95,7 @@ def _resolver(execucao: str, achadas: dict, log: LogDeDecisoes, narrador: Narrad
         if log.decisao(nome) == CONFIRMAR:
             decisao, texto, cor = Decisao(nome, CONFIRMAR), "o log tem CONFIRMAR", "verde"
             confirmadas += 1
-        narrador.nota(pedido, EU, texto, cor)
+        narrador.nota(pedido, COORDENADOR, texto, cor)
         _resolver_transacao(decisao, pedido, onde, narrador)
     if not narrador.raias:
         dizer(f"  {confirmadas} com CONFIRMAR no log: confirmadas; "
@@ -96,12 +104,13 @@ def _resolver(execucao: str, achadas: dict, log: LogDeDecisoes, narrador: Narrad
 
 def _resolver_transacao(decisao: Decisao, pedido: str, onde: list[Participante],
                         narrador: Narrador) -> None:
-    # Pedidos, que é o primeiro, é avisado por último: o resultado só aparece depois dos efeitos.
+    # Pedidos, o primeiro, é avisado por último: o resultado só aparece depois dos efeitos. Entre
+    # os outros, tanto faz a ordem.
     for participante in reversed(onde):
         narrador.aviso(pedido, participante.nome, decisao)
         try:
             participante.aplicar([decisao])
-        except sqlite3.IntegrityError as erro:  # quem votou SIM só não pode se mexeram nele depois
+        except sqlite3.IntegrityError as erro:  # quem votou SIM podia; alguém mexeu nele
             _deixar({decisao.transacao: (None, pedido, [participante])},
                     f"{participante.negocio.arquivo}.db já não aceita o efeito que prometeu "
                     f"({erro}): alguém mudou os dados. Devolva-os (sqlite3), e rode de novo.")

@@ -122,8 +122,8 @@ def _qual(caminho: str | Path) -> tuple | None:
 def transacao(banco: Banco, forcada: bool = True) -> Banco:
     """`with transacao(banco): ...`: tudo o que se escreve no bloco vale junto, ou nada vale.
 
-    IMMEDIATE pega o direito de escrever logo no início: duas cópias do mesmo programa se esperam
-    (ESPERA segundos) em vez de descobrirem o conflito só no fim.
+    O BEGIN (Banco.__enter__) é IMMEDIATE: pega logo o direito de escrever, e duas cópias do mesmo
+    programa se esperam (ESPERA segundos) em vez de descobrirem o conflito só no fim.
     forcada: se, ao voltar, o disco já tem o que se escreveu. Quem conta isso a alguém chama antes
     conferir_arquivos(). Levanta sqlite3.Error se o SQLite recusou alguma coisa.
     """
@@ -139,7 +139,7 @@ def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool 
     caminho: o arquivo. tabelas: comandos SQL separados por `;`. loja: a identidade da pasta.
     exclusivo: nenhum outro processo o abre enquanto este viver (e neste, só o SQLite pode tocar no
     arquivo: um open() e close() dele soltaria a trava). Levanta EmUso se outro o tem, sem esperar:
-    dois que começam juntos não largariam a metade da trava que cada um pegou. Levanta Falha
+    dois que começam juntos ficariam presos, cada um com meia trava. Levanta Falha
     (código 2) se o arquivo não é um banco, ou se é de outra versão ou de outra loja.
     """
     banco = None

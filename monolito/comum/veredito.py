@@ -16,7 +16,8 @@ from comum.tela import curto, dizer, reais
 
 OLHADAS = 10  # quantas vezes se olha de novo antes de acreditar numa violação
 
-# Cada consulta devolve as violações de uma promessa: nenhuma linha, promessa cumprida.
+# Cada consulta devolve as violações de uma promessa: nenhuma linha, promessa cumprida. Retido: o
+# que já saiu por um pedido que está pendente (na 2PC, só no meio da fase 2: travar não tira nada).
 PROMESSAS = {
     "estoque": ("inicial = vendável + concluídos + retido; nada negativo", """
         SELECT produto, inicial, quantidade, fora FROM produtos LEFT JOIN (

@@ -11,8 +11,8 @@ from comum.raias import Raias
 from comum.tela import curto, dizer
 from decisoes import CONFIRMAR, Decisao
 
-EU = "Coordenador"
-RAIAS = [EU, "Pedidos", "Estoque", "Pagamentos", "Envio"]
+COORDENADOR = "Coordenador"
+RAIAS = [COORDENADOR, "Pedidos", "Estoque", "Pagamentos", "Envio"]
 LEGENDA = "tem algo travado: do SIM até a decisão chegar"
 AVISOS = {True: ("confirmar", "verde"), False: ("abortar", "vermelho")}
 
@@ -31,31 +31,31 @@ class Narrador:
     # --- o protocolo ---
 
     def preparar(self, t, participante) -> None:
-        if not t.trava:  # quem volta de uma espera já tinha sido perguntado
-            self.seta(t.id, EU, participante.nome, "preparar")
+        if not t.desde:  # quem volta de uma espera já tinha sido perguntado
+            self.seta(t.id, COORDENADOR, participante.nome, "preparar")
 
     def sim(self, t, participante, linhas: list[str]) -> None:
         self.reter(participante.nome, t.id)
-        self.nota(t.id, participante.nome, f"trava {travadas(linhas)}", "fraco")
-        self.seta(t.id, participante.nome, EU, "SIM", "verde")
+        self.nota(t.id, participante.nome, f"trava {nomes_curtos(linhas)}", "fraco")
+        self.seta(t.id, participante.nome, COORDENADOR, "SIM", "verde")
 
     def nao(self, t, participante, motivo: str) -> None:
         if participante.responde:
-            self.seta(t.id, participante.nome, EU, f"NÃO: {motivo}", "vermelho")
+            self.seta(t.id, participante.nome, COORDENADOR, f"NÃO: {motivo}", "vermelho")
 
     def espera(self, t, participante, voto) -> None:
-        com = f", com {curto(voto.motivo)}" if voto.motivo else ""
-        self.nota(t.id, participante.nome, f"espera {travadas(voto.linhas)}{com}", "roxo")
+        com = f", com {curto(voto.do_pedido)}" if voto.do_pedido else ""
+        self.nota(t.id, participante.nome, f"espera {nomes_curtos(voto.linhas)}{com}", "roxo")
 
     def decidiu(self, t) -> None:
         if t.decisao.qual == CONFIRMAR:
-            self.nota(t.id, EU, "CONFIRMAR, forçado ao log", "verde")
+            self.nota(t.id, COORDENADOR, "CONFIRMAR, forçado ao log", "verde")
         else:
-            self.nota(t.id, EU, f"ABORTAR: {t.decisao.motivo}", "vermelho")
+            self.nota(t.id, COORDENADOR, f"ABORTAR: {t.decisao.motivo}", "vermelho")
 
     def aviso(self, id: str, nome: str, decisao: Decisao) -> None:
         """A decisão chega a um participante, e ele solta o que travava."""
-        self.seta(id, EU, nome, *AVISOS[decisao.qual == CONFIRMAR])
+        self.seta(id, COORDENADOR, nome, *AVISOS[decisao.qual == CONFIRMAR])
         self.reter(nome, id, False)
 
     # --- o desenho ---
@@ -81,6 +81,6 @@ class Narrador:
         time.sleep(self.devagar)
 
 
-def travadas(linhas: list[str]) -> str:
+def nomes_curtos(linhas: list[str]) -> str:
     """As linhas como uma pessoa as lê: "livro", "ana", o começo de um id."""
     return ", ".join(curto(linha.split("/", 1)[1]) for linha in linhas)

@@ -14,8 +14,8 @@ from comum.leitura import lendo
 from comum.loja import id_pelo_comeco
 from comum.relato import relatar, relatar_espera
 from comum.tela import dizer, reais
-from decisoes import NOME, conduzindo, o_que_diz
-from palco.narracao import EU, RAIAS, Narrador
+from decisoes import ARQUIVO, conduzindo, o_que_diz
+from palco.narracao import COORDENADOR, RAIAS, Narrador
 
 
 class Historia:
@@ -60,7 +60,8 @@ def mostrar(historia: Historia, pasta: Path, diagrama: Diagrama | None) -> None:
     narrador = Narrador(True, diagrama)
     for raia, _, _ in historia.preparadas:
         narrador.reter(raia, historia.pedido)
-    fatos = historia.fatos + [(NOME, log, EU, f"o log {log}") for log, _ in ditos.values()]
+    fatos = historia.fatos + [(ARQUIVO, log, COORDENADOR, f"o log {log}")
+                              for log, _ in ditos.values()]
     for _, _, raia, nota in fatos:
         narrador.nota(historia.pedido, raia, nota)
     relatar([fato[:2] for fato in fatos], historia.pedido,

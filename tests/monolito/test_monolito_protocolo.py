@@ -446,12 +446,12 @@ def test_forcar_pela_metade_so_continua_na_mesma_direcao(pasta):
 
 
 def forcar_e_morrer(pasta, escolha):
-    original = M.participante.Participante.forcar
+    original = M.participante.Participante.decidir_sem_log
 
-    def forcar(self, *argumentos):
+    def decidir_sem_log(self, *argumentos):
         if self.nome == "Estoque":
             M.quedas.morrer()
         original(self, *argumentos)
 
-    M.participante.Participante.forcar = forcar
+    M.participante.Participante.decidir_sem_log = decidir_sem_log
     operar(pasta, escolha)

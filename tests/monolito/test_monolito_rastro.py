@@ -83,7 +83,7 @@ def test_uma_execucao_viva_ainda_conduz_e_nao_se_propoe_nada(tmp_path):
         tela = rastrear(tmp_path, "p-1")
         assert "espera: o programa que conduz pedidos nesta pasta agora" in em_linha(tela) and comandos(tela) == []
         assert viva.processo.poll() is None
-        assert "em dúvida: 0\num programa conduz pedidos nesta pasta agora" in app(tmp_path, "--em-duvida").tudo
+        assert "um programa conduz pedidos nesta pasta agora" in app(tmp_path, "--em-duvida").tudo
         recusa = app(tmp_path, "--forcar", "x-1=abortar")
         assert recusa.returncode == 2 and "outro programa conduz pedidos" in recusa.tudo
     finally:
