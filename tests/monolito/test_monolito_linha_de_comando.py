@@ -50,6 +50,13 @@ def test_ids_repetidos_num_arquivo_poucos_ou_muitos(quantos, diz, diz_do_outro, 
     assert depois["pedidos"].pop("novo")["estado"] == "concluido" and depois["pedidos"] == antes["pedidos"]
 
 
+def test_depois_de_recuperar_muitas_sem_desenho_nenhuma_raia_fica_grossa(dados):
+    app(dados, "--pedidos", "6", "--paralelos", "6", "--cair-em", "antes-da-decisao")
+    fim = app(dados, "--id", "p-7")
+    assert "6 sem decisão no log: abortadas" in fim.tela and "┃" not in next(
+        linha for linha in fim.tela.splitlines() if "● trava p-7" in linha)
+
+
 # --- sozinho, interrompido, com quem lê que vai embora ---
 
 def test_sem_participante_para_anotar_a_recusa_nao_ha_nada_em_duvida(dados):
