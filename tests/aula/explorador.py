@@ -49,7 +49,8 @@ import servico_pagamentos
 import servico_pedidos
 from comum.opcoes import Opcoes
 from comum.loja import CENARIOS
-from rabbitmq.canal import Recebida
+from rabbitmq.canal import Recebida, envelope
+from rabbitmq.mensagem import simplificar
 from palco.desenho import Desenho
 from servico import TABELAS as DE_TODOS, Servico
 from tentativas import Tentativas
@@ -96,11 +97,8 @@ class Mensagem(NamedTuple):
     causa: str | None
 
     def chegar(self) -> Recebida:
-        return Recebida(1, self.corpo.encode(), {
-            "message_id": f"{self.pedido}:{self.tipo}", "correlation_id": self.pedido,
-            "type": self.tipo, "app_id": coreografia.quem_publica(self.tipo),
-            "content_type": "application/json",
-            "headers": {"causa": self.causa, "versao": coreografia.VERSAO}})
+        propriedades = envelope(self.tipo, self.pedido, self.causa, 0)
+        return Recebida(1, self.corpo.encode(), simplificar(propriedades))
 
 
 class Passo(NamedTuple):

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "microsservicos"))
 
-from rabbitmq import conexao
 from rabbitmq import filas
-from rabbitmq.canal import Publicador
+from rabbitmq.canal import Publicador, envelope
 from comum.opcoes import Opcoes
-from coreografia import EVENTOS, VERSAO, Evento, quem_publica
+from coreografia import EVENTOS, Evento
 from comum.loja import CENARIOS
 from servico_pedidos import PRECOS
 from comum.tela import dizer, executar
@@ -35,10 +35,7 @@ def evento(tipo: str, pedido: str) -> Evento:
 
 def publicar(publicador: Publicador, evento: Evento, corpo: str | None = None) -> None:
     """corpo: em vez do JSON do evento. A mensagem sai quando se esperam as respostas do broker."""
-    propriedades = conexao.pika.BasicProperties(
-        message_id=evento.mensagem, correlation_id=evento.pedido, type=evento.tipo,
-        app_id=quem_publica(evento.tipo),
-        content_type="application/json", delivery_mode=2, headers={"causa": None, "versao": VERSAO})
+    propriedades = envelope(evento.tipo, evento.pedido, None, int(time.time()))
     corpo = corpo or json.dumps(evento.dados)
     publicador.enfileirar(filas.EXCHANGE, evento.tipo, corpo, propriedades, mandatory=True)
 

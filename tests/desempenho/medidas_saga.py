@@ -15,8 +15,6 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import pika
-
 from bloqueante import conectar, no_endereco
 from conftest import carregar, esperar, vhost_novo
 from verbos import M, SERVICOS, Loja
@@ -100,9 +98,7 @@ def um_pedido(pedido: str, cliente: str, produto: str) -> dict:
 
 def propriedades(pedido: str, tipo: str):
     """As mesmas propriedades, do mesmo tamanho, que os serviços mandam."""
-    return pika.BasicProperties(
-        content_type="application/json", delivery_mode=2, correlation_id=pedido, message_id=f"{pedido}:{tipo}", type=tipo,
-        app_id="pagamentos", timestamp=int(time.time()), headers={"causa": f"{pedido}:{tipo}", "versao": 1})
+    return M.canal.envelope(tipo, pedido, f"{pedido}:{tipo}", int(time.time()))
 
 
 def salto_em_lote(url, fila, publica, sementes, total, sinais, como_vem):
