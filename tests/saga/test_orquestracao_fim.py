@@ -44,13 +44,17 @@ def nada_fica(dados, no=None, prazo: float = 40) -> None:  # noqa: F811
 
 # --- a janela do terminal ---
 
-def test_janela_do_terminal_fechada_para_tudo(privado, dados):
-    url, no = privado
-    programa = na_janela(url, sys.executable, ORQUESTRACAO, "--dados", dados, "--id", "p-1")
-    programa.esperar_dizer("Ouvindo; Ctrl-C encerra.", 60)
-    programa.matar()
-    nada_fica(dados, no)
+def test_janela_do_terminal_fechada_para_tudo(url, privado, dados):
+    """Os serviços, com um broker que já havia; o nó privado, o epmd e o guardião, com o nó ainda a iniciar."""
+    lancador = sys.executable, ORQUESTRACAO, "--dados", dados
+    na_janela(url, *lancador, "--id", "p-1").esperar_dizer("Ouvindo; Ctrl-C encerra.", 60).matar()
+    nada_fica(dados)
     assert estado(dados)["pedidos"]["p-1"]["estado"] == "concluido"
+    do_no, no = privado
+    janela = na_janela(do_no, *lancador, "--so-broker")
+    esperar(lambda: no.pid, que="o nó partir")
+    janela.matar()
+    nada_fica(dados, no)
 
 
 def test_com_nohup_a_janela_fechada_nao_para_nada(url, dados, tmp_path):
