@@ -38,10 +38,6 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _CEP = re.compile(r"([0-9]{5})-?([0-9]{3})", re.ASCII)
 
 
-def id_valido(texto) -> bool:
-    return isinstance(texto, str) and _ID.fullmatch(texto) is not None
-
-
 def id_pelo_comeco(dito: str, conhecidos: Iterable[str]) -> str:
     """O id, entre os conhecidos, que é `dito` ou que é o único a começar por ele.
 
@@ -100,7 +96,7 @@ def conferir(dados, o_que: str, campos: set[str], a_mais: set[str] = frozenset()
 UM_TEXTO = (str, lambda texto: 1 <= len(texto) <= 64 and texto.isprintable(),
             "use um texto de 1 a 64 caracteres, sem os de controle")
 CAMPOS = {  # campo: (o tipo, se o valor serve, o que se aconselha a quem deu outro)
-    "pedido": (str, id_valido, "use de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -"),
+    "pedido": (str, _ID.fullmatch, "use de 1 a 64 caracteres entre A-Z a-z 0-9 . _ -"),
     "cliente": UM_TEXTO,
     "itens": (list, lambda itens: 1 <= len(itens) <= 50, "use uma lista de 1 a 50 itens"),
     "cep": (str, _CEP.fullmatch, "use oito dígitos, com ou sem hífen, como 01310-100"),
