@@ -6,6 +6,7 @@ não é (um banco corrompido), nada é dado por feito: os pedidos esperam na fil
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -17,7 +18,7 @@ import pytest
 
 from cluster import rabbitmqctl
 from conftest import RAIZ, esperar
-from verbos import M, SEM_BROKER, SERVICOS, Loja, Programa, loja, mistura, rodar  # noqa: F401
+from verbos import M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, loja, mistura, propriedades, rodar  # noqa: F401
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="os discos, aqui, são os de um Unix")
 
@@ -137,6 +138,20 @@ def test_banco_corrompido_com_o_servico_no_ar_os_pedidos_esperam_por_uma_copia(l
     arquivo.write_bytes(certo)
     loja.iniciar("estoque")
     loja.conferir_repouso()
+
+
+def test_arquivo_corrompido_nao_e_culpa_do_evento(tmp_path):
+    """Senão cada pedido seria tentado cinco vezes e condenado às mortas, por um defeito que não é dele."""
+    servico = M.servico.Servico("estoque", M.servico_estoque.TABELAS, dict(M.servico_estoque.OUVE), tmp_path)
+    dados = {**cenario("sucesso"), "total": 10000}
+
+    def falhar(banco, evento):
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    servico.ouve["pedido.criado"] = falhar
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        servico.tratar([M.canal.Recebida(1, json.dumps(dados).encode(), propriedades("pedido.criado", dados))])
+    assert not any(servico.banco.execute(f"SELECT 1 FROM {tabela}").fetchone() for tabela in ("tentativas", "caixa_entrada"))
 
 
 # --- o relógio ---
