@@ -41,8 +41,8 @@ def encerrar_uma_vez_so() -> None:
     sinais = sinais_de_fim()
 
     def ao_chegar(sinal, quadro):
-        for um in sinais:  # com SIG_IGN, o Python reclamaria na tela de um que já chegou
-            signal.signal(um, lambda *_: None)
+        for um in sinais:
+            signal.signal(um, signal.SIG_IGN)
         raise KeyboardInterrupt
     for sinal in sinais:
         signal.signal(sinal, ao_chegar)

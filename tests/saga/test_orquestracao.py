@@ -139,7 +139,9 @@ def test_encerrar_e_quieto_rapido_e_nao_deixa_ninguem(url, dados, sinal):
     servicos = filhos(programa.pid)
     assert len(servicos) == 4
     if sinal == "SIGTERM":
-        for outro in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # os outros não cortam a limpeza ao meio
+        programa.encerrar()
+        esperar(lambda: len(filhos(programa.pid)) < 4, que="o começo do fim")
+        for outro in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # não cortam a limpeza ao meio
             programa.sinal(outro)
     else:
         os.killpg(programa.pid, signal.SIGINT)  # o terminal manda a todos os que estão nele
