@@ -73,10 +73,8 @@ class Raias:
         a_direita, a_esquerda = len(linha) - coluna - 2, coluna - self.MARGEM - 2
         texto = curto(texto, max(a_direita, a_esquerda))  # se não cabe de lado nenhum
         linha[coluna] = "●"
-        if len(texto) <= a_direita:
-            linha[coluna + 1:coluna + 3 + len(texto)] = f" {texto} "
-        else:
-            linha[coluna - len(texto) - 2:coluna] = f" {texto} "
+        inicio = coluna + 1 if len(texto) <= a_direita else coluna - len(texto) - 2
+        linha[inicio:inicio + len(texto) + 2] = f" {texto} "
         return "".join(linha)[:_cabem()].rstrip()
 
     def _em_texto(self, pedido: str, texto: str) -> str:
