@@ -60,13 +60,8 @@ class Tentativas:
         if da_maquina(erro):
             raise erro
         motivo, props = visivel(f"{type(erro).__name__}: {erro}"[:300]), mensagem.propriedades
-        restam = TENTATIVAS
-        if isinstance(mensagem, Guardada):
-            restam = mensagem.restam - 1
-            self.banco.execute("UPDATE tentativas SET restam = ?, motivo = ? WHERE ordem = ?",
-                               (restam, motivo, mensagem.ordem))
-        else:
-            self.guardar(mensagem.corpo, props, motivo, props["message_id"], restam)
+        restam = mensagem.restam - 1 if isinstance(mensagem, Guardada) else TENTATIVAS
+        self.guardar(mensagem.corpo, props, motivo, props["message_id"], restam)
         self.avisar(f"{curto(props['correlation_id']):12} falhei em {props['type']} ({erro}); "
                     f"tento de novo em {em_segundos(pausa(restam))} (restam {restam})" if restam
                     else f"desisti de uma mensagem, vai para {self.servico}.mortas: {motivo}")
@@ -84,7 +79,8 @@ class Tentativas:
         """
         self.banco.execute(
             "INSERT INTO tentativas (mensagem, corpo, propriedades, restam, motivo) "
-            "VALUES (?, ?, ?, ?, ?) ON CONFLICT (mensagem) DO NOTHING",
+            "VALUES (?, ?, ?, ?, ?) ON CONFLICT (mensagem) DO UPDATE "
+            "SET restam = min(restam, excluded.restam), motivo = excluded.motivo",
             (mensagem, corpo, json.dumps(propriedades, default=str), restam, motivo))
 
     def deu_certo(self, mensagem) -> None:
@@ -98,9 +94,8 @@ class Tentativas:
         for ordem, corpo, propriedades, restam in self.banco.execute(
                 "SELECT ordem, corpo, propriedades, restam FROM tentativas WHERE restam > 0"):
             if self.quando.setdefault(ordem, agora + pausa(restam)) <= agora:
+                del self.quando[ordem]  # se falhar de novo, outra pausa
                 vencidas.append(Guardada(ordem, corpo, json.loads(propriedades), restam))
-        for vencida in vencidas:
-            del self.quando[vencida.ordem]  # se falhar de novo, outra pausa
         return vencidas
 
     def esgotadas(self) -> list[tuple]:
