@@ -15,8 +15,7 @@ from contextlib import closing
 
 import pytest
 
-from conftest import carregar
-from verbos import Programa, loja, loja_aberta, loja_do_arquivo, mistura, rodar  # noqa: F401
+from verbos import M, Programa, loja, loja_aberta, loja_do_arquivo, mistura, rodar  # noqa: F401
 
 
 def apagar(*fins):
@@ -104,46 +103,41 @@ def test_copia_que_chega_com_o_diario_apagado_nao_abre_outro(loja):
 
 # --- o que uma gravação forçada promete ---
 
-@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
-def test_forcada_e_full_e_a_conta_e_so_das_que_escreveram(ala, tmp_path):
-    banco_py = carregar(ala, "banco")
-    with closing(banco_py.abrir(tmp_path / "um.db", "CREATE TABLE a (x INTEGER NOT NULL) STRICT")) as banco:
+def test_forcada_e_full_e_a_conta_e_so_das_que_escreveram(tmp_path):
+    with closing(M.banco.abrir(tmp_path / "um.db", "CREATE TABLE a (x INTEGER NOT NULL) STRICT")) as banco:
         modos = []
         for forcada, escreve in ((True, True), (True, False), (False, True), (True, True)):
-            with banco_py.transacao(banco, forcada):
+            with M.banco.transacao(banco, forcada):
                 modos.append(banco.execute("PRAGMA synchronous").fetchone()[0])
                 banco.executemany("INSERT INTO a VALUES (?)", [(1,)] * escreve)
         assert modos == [2, 2, 1, 2] and banco.forcadas == 2
-        with pytest.raises(sqlite3.IntegrityError), banco_py.transacao(banco):
+        with pytest.raises(sqlite3.IntegrityError), M.banco.transacao(banco):
             banco.execute("INSERT INTO a VALUES (2)")
             banco.execute("INSERT INTO a VALUES ('10.000,00')")
         assert banco.execute("SELECT sum(x), count(*) FROM a").fetchone() == (3, 3) and not banco.in_transaction
 
 
-@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
-def test_so_quem_tem_o_banco_exclusivo_o_abre(ala, tmp_path):
+def test_so_quem_tem_o_banco_exclusivo_o_abre(tmp_path):
     """E nem ler o cabeçalho dele no mesmo processo solta a trava."""
-    banco_py, carimbo = carregar(ala, "banco"), carregar(ala, "carimbo")
-    with closing(banco_py.abrir(tmp_path / "log.db", "CREATE TABLE a (x)", exclusivo=True)):
+    with closing(M.banco.abrir(tmp_path / "log.db", "CREATE TABLE a (x)", exclusivo=True)):
         assert not (tmp_path / "log.db-shm").exists()
-        carimbo.do_arquivo(tmp_path / "log.db")
+        M.carimbo.do_arquivo(tmp_path / "log.db")
         ler = "import sqlite3; sqlite3.connect(%r, timeout=0).execute('SELECT * FROM a')" % str(tmp_path / "log.db")
         programa = Programa("-c", ler, url="")
         assert programa.fim() == 1 and "database is locked" in programa.texto
-        with pytest.raises(banco_py.EmUso):
-            banco_py.abrir(tmp_path / "log.db", "CREATE TABLE a (x)", exclusivo=True)
-    banco_py.abrir(tmp_path / "log.db", "", exclusivo=True).close()
+        with pytest.raises(M.banco.EmUso):
+            M.banco.abrir(tmp_path / "log.db", "CREATE TABLE a (x)", exclusivo=True)
+    M.banco.abrir(tmp_path / "log.db", "", exclusivo=True).close()
 
 
-@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
-def test_quem_o_cria_depois_de_outro_fica_com_o_do_outro(ala, tmp_path):
-    banco_py, armado = carregar(ala, "banco"), [True]
+def test_quem_o_cria_depois_de_outro_fica_com_o_do_outro(tmp_path):
+    armado = [True]
 
     def gancho(evento, argumentos):
         if evento == "os.link" and str(tmp_path) in str(argumentos) and armado:
             armado.clear()
-            banco_py.abrir(tmp_path / "um.db", "CREATE TABLE a (x); INSERT INTO a VALUES ('do outro')").close()
+            M.banco.abrir(tmp_path / "um.db", "CREATE TABLE a (x); INSERT INTO a VALUES ('do outro')").close()
     sys.addaudithook(gancho)
-    with closing(banco_py.abrir(tmp_path / "um.db", "CREATE TABLE a (x); INSERT INTO a VALUES ('meu')")) as banco:
+    with closing(M.banco.abrir(tmp_path / "um.db", "CREATE TABLE a (x); INSERT INTO a VALUES ('meu')")) as banco:
         assert banco.execute("SELECT * FROM a").fetchall() == [("do outro",)]
     assert [arquivo.name for arquivo in tmp_path.iterdir()] == ["um.db"]

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from conftest import RAIZ, carregar
+from conftest import RAIZ
 from verbos import SEM_BROKER, SERVICOS, M, Programa, cenario, loja, rodar  # noqa: F401
 
 # Roda um script do projeto, e na enésima vez que ele passa por um evento do Python (os.rename,
@@ -123,13 +123,6 @@ def test_um_banco_que_nasce_no_meio_da_limpeza_ja_e_da_loja_nova_e_fica(tmp_path
     M.banco.abrir(tmp_path / "envio.db", "CREATE TABLE a (x)", nova).close()
     M.identidade.apagar_bancos(tmp_path)
     assert [arquivo.name for arquivo in tmp_path.glob("*.db")] == ["envio.db"]
-
-
-def test_limpar_e_recusado_com_um_programa_no_ar(loja):
-    loja.iniciar("estoque")
-    recusa = rodar("orquestracao.py", "--dados", loja.dados, "--limpar", "--sim", url=loja.url)
-    assert recusa.fim() == 2 and recusa.disse("há programas usando"), recusa.texto
-    assert (loja.pasta / "estoque.db").exists()
 
 
 def test_atras_de_links_so_o_link_e_apagado(pasta, tmp_path):

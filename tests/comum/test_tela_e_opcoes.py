@@ -10,7 +10,6 @@ from contextlib import closing
 
 import pytest
 
-from conftest import RAIZ, carregar
 from terminal import Terminal
 from verbos import M, rodar
 
@@ -83,11 +82,9 @@ def test_o_diagrama_so_desativa_quem_esta_ativo(tmp_path):
 
 # --- o que uma pessoa escreve ---
 
-@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
-def test_o_til_e_a_pasta_da_pessoa_e_o_do_meio_nao(ala, monkeypatch):
+def test_o_til_e_a_pasta_da_pessoa_e_o_do_meio_nao(monkeypatch):
     monkeypatch.setenv("HOME", "/casa")
-    pasta = carregar(ala, "opcoes").pasta
-    assert [str(pasta(dita)) for dita in ("~/loja", "~", "a/~b", "/x")] == ["/casa/loja", "/casa", "a/~b", "/x"]
+    assert [str(M.opcoes.pasta(dita)) for dita in ("~/loja", "~", "a/~b", "/x")] == ["/casa/loja", "/casa", "a/~b", "/x"]
 
 
 def test_o_comeco_de_um_id_basta_se_e_de_um_so():
@@ -98,16 +95,15 @@ def test_o_comeco_de_um_id_basta_se_e_de_um_so():
             achar(dito)
 
 
-@pytest.mark.parametrize("ala, script", [("monolito", "monolito/app.py"), ("microsservicos", "microsservicos/servico_pedidos.py")])
-def test_o_mesmo_id_duas_vezes_no_arquivo(ala, script, tmp_path):
+@pytest.mark.parametrize("script", ["monolito/app.py", "microsservicos/servico_pedidos.py"])
+def test_o_mesmo_id_duas_vezes_no_arquivo(script, tmp_path):
     """Igual, com os itens noutra ordem ou o CEP sem hífen, é o mesmo; com outro conteúdo, é uma linha malformada."""
     itens = [{"produto": "livro", "quantidade": 1}, {"produto": "caneca", "quantidade": 2}]
     um = {"pedido": "p-1", "cliente": "ana", "itens": itens, "cep": "01310-100"}
     igual = {**um, "itens": itens[::-1], "cep": "01310100"}
-    loja = carregar(ala, "loja")
     arquivo = tmp_path / "pedidos.jsonl"
     arquivo.write_text("\n".join(map(json.dumps, (um, igual))))
-    assert len(loja.ler_arquivo(str(arquivo))) == 2
+    assert len(M.loja.ler_arquivo(str(arquivo))) == 2
     for campo, valor in (("cliente", "bruno"), ("cep", "01310-101"), ("itens", itens[:1])):
         arquivo.write_text("\n".join(map(json.dumps, (um, igual, {**um, campo: valor}))))
         fim = rodar(script, "--dados", tmp_path / "d", "--arquivo", arquivo)
@@ -132,18 +128,16 @@ def test_um_python_incompleto_e_uma_linha(script, modulo, tmp_path):
         assert fim.fim() == 2 and len(fim.linhas) == 1 and f"sem o módulo {modulo[1:]}" in fim.texto, fim.texto
 
 
-@pytest.mark.parametrize("ala", ["monolito", "microsservicos"])
-def test_um_banco_refeito_de_um_dump_e_reconhecido_e_a_linha_diz_como_seguir(ala, tmp_path):
-    banco, identidade = carregar(ala, "banco"), carregar(ala, "identidade")
-    loja, tabelas = identidade.identidade(tmp_path), "CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (7)"
-    with closing(banco.abrir(tmp_path / "um.db", tabelas, loja)) as um:
+def test_um_banco_refeito_de_um_dump_e_reconhecido_e_a_linha_diz_como_seguir(tmp_path):
+    loja, tabelas = M.identidade.identidade(tmp_path), "CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (7)"
+    with closing(M.banco.abrir(tmp_path / "um.db", tabelas, loja)) as um:
         dump = "\n".join(um.iterdump())
     (tmp_path / "um.db").unlink()
     with closing(sqlite3.connect(tmp_path / "um.db")) as refeito:
         refeito.executescript(dump)
-    with pytest.raises(carregar(ala, "falha").Falha, match="refeito de um .dump") as recusa:
-        banco.abrir(tmp_path / "um.db", tabelas, loja)
+    with pytest.raises(M.falha.Falha, match="refeito de um .dump") as recusa:
+        M.banco.abrir(tmp_path / "um.db", tabelas, loja)
     with closing(sqlite3.connect(tmp_path / "um.db")) as refeito:
         refeito.executescript(re.search("'(PRAGMA.*)'", str(recusa.value))[1])
-    with closing(banco.abrir(tmp_path / "um.db", tabelas, loja)) as um:
+    with closing(M.banco.abrir(tmp_path / "um.db", tabelas, loja)) as um:
         assert um.execute("SELECT x FROM a").fetchall() == [(7,)]

@@ -21,46 +21,20 @@ from test_monolito_quedas import rapida  # noqa: F401
 sys.path.insert(0, str(RAIZ / ".gabarito"))
 import aplicar  # noqa: E402
 
-PEDIDOS, PAGAMENTOS, FIDELIDADE, ORQUESTRADOR = (
-    f"microsservicos/servico_{nome}.py" for nome in ("pedidos", "pagamentos", "fidelidade",
-                                                     "orquestrador"))
 # Em cada exercício, o que do projeto continua valendo depois dele, e cabe em poucos segundos.
 DOS_SERVICOS = ["tests/saga/test_servicos.py", "tests/saga/test_servicos_caixas.py"]
 GEMEOS = "tests/projeto/test_gemeos.py"
 CONTINUAM = {"A": [], "D": [], **dict.fromkeys("12", [*DOS_SERVICOS, GEMEOS]), **dict.fromkeys("345", [GEMEOS])}
-# (exercício, arquivo, o que havia na solução, o defeito)
-DEFEITOS = {
-    "1: quem recusou não lembra": (
-        "1", PAGAMENTOS, 'responder(banco, pedido, "recusado")\n        ', ""),
-    "1: na 2PC o saldo é olhado antes": (
-        "1", "monolito/pagamentos.py", 'pedido["total"] > LIMITE_POR_PEDIDO',
-        'saldo[0] >= pedido["total"] > LIMITE_POR_PEDIDO'),
-    "2: cada ronda cancela outra vez": (
-        "2", PEDIDOS, "recebido <= ? AND cancelamento IS NULL", "recebido <= ?"),
-    "2: pedidos decide sem perguntar ao pivô": (
-        "2", PEDIDOS, "in solicitar_cancelamento(banco, pedido, PRAZO_ESGOTADO)]",
-        "in cancelar(banco, __import__('coreografia').Evento("
-        "'', pedido, {'pedido': pedido, 'motivo': PRAZO_ESGOTADO}))]"),
-    "2: o prazo conta do início do serviço": (
-        "2", PEDIDOS, "lambda banco: vencer_prazos(banco, time.time() - escolha.prazo)",
-        "lambda banco, inicio=time.time(): vencer_prazos("
-        "banco, time.time() - escolha.prazo if time.time() - inicio > escolha.prazo else 0)"),
-    "3: quem votou LEITURA é avisado": (
-        "3", "monolito/coordenador.py", "t.leram.append(participante)", "t.sim.append(participante)"),
-    "3: o voto LEITURA guarda a trava": (
-        "3", "monolito/participante.py", "return Voto(LEITURA, pedido=pedido)",
-        "self.banco.execute('INSERT INTO preparadas VALUES (?, ?, ?, ?, ?)', (t.nome, t.execucao, "
-        "t.id, linhas[0], em_json(pedido)))\n            return Voto(LEITURA, pedido=pedido)"),
-    "4: sem a lápide": (
-        "4", FIDELIDADE, 'if resposta_dada(banco, pedido) == "estornado"', "if False"),
-    "4: o rastro não olha o banco novo": (
-        "4", "microsservicos/rastro.py", "for nome in SERVICOS if (pasta",
-        "for nome in SERVICOS if nome != 'fidelidade' and (pasta"),
-    "5: o passo não é gravado": (
-        "5", ORQUESTRADOR, "DO UPDATE SET passo = excluded.passo", "DO NOTHING"),
-    "5: desiste depois do pivô": (
-        "5", ORQUESTRADOR, '"pagamento.aprovado":   "pagamento.estornar",',
-        '"pagamento.aprovado":   "pagamento.estornar", "envio.despachado": "pagamento.estornar",'),
+DEFEITOS = {  # exercício: (arquivo, o que havia na solução, o defeito)
+    "1": ("microsservicos/servico_pagamentos.py", 'responder(banco, pedido, "recusado")\n        ', ""),  # não lembra
+    "2": ("microsservicos/servico_pedidos.py",  # o prazo conta do início do serviço
+          "lambda banco: vencer_prazos(banco, time.time() - escolha.prazo)",
+          "lambda banco, inicio=time.time(): vencer_prazos("
+          "banco, time.time() - escolha.prazo if time.time() - inicio > escolha.prazo else 0)"),
+    "3": ("monolito/coordenador.py", "t.leram.append(participante)", "t.sim.append(participante)"),  # é avisado
+    "4": ("microsservicos/servico_fidelidade.py", 'if resposta_dada(banco, pedido) == "estornado"', "if False"),  # sem a lápide
+    "5": ("microsservicos/servico_orquestrador.py", '"pagamento.aprovado":   "pagamento.estornar",',  # desiste depois do pivô
+          '"pagamento.aprovado":   "pagamento.estornar", "envio.despachado": "pagamento.estornar",'),
 }
 
 
@@ -108,10 +82,9 @@ def test_com_a_solucao_passa_e_o_projeto_continua_de_pe(numero, resolvido):
 
 
 @pytest.mark.longo
-@pytest.mark.parametrize("nome", DEFEITOS)
-def test_com_um_defeito_na_solucao_falha(nome, resolvido):
-    numero, arquivo, certo, errado = DEFEITOS[nome]
-    copia = resolvido(numero)
+@pytest.mark.parametrize("numero", DEFEITOS)
+def test_com_um_defeito_na_solucao_falha(numero, resolvido):
+    copia, (arquivo, certo, errado) = resolvido(numero), DEFEITOS[numero]
     aplicar.trocar(copia / arquivo, certo, errado)
     status, texto = rodar(copia, numero)
     assert status == 1 and "ainda falta" not in texto, texto

@@ -210,19 +210,6 @@ def test_todo_elo_leva_a_um_lugar_que_existe(readme):
     assert not quebrados
 
 
-def test_todo_readme_e_alcancado_a_partir_do_primeiro():
-    vistos: set = set()
-
-    def ver(readme: Path) -> None:
-        if readme.exists() and readme not in vistos:  # um elo quebrado, o teste dos elos o acusa
-            vistos.add(readme)
-            for elo in re.findall(r"\]\(([^)\s#]*README\.md)", texto_de(readme)):
-                ver((readme.parent / elo).resolve())
-
-    ver(RAIZ / "README.md")
-    assert set(READMES) <= vistos
-
-
 def test_a_casa_impressa_tem_cada_comodo_e_cada_arquivo_da_porta():
     casa = blocos(secao("README.md", "A casa"), "")[0]
     for ala in ("monolito", "microsservicos"):
