@@ -86,8 +86,9 @@ class NaMaquete:
 
     def __call__(self, verbo: str) -> list[str]:
         from maquete import Maquete
-        with contextlib.redirect_stdout(io.StringIO()) as tela, contextlib.redirect_stderr(tela):
-            os.environ["COLUMNS"] = "80"
+        with (contextlib.redirect_stdout(io.StringIO()) as tela, contextlib.redirect_stderr(tela),
+              pytest.MonkeyPatch.context() as ambiente):
+            ambiente.setenv("COLUMNS", "80")
             self.maquete = self.maquete or Maquete(self.pasta)
             self.maquete.fazer(verbo)
         return tela.getvalue().splitlines()
