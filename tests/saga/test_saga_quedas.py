@@ -49,8 +49,8 @@ def morrer(loja: Loja, nome: str, ponto: str, vez: int) -> bool:
 @pytest.mark.parametrize("ponto", PONTOS)
 def test_morte_no_ponto_nao_perde_nem_repete(loja_aberta, ponto):
     for nome in SERVICOS:
-        acumular(loja_aberta, nome, 400)
-        for vez in ((1, 150) if ponto == "no-meio-do-lote" else (1,)):
+        acumular(loja_aberta, nome, 300)
+        for vez in ((1, 60) if ponto == "no-meio-do-lote" else (1,)):
             assert morrer(loja_aberta, nome, ponto, vez), f"{nome} não passou por {ponto}"
         loja_aberta.iniciar(nome)
         loja_aberta.esperar_finais()
