@@ -99,6 +99,15 @@ def esperar(condicao, prazo: float = 30, que: str = "a condição"):
     return valor
 
 
+def no_path(pasta: Path, comandos: dict[str, str]) -> str:
+    """Um PATH em que estes comandos, {nome: o que faz, no shell}, são achados primeiro; ficam em `pasta`."""
+    pasta.mkdir()
+    for nome, faz in comandos.items():
+        (pasta / nome).write_text(f"#!/bin/sh\n{faz}\n")
+        (pasta / nome).chmod(0o755)
+    return f"{pasta}{os.pathsep}{os.environ['PATH']}"
+
+
 def processos_do_no(no) -> dict[int, str]:
     """Os processos vivos que trabalham para este nó, {pid: comando}.
 

@@ -108,17 +108,3 @@ def test_o_rastro_nao_escreve_em_banco_nenhum_nem_numa_copia_so_de_leitura(tmp_p
     app(tmp_path, "--id", "p-2", "--cair-em", "antes-da-decisao")
     antes = retrato(tmp_path / "monolito")
     assert "em dúvida" in rastrear(tmp_path, "p-2") and retrato(tmp_path / "monolito") == antes
-
-
-def test_uma_pasta_sem_bancos_nao_ganha_bancos(tmp_path):
-    fim = app(tmp_path / "nova", "--rastro", "p-1")
-    assert fim.returncode == 2 and fim.tudo.startswith("falta")
-    assert not (tmp_path / "nova").exists()
-
-
-def test_o_diagrama_do_rastro_tem_as_mesmas_notas(tmp_path):
-    app(tmp_path, "--id", "p-1", "--cair-em", "depois-da-decisao")
-    rastrear(tmp_path, "p-1", "p-1", "--diagrama", str(tmp_path / "desenho"))
-    desenho = (tmp_path / "desenho").read_text(encoding="utf-8")
-    assert desenho.startswith("sequenceDiagram\n") and desenho.count("preparada") == 4
-    assert "o log tem CONFIRMAR" in desenho

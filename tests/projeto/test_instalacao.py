@@ -16,7 +16,7 @@ import zipfile
 import pytest
 
 from cluster import rabbitmqctl
-from conftest import RAIZ, carregar
+from conftest import RAIZ, carregar, no_path
 from test_readme import AULA, READMES, blocos, secao
 from verbos import M, banco_em_memoria, rodar
 
@@ -28,13 +28,9 @@ EXECUTAR, TESTAR = (blocos(secao("README.md", titulo), "sh")[0].strip()
 def falsos(tmp_path):
     """Um PATH em que o apt-get só anota o que lhe pediram, e o rabbitmqctl é o que se instalou."""
     ctl = carregar("microsservicos", "configuracao").localizar_rabbitmq().with_name("rabbitmqctl")
-    for nome, faz in {"sudo": 'exec "$@"', "apt-get": f'echo "$@" >> {tmp_path}/pedidos',
-                      "rabbitmqctl": f'exec {ctl} "$@"', "hostname": "echo 127.0.0.1"}.items():
-        arquivo = tmp_path / "bin" / nome
-        arquivo.parent.mkdir(exist_ok=True)
-        arquivo.write_text(f"#!/bin/sh\n{faz}\n")
-        arquivo.chmod(0o755)
-    return {**os.environ, "PATH": f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}"}
+    return {**os.environ, "PATH": no_path(tmp_path / "bin", {
+        "sudo": 'exec "$@"', "apt-get": f'echo "$@" >> {tmp_path}/pedidos',
+        "rabbitmqctl": f'exec {ctl} "$@"', "hostname": "echo 127.0.0.1"})}
 
 
 def projeto_nu(pasta):

@@ -23,7 +23,7 @@ from urllib.parse import unquote
 import pytest
 
 import terminais
-from conftest import RAIZ, carregar, vhost_novo
+from conftest import RAIZ, carregar, no_path, vhost_novo
 from maquete import Maquete
 from verbos import CENARIOS, M
 
@@ -76,16 +76,10 @@ class Palco:
         for nome in ("monolito", "microsservicos", "tests"):
             shutil.copytree(RAIZ / nome, pasta / nome, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(RAIZ / "orquestracao.py", pasta)
-        self.comando("python", f'exec "{sys.executable}" "$@"')  # o mesmo que roda o teste
         self.portas: dict[str, str] = {}
         self.ambiente = {**os.environ, "RABBITMQ_URL": url, "PYTHONIOENCODING": "utf-8",
-                         "COLUMNS": "80", "PATH": f"{pasta}/.bin{os.pathsep}{os.environ['PATH']}"}
-
-    def comando(self, nome: str, texto: str) -> None:
-        arquivo = self.pasta / ".bin" / nome
-        arquivo.parent.mkdir(exist_ok=True)
-        arquivo.write_text(f"#!/bin/sh\n{texto}\n")
-        arquivo.chmod(0o755)
+                         "COLUMNS": "80",
+                         "PATH": no_path(pasta / ".bin", {"python": f'exec "{sys.executable}" "$@"'})}
 
     def rodar(self, texto: str) -> None:
         """O que se digita usa as portas livres daqui; o que se espera fica como está impresso."""

@@ -31,7 +31,7 @@ import pytest
 TRACOS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TRACOS.parent), str(TRACOS.parent / "apoio")]  # para --regravar
 
-from conftest import RAIZ  # noqa: E402
+from conftest import RAIZ, no_path  # noqa: E402
 
 EXECUCAO = re.compile(r"\b[0-9a-f]{8}\b")
 
@@ -59,11 +59,7 @@ class NoShell:
         self.pasta = pasta
         shutil.copytree(RAIZ / "monolito", pasta / "monolito",
                         ignore=shutil.ignore_patterns("__pycache__"))
-        python = pasta / "bin" / "python"
-        python.parent.mkdir()
-        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-        python.chmod(0o755)
-        self.ambiente = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+        self.ambiente = {**os.environ, "PATH": no_path(pasta / "bin", {"python": f'exec "{sys.executable}" "$@"'}),
                          "PYTHONIOENCODING": "utf-8", "COLUMNS": "1000"}
         self.execucoes: dict[str, str] = {}
 
