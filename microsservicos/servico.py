@@ -18,13 +18,12 @@ import caixas
 import tentativas
 from comum import banco as bancos
 from comum.encerramento import adiando_o_fim
-from comum.falha import em_portugues
+from comum.falha import Falha, em_portugues
 from comum.identidade import identidade
 from comum.loja import id_pelo_comeco
 from comum.tela import dizer
 from coreografia import o_que_ouve, o_que_publica
 from rabbitmq.canal import LOTE, Canal
-from rabbitmq.erros import Passageira
 from rabbitmq.mensagem import MensagemInvalida, entender
 from rabbitmq.reconexao import Reconexao
 from terminal.devagar import Devagar
@@ -36,7 +35,7 @@ OCIOSO = 0.1  # segundos entre duas olhadas na caixa de saída, quando nada cheg
 TABELAS = caixas.TABELAS + ";" + tentativas.TABELAS  # as de todo serviço, ao lado das do negócio
 
 
-class BancoFora(Passageira):
+class BancoFora(Falha):
     """O banco não pôde ser lido ou gravado; nada do lote valeu, e ele será entregue de novo."""
 
     assunto = "banco"

@@ -12,7 +12,7 @@ from comum.tela import alertar, dizer
 from palco.desenho import Desenho
 from rabbitmq.canal import Plateia
 from rabbitmq.conexao import onde
-from rabbitmq.erros import Passageira
+from rabbitmq.erros import BrokerFora
 from terminal.narracao import Limitador
 
 
@@ -41,7 +41,7 @@ class Espectador:
                 dizer(f"plateia: assistindo em {onde()}")
             if self.plateia:
                 self.guardadas += self.plateia.receber(segundos)
-        except Passageira as falha:
+        except BrokerFora as falha:
             self.fechar()
             if self.dito != str(falha):
                 self.dito = str(falha)

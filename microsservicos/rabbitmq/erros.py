@@ -13,14 +13,8 @@ from comum.tela import visivel
 from rabbitmq.enderecos import conselhos, onde
 
 
-class Passageira(Falha):
-    """Vale a pena tentar de novo daqui a pouco. assunto: o que falhou, para a Reconexao."""
-
-    assunto = "conexão"
-
-
-class BrokerFora(Passageira):
-    """Não há broker, ou a conexão caiu."""
+class BrokerFora(Falha):
+    """Não há broker, ou a conexão caiu: vale a pena tentar de novo daqui a pouco."""
 
 
 # (o que o broker disse, o que se diz). Código 2: só uma pessoa muda isso. A primeira que serve é a

@@ -13,7 +13,7 @@ from comum.tela import alertar, dizer
 from coreografia import EVENTOS, quem_ouve
 from rabbitmq.canal import Canal
 from rabbitmq.conexao import onde
-from rabbitmq.erros import Passageira
+from rabbitmq.erros import BrokerFora
 
 PRIMEIRA_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de reconectar; dobra a cada vez
 PAUSA_DA_ROTA = 1.0  # segundos antes de insistir no que o broker recusou guardar
@@ -37,7 +37,7 @@ class Reconexao:
         """Repete `volta(canal)` para sempre, reconectando quando a ligação cai.
 
         Uma recusa do broker passa adiante se é a primeira conexão; depois, espera-se que alguém a
-        desfaça.
+        desfaça. A Falha que `volta` levanta diz no seu `assunto` o que falhou, se não é a conexão.
         """
         pausa = PRIMEIRA_PAUSA
         while True:
@@ -53,7 +53,7 @@ class Reconexao:
                         if not self.tropecos:
                             pausa = PRIMEIRA_PAUSA
             except Falha as falha:
-                if not (self.ja_esteve or isinstance(falha, Passageira)):
+                if not (self.ja_esteve or isinstance(falha, BrokerFora)):
                     raise
                 self.tropecou(getattr(falha, "assunto", CONEXAO),
                               f"{falha}; continuo tentando (Ctrl-C encerra)")
