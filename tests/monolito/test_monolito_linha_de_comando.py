@@ -59,12 +59,6 @@ def test_depois_de_recuperar_muitas_sem_desenho_nenhuma_raia_fica_grossa(dados):
 
 # --- sozinho, interrompido, com quem lê que vai embora ---
 
-def test_sem_participante_para_anotar_a_recusa_nao_ha_nada_em_duvida(dados):
-    recusado = app(dados, "--sem-participante", "pedidos", "--id", "p-1")
-    assert "o pedido recusado não foi anotado" in recusado.erro and "em dúvida" not in recusado.erro
-    assert app(dados, "--em-duvida").tela.startswith("em dúvida: 0")
-
-
 @pytest.mark.parametrize("sinal", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_termina_a_rodada_em_andamento_e_nada_fica_em_duvida(sinal, dados):
     """E --limpar não apaga debaixo de quem trabalha."""
