@@ -140,9 +140,6 @@ def test_encerrar_e_quieto_rapido_e_nao_deixa_ninguem(url, dados, sinal):
     assert len(servicos) == 4
     if sinal == "SIGTERM":
         programa.encerrar()
-        esperar(lambda: len(filhos(programa.pid)) < 4, que="o começo do fim")
-        for outro in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # não cortam a limpeza ao meio
-            programa.sinal(outro)
     else:
         os.killpg(programa.pid, signal.SIGINT)  # o terminal manda a todos os que estão nele
     assert programa.fim(20) == 0 and programa.linhas[-1] == "tudo encerrado"

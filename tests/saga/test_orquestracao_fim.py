@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing, suppress
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -97,6 +98,19 @@ def test_interrompido_enquanto_o_no_privado_parte(privado, dados):
     assert programa.disse("1 de 1 pedidos sem resultado")
     programa.limpo()
     nada_fica(dados, no)
+
+
+def test_outros_sinais_nao_cortam_a_limpeza_ao_meio(request):
+    for sinal in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        request.addfinalizer(partial(signal.signal, sinal, signal.getsignal(sinal)))
+    M.encerramento.encerrar_uma_vez_so()
+    vezes = 0
+    for sinal in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        try:
+            signal.raise_signal(sinal)
+        except KeyboardInterrupt:
+            vezes += 1
+    assert vezes == 1
 
 
 # --- os pedidos que a porta de entrada recebe ---
