@@ -173,6 +173,7 @@ class Programa:
         try:
             self.processo.wait(prazo)
         except subprocess.TimeoutExpired:
+            self.processo.kill()
             pytest.fail(f"passaram {prazo:g} s e o programa não acabou:\n{self.texto}")
         self._leitor.join(10)
         return self.processo.returncode
@@ -185,11 +186,7 @@ class Programa:
 def rodar(script: str, *argumentos, url: str = SEM_BROKER, prazo: float = 60, **opcoes) -> Programa:
     """Roda um script do projeto até ele acabar."""
     programa = Programa(RAIZ / script, *argumentos, url=url, **opcoes)
-    try:
-        programa.fim(prazo)
-    finally:
-        if programa.vivo():
-            programa.matar()
+    programa.fim(prazo)
     return programa
 
 

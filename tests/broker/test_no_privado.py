@@ -248,17 +248,12 @@ def test_no_que_nao_inicia_diz_por_que_em_uma_linha(no_novo, tmp_path, monkeypat
     conferir_que_acabou(no)
 
 
-def estragar_dados(no, versao: str) -> None:
-    """Os dados de um nó desligado passam a ser ilegíveis, e escritos pela `versao` do RabbitMQ."""
-    (no.pasta / "dados").mkdir(parents=True)
-    (no.pasta / "dados" / no.nome).write_text("aqui devia haver uma pasta")
-    (no.pasta / "versao").write_text(versao + "\n")
-
-
 @pytest.mark.longo
 def test_dados_que_esta_versao_nao_le_sao_ditos_com_as_duas_versoes(no_novo):
     no = no_novo()
-    estragar_dados(no, "1.2.3")
+    (no.pasta / "dados").mkdir(parents=True)
+    (no.pasta / "dados" / no.nome).write_text("aqui devia haver uma pasta")
+    (no.pasta / "versao").write_text("1.2.3\n")
     with pytest.raises(Falha) as falha:
         no.iniciar()
     instalada = instalacao.versao_instalada(instalacao.localizar_rabbitmq())

@@ -16,7 +16,7 @@ import pytest
 
 from cluster import No
 from conftest import carregar, esperar, processos_do_no
-from test_orquestracao import ORQUESTRACAO, concluir, dados, estado, orquestrar, ouvindo  # noqa: F401
+from test_orquestracao import ORQUESTRACAO, concluir, dados, estado, orquestrar  # noqa: F401
 from verbos import (M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, filhos, processos,
                     processos_dos_dados)
 

@@ -16,8 +16,8 @@ import pytest
 from bloqueante import no_endereco
 from conftest import esperar
 from test_saga import novo_id
-from verbos import (M, MICROSSERVICOS, SEM_BROKER, SERVICOS, Porta, Programa, cenario, linhas_largas, loja,  # noqa: F401
-                    loja_aberta, loja_do_arquivo, pedido, vhost_novo)
+from verbos import (M, MICROSSERVICOS, SEM_BROKER, Porta, Programa, cenario, linhas_largas, loja,  # noqa: F401
+                    loja_aberta, loja_do_arquivo, pedido)
 
 SO_OUVEM = ("estoque", "pagamentos", "envio")
 
@@ -37,21 +37,6 @@ def test_pedidos_sozinho_envia_espera_e_os_outros_chegam_depois(loja):
     loja.conferir_repouso()
     assert pedidos.vivo(), "devia continuar ouvindo"
     assert not linhas_largas(pedidos.texto)
-
-
-def test_quatro_ao_mesmo_tempo_numa_pasta_nova(broker, tmp_path):
-    """Ninguém preparou a pasta nem o vhost: os quatro os criam juntos, e nenhum tropeça no outro."""
-    for rodada in range(2):
-        url = f"amqp://guest:guest@127.0.0.1:{broker.porta}/{vhost_novo(broker)}"
-        programas = [Programa(MICROSSERVICOS / f"servico_{nome}.py", "--dados", tmp_path / str(rodada), url=url) for nome in SERVICOS]
-        inicio = time.monotonic()
-        try:
-            for programa in programas:
-                programa.esperar_dizer(": pronto")
-            assert time.monotonic() - inicio < 8, "um esperou pela trava do outro"
-        finally:
-            for programa in programas:
-                programa.matar()
 
 
 # --- o mesmo id, o cancelamento ---
