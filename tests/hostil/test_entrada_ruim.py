@@ -32,16 +32,15 @@ NOME_DE_ERRO = re.compile(r"^[A-Za-z.]*(Error|Exception|Interrupt)\b|Traceback")
 
 # --- mensagens ---
 
-def envenenar(loja: Loja, por_fila: int, semente: int, bons: int) -> dict[str, list[Veneno]]:
+def envenenar(loja: Loja, por_fila: int, bons: int) -> dict[str, list[Veneno]]:
     """Põe veneno nas quatro filas e pedidos bons no meio; volta quando todo veneno está nas mortas."""
-    doses = {nome: venenos(nome, por_fila, semente) for nome in SERVICOS}
-    pedidos = mistura(bons, f"bom-{semente}")
+    doses = {nome: venenos(nome, por_fila, SEMENTE) for nome in SERVICOS}
     for terco in range(3):  # bons e ruins intercalados, com os serviços trabalhando
         for nome in SERVICOS:
             publicar(loja.url, nome, doses[nome][terco::3])
-        loja.enviar(*pedidos[terco::3])
+        loja.enviar(*mistura(bons, "bom")[terco::3])
     for nome in SERVICOS:
-        esperar(lambda: loja.profundidade(f"{nome}.mortas") >= por_fila, 120, f"{por_fila} em {nome}.mortas, semente {semente}")
+        esperar(lambda: loja.profundidade(f"{nome}.mortas") >= por_fila, 120, f"{por_fila} em {nome}.mortas, semente {SEMENTE}")
     loja.esperar_finais(120)
     return doses
 
@@ -62,7 +61,7 @@ def test_mil_e_quinhentos_venenos_e_os_bons_no_meio_deles_sao_atendidos(loja):  
     loja.repor()
     loja.iniciar()
     pids = [programa.pid for nome in SERVICOS for programa in loja.programas[nome]]
-    doses = envenenar(loja, 375, SEMENTE, 60)
+    doses = envenenar(loja, 375, 60)
     conferir_mortas(loja, doses)
     loja.conferir_repouso(mortas=1500)
     for nome, tabelas in DOMINIO.items():  # nada do que era veneno entrou no banco

@@ -54,13 +54,10 @@ def sem_solucao(tmp_path_factory):
     return aplicar.copiar(tmp_path_factory.mktemp("exercicios") / "sem")
 
 
-@pytest.fixture
-def resolvido(rapida):  # noqa: F811
-    def resolver(numero: str):
-        copia = aplicar.copiar(rapida / "resolvido")
-        aplicar.resolver(numero, copia)
-        return copia
-    return resolver
+def resolver(numero: str, pasta):
+    copia = aplicar.copiar(pasta / "resolvido")
+    aplicar.resolver(numero, copia)
+    return copia
 
 
 @pytest.mark.parametrize("numero", CONTINUAM)
@@ -71,15 +68,15 @@ def test_sem_a_solucao_o_teste_diz_o_que_falta(numero, sem_solucao):
 
 
 @pytest.mark.parametrize("numero", CONTINUAM)
-def test_com_a_solucao_passa_e_o_projeto_continua_de_pe(numero, resolvido):
-    status, texto = rodar(resolvido(numero), numero, *CONTINUAM[numero])
+def test_com_a_solucao_passa_e_o_projeto_continua_de_pe(numero, rapida):  # noqa: F811
+    status, texto = rodar(resolver(numero, rapida), numero, *CONTINUAM[numero])
     assert status == 0 and "skipped" not in texto, texto
 
 
 @pytest.mark.longo
 @pytest.mark.parametrize("numero", DEFEITOS)
-def test_com_um_defeito_na_solucao_falha(numero, resolvido):
-    copia, (arquivo, certo, errado) = resolvido(numero), DEFEITOS[numero]
+def test_com_um_defeito_na_solucao_falha(numero, rapida):  # noqa: F811
+    copia, (arquivo, certo, errado) = resolver(numero, rapida), DEFEITOS[numero]
     aplicar.trocar(copia / arquivo, certo, errado)
     status, texto = rodar(copia, numero)
     assert status == 1 and "ainda falta" not in texto, texto
