@@ -117,7 +117,7 @@ def medir_disponibilidade(broker, pasta: Path, rapido: bool) -> None:
     print(f"\n5. Disponibilidade: 20 pedidos por segundo; Pagamentos fora do segundo {fora[0]} ao {fora[1]}")
     loja = saga.LojaMedida(pasta / "disponibilidade", broker).iniciar()
     monolito = duas_fases.Monolito(pasta / "disponibilidade-2pc", linhas=1)
-    na_saga = por_segundo(total, fora, lambda id: loja.enviar(saga.um_pedido(id, "ana", "livro")), lambda: loja.encerrar("pagamentos"),
+    na_saga = por_segundo(total, fora, lambda id: loja.enviar(saga.pedido(id, "ana", "livro")), lambda: loja.encerrar("pagamentos"),
                           lambda: loja.iniciar("pagamentos"), lambda: loja.consultar("pedidos", duas_fases.CONCLUIDOS)[0][0])
     na_2pc = por_segundo(total, fora, lambda _: monolito.atender(1, 1), monolito.travar_pagamentos, monolito.soltar_pagamentos, monolito.concluidos)
     print("      s  saga conclui              2PC conclui")

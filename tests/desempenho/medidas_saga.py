@@ -17,13 +17,12 @@ from pathlib import Path
 
 from bloqueante import conectar, no_endereco
 from conftest import carregar, esperar, vhost_novo
-from verbos import M, SERVICOS, Loja
+from verbos import M, SERVICOS, Loja, pedido
 
 SALTOS = (("rele_estoque", "pedido.criado", "estoque.reservado"), ("rele_pagamentos", "estoque.reservado", "pagamento.aprovado"),
           ("rele_envio", "pagamento.aprovado", "envio.despachado"), ("rele_pedidos", "envio.despachado", "pedido.concluido"))
 LOTE = 200
-PEDIDO = {"pedido": "00000000-0000-4000-8000-000000000000", "cliente": "ana",
-          "itens": [{"produto": "livro", "quantidade": 2}], "cep": "01310-100", "total": 10000}
+PEDIDO = {**pedido("00000000-0000-4000-8000-000000000000"), "total": 10000}
 
 
 def url_nova(broker) -> str:
@@ -64,7 +63,7 @@ class LojaMedida(Loja):
     def vazao(self, quantos: int) -> tuple[float, float]:
         """(pedidos por segundo, µs de CPU dos serviços por pedido), da primeira publicação ao último resultado."""
         marca = f"v{time.time_ns()}"
-        self.enviar(*(um_pedido(f"{marca}-{i:020}", "ana", "livro") for i in range(quantos)))
+        self.enviar(*(pedido(f"{marca}-{i:020}", "ana", "livro") for i in range(quantos)))
         self.iniciar("pedidos")  # só com ele pronto há a primeira publicação
         inicio, cpu = time.perf_counter(), self.cpu()
         falta = "SELECT 1 FROM pedidos WHERE pedido > ? AND pedido < ? AND estado = 'pendente' LIMIT 1"
@@ -88,10 +87,6 @@ class LojaMedida(Loja):
             for linhas in (*negocio[nome], *caixas):
                 tabela, _, valores = linhas.partition(" SELECT ")
                 self.escrever(nome, f"INSERT INTO {tabela} {serie} SELECT {valores} FROM n")
-
-
-def um_pedido(pedido: str, cliente: str, produto: str) -> dict:
-    return {"pedido": pedido, "cliente": cliente, "cep": "01310-100", "itens": [{"produto": produto, "quantidade": 2}]}
 
 
 # --- os dois programas de comparação ---
@@ -202,7 +197,7 @@ def latencias(loja: LojaMedida, quantos: int) -> list[float]:
     tempos = []
     with plateia(loja.url, "pedido.criado", "pedido.concluido") as (esperar_mais, vistos):
         for _ in range(quantos):
-            loja.enviar(um_pedido(f"so-{time.time_ns()}", "ana", "livro"))
+            loja.enviar(pedido(f"so-{time.time_ns()}", "ana", "livro"))
             while len(vistos) < 2:
                 esperar_mais()
             tempos.append(abs(vistos[1][2] - vistos[0][2]))
@@ -220,7 +215,7 @@ def contencao(loja: LojaMedida, clientes: int, cada: int, produtos: int) -> tupl
     with plateia(loja.url, "pedido.concluido", "pedido.cancelado") as (esperar_mais, vistos):
         inicio = time.perf_counter()
         while len(tempos) < clientes * cada:
-            novos = [um_pedido(f"{marca}-{n}-{i}", f"c-{n}", f"p-{n % produtos}") for n in livres for i in [next(restam[n], None)] if i is not None]
+            novos = [pedido(f"{marca}-{n}-{i}", f"c-{n}", f"p-{n % produtos}") for n in livres for i in [next(restam[n], None)] if i is not None]
             if novos:
                 enviados.update((p["pedido"], time.perf_counter()) for p in novos)
                 loja.enviar(*novos)
