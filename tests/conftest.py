@@ -3,7 +3,7 @@
     carregar("microsservicos", "servico_estoque")   um módulo de uma das duas pastas
     esperar(lambda: ..., que="o estoque voltar")    uma condição com prazo
     broker, vhost, url                              o nó da sessão, e o canto deste teste nele
-    broker_proprio                                  um nó só deste teste, para derrubar à vontade
+    no_novo().iniciar()                             um nó só deste teste, para derrubar à vontade
 """
 
 from __future__ import annotations
@@ -149,15 +149,9 @@ def no_novo(tmp_path):
         no.matar()
 
 
-@pytest.fixture
-def broker_proprio(no_novo):
-    """Um nó já ligado, só deste teste: pode matar, parar e ligar de novo."""
-    return no_novo().iniciar()
-
-
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory):
-    """O nó que os testes dividem. Quem precisa derrubá-lo usa `broker_proprio`."""
+    """O nó que os testes dividem. Quem precisa derrubar um usa `no_novo`."""
     from cluster import No
     no = No(tmp_path_factory.mktemp("broker"), vhosts=[f"teste-{n}" for n in range(VHOSTS_POR_VEZ)]).iniciar()
     no.vhosts_livres, no.vhosts_feitos = no.vhosts, 0

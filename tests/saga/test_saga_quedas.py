@@ -143,25 +143,26 @@ def test_ligacao_desfeita_nao_vira_silencio(loja_aberta):
 # --- o broker ---
 
 @pytest.mark.longo
-def test_broker_reiniciado_e_depois_morto_sob_os_servicos(broker_proprio, tmp_path):
-    loja = Loja(tmp_path / "dados", broker_proprio.url, fartura=True).iniciar()
+def test_broker_reiniciado_e_depois_morto_sob_os_servicos(no_novo, tmp_path):
+    no = no_novo().iniciar()
+    loja = Loja(tmp_path / "dados", no.url, fartura=True).iniciar()
     try:
         loja.suspender("envio")
         loja.enviar(*mistura(300, "a"))
         esperar(lambda: len(loja.consultar("pagamentos", "SELECT 1 FROM cobrancas")) > 100, que="a fila do envio crescer")
 
-        broker_proprio.matar()  # sem aviso, com centenas de mensagens nas filas
+        no.matar()  # sem aviso, com centenas de mensagens nas filas
         loja.continuar("envio")
         loja.enviar(*mistura(100, "b"))  # a porta de entrada não precisa do broker
         for nome in SERVICOS:
             loja.programas[nome][0].esperar_dizer("continuo tentando")
-        broker_proprio.iniciar()
+        no.iniciar()
         loja.esperar_finais()
 
         loja.enviar(*mistura(300, "c"))
-        broker_proprio.parar()  # com calma, no meio do trabalho
+        no.parar()  # com calma, no meio do trabalho
         loja.enviar(*mistura(100, "d"))
-        broker_proprio.iniciar()
+        no.iniciar()
         loja.conferir_repouso()
         assert all(loja.ouvintes(nome) == 1 for nome in SERVICOS)
         for nome in SERVICOS:
