@@ -13,7 +13,6 @@ from palco.desenho import Desenho
 from rabbitmq.canal import Plateia
 from rabbitmq.conexao import onde
 from rabbitmq.erros import BrokerFora
-from terminal.narracao import Limitador
 
 
 class Espectador:
@@ -23,7 +22,7 @@ class Espectador:
     """
 
     def __init__(self, loja: str, diagrama: Diagrama | None = None):
-        self.loja, self.desenho, self.limitador = loja, Desenho(diagrama), Limitador()
+        self.loja, self.desenho = loja, Desenho(diagrama)
         self.plateia: Plateia | None = None
         self.proxima, self.dito, self.guardadas = 0.0, "", []
         self.desenhadas = 0  # linhas
@@ -54,7 +53,7 @@ class Espectador:
         self.guardar(0 if self.guardadas else segundos)
         recebidas, self.guardadas = self.guardadas, []
         cabem = max(shutil.get_terminal_size().lines - 5, 8) if sys.stdout.isatty() else sys.maxsize
-        for linha in self.limitador.passar(self.desenho.recebidas(recebidas)):
+        for linha in self.desenho.recebidas(recebidas):
             if self.desenhadas % cabem == 0:
                 dizer()
                 dizer(self.desenho.cabecalho(), "forte")

@@ -30,7 +30,6 @@ class NaMaquete(M.servico.Servico):
 
 class DoQueAsRaiasNaoMostram(M.narracao.Narrador):
     def contar(self) -> None:
-        self.limitador.por_segundo = 10 ** 6
         self.linhas = [linha for linha in self.linhas if "◀" not in linha and "▶" not in linha or "repetido" in linha]
         super().contar()
 
