@@ -22,10 +22,12 @@ import pytest
 # O pytest os procura aqui.
 from paralelo import pytest_addoption, pytest_configure, pytest_runtestloop  # noqa: F401
 
-# Quem roda os testes com `&` num script os faz ignorar o Ctrl-C, e isso passaria aos programas que
-# eles iniciam: os testes do Ctrl-C esperariam para sempre.
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Quem roda os testes com `&` num script os faz ignorar o Ctrl-C e o Ctrl-\, e isso passaria aos
+# programas que eles iniciam: os testes do Ctrl-C esperariam para sempre.
+for nome, comum in (("SIGINT", signal.default_int_handler), ("SIGQUIT", signal.SIG_DFL)):
+    sinal = getattr(signal, nome, None)
+    if sinal and signal.getsignal(sinal) == signal.SIG_IGN:
+        signal.signal(sinal, comum)
 
 # Um aviso comprido vira várias linhas na tela de 80 colunas. Quem confere isso a estreita.
 DESTA_TELA = shutil.get_terminal_size().columns

@@ -16,7 +16,7 @@ PONTOS = {
     "entre-confirmacoes": "Estoque e Pagamentos confirmaram; Envio e Pedidos não",
     "antes-do-fim": "todos confirmaram; o log ainda guarda a decisão",
     "antes-do-aborto": "um NÃO (--cenario envio-recusado); ninguém foi avisado",
-    "na-recuperacao": "a recuperação resolveu só num dono (algo já estava em dúvida)",
+    "na-recuperacao": "a recuperação resolveu só num dono (com algo em dúvida)",
 }
 DEPOIS_DE = {"entre-votos": "Estoque", "entre-confirmacoes": "Pagamentos"}
 
