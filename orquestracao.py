@@ -69,22 +69,23 @@ def main() -> int:
         return 0
     diagrama = Diagrama(escolha.diagrama, NOMES, len(pedidos)) if escolha.diagrama else None
     escolha.sem_servicos = escolha.so_broker or escolha.so_assistir
-    # Antes do primeiro serviço: depois, os mais rápidos já teriam terminado.
+    # Antes do primeiro serviço: depois, os pedidos mais rápidos já teriam terminado.
     ids = list(dict.fromkeys(pedido["pedido"] for pedido in pedidos))
     if not (pedidos or escolha.limpar or escolha.sem_servicos):
         ids = rastro.pendentes(pasta)
     try:
         with ExitStack() as fim:
-            return preparar(escolha, pedidos, ids, diagrama, fim)
+            return executar_tudo(escolha, pedidos, ids, diagrama, fim)
     except (KeyboardInterrupt, BrokenPipeError) as interrupcao:
         if escolha.ate_concluir and not isinstance(interrupcao, BrokenPipeError):
             dizer_o_que_faltou(pasta, ids)
-        return 130 if escolha.ate_concluir else 0  # devia um veredito; ou só ouvia
+        return 130 if escolha.ate_concluir else 0  # 130: não há veredito; senão, é o fim normal
 
 
-def preparar(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: ExitStack) -> int:
-    """O que vem antes dos serviços: o broker, a limpeza. fim: o que se encerra, haja o que houver.
+def executar_tudo(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: ExitStack) -> int:
+    """A execução inteira: o broker, a limpeza, e então trabalhar().
 
+    fim: o que se encerra ao sair, haja o que houver; o último que se põe nele é o primeiro.
     Devolve o status de saída; levanta KeyboardInterrupt num Ctrl-C.
     """
     no, pasta = None, escolha.dados / "microsservicos"

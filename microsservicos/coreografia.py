@@ -30,13 +30,14 @@ EVENTOS = {
     "pedido.cancelado":                ("pedidos", (), "motivo"),
     "pedido.cancelamento_solicitado":  ("pedidos", ("envio",), "motivo"),
 }
+# Os que levam o pedido para trás: no desenho, uma seta dupla.
 COMPENSACOES = ("pagamento.recusado", "envio.recusado", "pagamento.estornado", "estoque.liberado")
-# O que cada serviço fez e ainda pode compensar: desde que evento, e até qual, ou até o pivô.
+# Entre que eventos um serviço pode ter de desfazer o que fez; o pivô acaba com todos.
 PIVO = "envio.despachado"
 COMPENSAVEL = {"estoque": ("estoque.reservado", "estoque.liberado"),
                "pagamentos": ("pagamento.aprovado", "pagamento.estornado")}
 
-VERSAO = 1
+VERSAO = 1  # do contrato das mensagens; a dos bancos é a de comum/carimbo.py
 
 
 class Evento(NamedTuple):

@@ -52,8 +52,8 @@ ESPERAS = {
         "outra tentativa em {ouvinte} ({ouvinte}.db: {motivo}); restam {restam}, e com {ouvinte} "
         "no ar a próxima vem em até {pausa}; consertada a causa", "{tratar}"),
     "mortas": (
-        "em «{ouvinte}.mortas», ou a caminho ({ouvinte}.db: {motivo}); consertada a causa, o "
-        "primeiro leva até lá o que falta e o trata quando o segundo o traz de volta",
+        "em «{ouvinte}.mortas», ou a caminho de lá quando {ouvinte} estiver no ar ({ouvinte}.db: "
+        "{motivo}); consertada a causa, o segundo a devolve à fila, e o primeiro a trata",
         "{tratar}", "{voltar}"),
 }
 
@@ -169,6 +169,8 @@ def main() -> int:
         raise Falha("rastro.py: diga o id de um pedido (ou de vários), ou --pendentes", 2)
     pasta = escolha.dados / "microsservicos"
     servicos = que_rodaram(pasta)
+    if not servicos:
+        raise Falha(f"nenhum serviço rodou ainda em {pasta}; outra pasta: --dados DIR", 2)
     with lendo(pasta, servicos) as banco:
         ids = [id_pelo_comeco(dito, {id for servico in servicos for id in caixas.pedidos_de(
             banco, dito, f"{servico}_db.caixa_saida")}) for dito in escolha.ids]

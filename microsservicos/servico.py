@@ -17,6 +17,7 @@ from pathlib import Path
 import caixas
 import tentativas
 from comum import banco as bancos
+from comum.arquivos import conferir_arquivos
 from comum.encerramento import adiando_o_fim
 from comum.falha import Falha, em_portugues
 from comum.identidade import identidade
@@ -81,20 +82,20 @@ class Servico:
             self.narrador.recomecar()
             raise BancoFora(str(em_portugues(erro, str(self.banco.caminho)))) from erro
         finally:
+            # O pedido de fim que ficou anotado vale agora, e vira KeyboardInterrupt.
             if self.devagar.fim.sinal:
                 signal.raise_signal(self.devagar.fim.sinal)
 
     def quatro_passos(self, canal: Canal) -> None:
         recebidas = self.receber(canal)
         self.tratar(recebidas)
-        guardadas = self.publicar(canal, recebidas)
-        self.marcar(*guardadas)
+        confirmados = self.publicar(canal, recebidas)
+        self.marcar(*confirmados)
 
     # --- os quatro passos ---
 
     def receber(self, canal: Canal) -> list:
         """O que espera na fila; se nada há a fazer, aguarda OCIOSO segundos."""
-        self.banco.conferir_indice()
         recebidas = canal.receber(0 if self.sobrou else OCIOSO)
         if devolvidas := sum(recebida.devolvida for recebida in recebidas):
             # Quem as tinha em mãos morreu, ou perdeu a conexão, antes do ack.
@@ -130,7 +131,7 @@ class Servico:
 
         Devolve o que o broker guardou: números da caixa de saída, e números das tentativas.
         """
-        self.banco.conferir_arquivos()
+        conferir_arquivos(self.banco)
         em_pausa, fila = self.reconexao.em_pausa(), f"{self.nome}.mortas"
         tipos = [tipo for tipo in o_que_publica(self.nome) if tipo not in em_pausa]
         eventos = caixas.a_enviar(self.banco, tipos, 2 * LOTE)
@@ -167,7 +168,7 @@ class Servico:
         dizer(f"{self.nome:10} {pedido}: publico de novo o que já publiquei dele ({quantos})")
 
 
-def iniciar(nome: str, tabelas: str, ouve: dict, escolha) -> Servico:
+def montar(nome: str, tabelas: str, ouve: dict, escolha) -> Servico:
     """O serviço que a linha de comando pede, com o banco aberto e ainda sem broker."""
     servico = Servico(nome, tabelas, ouve, escolha.dados, not escolha.sem_eventos,
                       escolha.devagar)
@@ -179,4 +180,4 @@ def iniciar(nome: str, tabelas: str, ouve: dict, escolha) -> Servico:
 def ouvir(nome: str, tabelas: str, ouve: dict, descricao: str) -> int:
     """O `main` de um serviço que só ouve; devolve o status de saída."""
     escolha = opcoes_de_servico(descricao).parse_args()
-    return iniciar(nome, tabelas, ouve, escolha).rodar()
+    return montar(nome, tabelas, ouve, escolha).rodar()

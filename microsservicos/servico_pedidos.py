@@ -16,12 +16,13 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 import caixas
+from comum.arquivos import conferir_arquivos
 from comum.banco import transacao
 from comum.loja import PRODUTO_DESCONHECIDO, id_pelo_comeco
 from comum.opcoes import pedidos_escolhidos
 from comum.repetidos import POUCOS, de_outro_conteudo, dizer_repetidos
 from comum.tela import dizer, executar
-from servico import iniciar
+from servico import montar
 from terminal.linha_de_comando import opcoes_de_servico
 
 TABELAS = """
@@ -108,7 +109,7 @@ def entrar_na_saga(banco, funcao, entradas):
     with transacao(banco):
         nada = [entrada for entrada in entradas
                 if not caixas.guardar(banco, "pedidos", funcao(banco, entrada))]
-    banco.conferir_arquivos()
+    conferir_arquivos(banco)
     return nada
 
 
@@ -119,10 +120,11 @@ def main():
     opcoes.add_argument("--so-enviar", action="store_true",
                         help="deixa os pedidos no banco, para a cópia que está no ar, e sai")
     opcoes.add_argument("--cancelar", metavar="ID",
-                        help="pede o cancelamento do pedido (o começo do id basta) e fica ouvindo")
+                        help="pede o cancelamento do pedido (o começo do id basta) e fica ouvindo; "
+                             "com --so-enviar, só o pede")
     escolha = opcoes.parse_args()
     novos = pedidos_escolhidos(escolha)
-    servico = iniciar("pedidos", TABELAS, OUVE, escolha)
+    servico = montar("pedidos", TABELAS, OUVE, escolha)
     ids = [dados["pedido"] for dados in novos]
     if escolha.cancelar:
         ids = [id_pelo_comeco(escolha.cancelar,
@@ -132,7 +134,7 @@ def main():
     outros = de_outro_conteudo(servico.banco, repetidos)
     dizer_repetidos([p["pedido"] for p in repetidos if p["pedido"] not in outros], outros, MARGEM)
     if not escolha.sem_eventos:
-        dizer_estados(servico.banco, ids)
+        dizer_estados(servico.banco, [id for id in ids if id not in outros])
     return (0 if escolha.so_enviar else servico.rodar()) or (1 if outros else 0)
 
 

@@ -62,9 +62,12 @@ class Tentativas:
         motivo, props = visivel(f"{type(erro).__name__}: {erro}"[:300]), mensagem.propriedades
         restam = mensagem.restam - 1 if isinstance(mensagem, Guardada) else TENTATIVAS
         self.guardar(mensagem.corpo, props, motivo, props["message_id"], restam)
-        self.avisar(f"{curto(props['correlation_id']):12} falhei em {props['type']} ({erro}); "
-                    f"tento de novo em {em_segundos(pausa(restam))} (restam {restam})" if restam
-                    else f"desisti de uma mensagem, vai para {self.servico}.mortas: {motivo}")
+        de_quem, evento = f"{curto(props['correlation_id']):12}", props["type"]
+        if restam:
+            self.avisar(f"{de_quem} falhei em {evento} ({erro}); tento de novo em "
+                        f"{em_segundos(pausa(restam))} (restam {restam})")
+        else:
+            self.avisar(f"{de_quem} desisti de {evento}, vai para {self.servico}.mortas: {motivo}")
 
     def desistir(self, mensagem, motivo: str) -> None:
         """Manda às mortas, sem tentar de novo, uma mensagem que não se entende."""

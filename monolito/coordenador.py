@@ -17,6 +17,7 @@ Uma rodada leva uma transação, ou muitas, que dividem essas gravações (grava
 import itertools
 import time
 
+from comum.arquivos import conferir_arquivos
 from comum.banco import Banco
 from decisoes import ABORTAR, CONFIRMAR, Decisao, LogDeDecisoes, NaoGravada
 from palco import quedas
@@ -27,18 +28,18 @@ ESPERA_PELA_TRAVA = 2.0  # segundos que um pedido espera por uma trava de quem e
 
 
 class Transacao:
-    """Um pedido a caminho. nome: o da transação. id: o do pedido.
+    """Um pedido a caminho. nome: o da transação. id: o do pedido. registro: ele, já em JSON.
 
     sim: os participantes que já votaram SIM. decisao: o que se decidiu, ou None.
     desde: o instante em que parou numa trava, ou None.
     """
 
-    __slots__ = ("nome", "execucao", "pedido", "id", "sim", "decisao", "desde")
+    __slots__ = ("nome", "execucao", "pedido", "registro", "id", "sim", "decisao", "desde")
 
     def __init__(self, nome: str, execucao: str, pedido: dict):
         self.nome, self.execucao, self.pedido, self.id = nome, execucao, pedido, pedido["pedido"]
         self.sim: list[Participante] = []
-        self.decisao = self.desde = None
+        self.registro = self.decisao = self.desde = None
 
 
 class Coordenador:
@@ -95,7 +96,7 @@ class Coordenador:
                       em_andamento: set[str]) -> None:
         if voto.qual == SIM:
             t.sim.append(participante)
-            t.pedido, t.desde = voto.pedido, None
+            t.pedido, t.registro, t.desde = voto.pedido, voto.registro, None
             self.narrador.sim(t, participante, voto.linhas)
         elif voto.qual == NAO:
             self.narrador.nao(t, participante, voto.motivo)
@@ -120,8 +121,7 @@ class Coordenador:
     def _decidir(self, prontas: list[Transacao]) -> None:
         """Todas com todos os SIM."""
         quedas.ponto("antes-da-decisao")
-        for banco in self._bancos():  # um SIM vale enquanto está no arquivo
-            banco.conferir_arquivos()
+        conferir_arquivos(*self._bancos())  # um SIM vale enquanto está no arquivo
         try:
             with self.log.decidindo():
                 self.log.anotar(self.execucao, prontas)

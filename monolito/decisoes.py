@@ -21,6 +21,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
+from comum.arquivos import conferir_arquivos
 from comum.banco import EmUso, abrir, transacao
 from comum.falha import Falha, em_portugues
 from comum.leitura import lendo
@@ -100,7 +101,6 @@ class LogDeDecisoes:
             with transacao(self.banco, forcada=True):
                 yield
                 escrito = True
-            self.banco.conferir_arquivos()
         except sqlite3.Error as erro:
             if escrito and "is full" not in str(erro):
                 raise Falha(f"{em_portugues(erro, ARQUIVO)}; {SEM_SABER}") from erro
@@ -131,7 +131,7 @@ class LogDeDecisoes:
             for tabela in ("decisoes", "execucoes"):
                 self.banco.executemany(f"DELETE FROM {tabela} WHERE execucao = ?",
                                        [(execucao,) for execucao in execucoes])
-        self.banco.conferir_arquivos()
+        conferir_arquivos(self.banco)
 
 
 def conduzindo(pasta: Path) -> bool:

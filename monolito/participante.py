@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Callable, NamedTuple
 
+from comum.arquivos import conferir_arquivos
 from comum.banco import abrir, transacao
 from comum.falha import Falha, em_portugues
 from comum.tela import alertar
@@ -46,7 +47,8 @@ class Recusa(Exception):
 class Voto(NamedTuple):
     """O que um participante responde a «preparar».
 
-    SIM      pedido: o que segue adiante (Pedidos lhe dá o preço); linhas: as que travou
+    SIM      pedido: o que segue adiante (Pedidos lhe dá o preço); registro: o mesmo, em JSON;
+             linhas: as que travou
     NAO      motivo
     TRAVADO  ainda não é um voto: a primeira de `linhas` está com a transação `com`, do pedido
              `do_pedido`
@@ -55,6 +57,7 @@ class Voto(NamedTuple):
     qual: str
     motivo: str | None = None
     pedido: dict | None = None
+    registro: str | None = None
     linhas: list[str] = []
     com: str | None = None
     do_pedido: str | None = None
@@ -132,10 +135,11 @@ class Participante:
         except Recusa as recusa:
             assert self.banco.total_changes == antes, f"{self.nome} escreveu antes de recusar"
             return Voto(NAO, str(recusa))
+        registro = t.registro if pedido is t.pedido and t.registro else em_json(pedido)
         self.banco.execute("INSERT INTO preparadas VALUES (?, ?, ?, ?, ?)",
-                           (t.nome, t.execucao, t.id, "\n".join(linhas), em_json(pedido)))
+                           (t.nome, t.execucao, t.id, "\n".join(linhas), registro))
         travadas.update(dict.fromkeys(linhas, (t.nome, t.id)))
-        return Voto(SIM, pedido=pedido, linhas=linhas)
+        return Voto(SIM, pedido=pedido, registro=registro, linhas=linhas)
 
     # --- fase 2 ---
 
@@ -184,7 +188,7 @@ class Participante:
         with transacao(self.banco, forcada=True):
             self.banco.execute("DELETE FROM no_disco")
             self.banco.execute("INSERT INTO no_disco VALUES (?)", (execucao,))
-        self.banco.conferir_arquivos()
+        conferir_arquivos(self.banco)
 
     # --- o que está em dúvida ---
 
@@ -195,7 +199,7 @@ class Participante:
             self.banco.execute("INSERT INTO heuristicas (transacao, execucao, pedido, decisao) "
                                "VALUES (?, ?, ?, ?)",
                                (decisao.transacao, execucao, pedido, decisao.qual))
-        self.banco.conferir_arquivos()
+        conferir_arquivos(self.banco)
 
 
 class ForaDoAr(Participante):

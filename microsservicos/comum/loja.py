@@ -52,7 +52,8 @@ def id_pelo_comeco(dito: str, conhecidos: Iterable[str]) -> str:
         raise Falha(f"{dito[:64]!r} é o começo de {len(achados)} pedidos: "
                     f"{', '.join(sorted(achados)[:3])}…; escreva mais do id", 2)
     if not achados:
-        raise Falha(f"não há nenhum pedido {dito[:64]!r}: confira o id com --estado", 2)
+        raise Falha(f"não há nenhum pedido {dito[:64]!r}: confira o id (--estado, no programa "
+                    "principal)", 2)
     return achados[0]
 
 

@@ -68,7 +68,7 @@ class Lancador:
         for um in self.processos:
             for linha in um.ouvir():
                 aviso = linha.startswith(f"{um.nome}:")  # não é a linha de um evento
-                dizer(linha, "fraco" if ": pronto" in linha else "vermelho" if aviso else None)
+                dizer(linha, "fraco" if ": pronto" in linha else "vermelho" if aviso else None, 11)
             um.manter()
         if self.no and not self.no.vivo():
             alertar("o nó privado do RabbitMQ morreu: inicio de novo")

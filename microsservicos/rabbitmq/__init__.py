@@ -1,1 +1,1 @@
-"""O único cômodo que conhece o RabbitMQ e o pika."""
+"""O único cômodo que fala com o broker, pelo pika (no_privado/ só o liga e desliga)."""

@@ -1,10 +1,10 @@
 """As filas e o exchange: criar, contar, esvaziar; e de que loja é o vhost.
 
 O desenho delas é o de coreografia.py: cada serviço tem uma fila quorum com o seu nome, ligada ao
-exchange pelos eventos que ouve, e NOME.mortas, para as mensagens que não entendeu. Todas recusam
-publicações quando estão cheias (reject-publish): sem isso, um max-length posto por uma política do
-administrador faria o broker jogar fora o que já confirmou. O que uma política pode fazer assim
-mesmo está no README.
+exchange pelos eventos que ouve, e NOME.mortas, para as mensagens que não entendeu, em que falhou,
+ou que o broker matou. Todas recusam publicações quando estão cheias (reject-publish): sem isso, um
+max-length posto por uma política do administrador faria o broker jogar fora o que já confirmou. O
+que uma política pode fazer assim mesmo está no README.
 
 Uma loja, um vhost: duas lojas num vhost comeriam os eventos uma da outra. A identidade da loja
 (comum/identidade.py) é um argumento de um exchange que nada recebe: o próprio broker o compara a

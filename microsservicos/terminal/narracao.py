@@ -12,7 +12,7 @@ class Narrador:
         self.recomecar()
 
     def recomecar(self) -> None:
-        """Esquece o que ia contar: a transação em que isso aconteceu não valeu, ou começa outra."""
+        """Esquece o que ia contar: antes de cada transação, e depois de uma que não valeu."""
         self.linhas: list[str] = []
 
     def evento(self, evento: Evento, novos: list[Evento] | None) -> None:

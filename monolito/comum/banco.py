@@ -8,15 +8,14 @@ gravado em ordem. (Manual do SQLite, "Write-Ahead Logging" e "PRAGMA synchronous
 
 import os
 import sqlite3
-import sys
 import time
-import uuid
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Iterator
 
 from comum import carimbo
+from comum.arquivos import Arquivos
 from comum.falha import Falha, em_portugues
 
 PAGINA = 2048  # bytes; metade do padrão: cada COMMIT leva ao WAL as páginas que mudaram, inteiras
@@ -31,37 +30,11 @@ class EmUso(Falha):
 class Banco(sqlite3.Connection):
     """Uma conexão que sabe quais eram os seus arquivos, e quantas vezes esperou pelo disco.
 
-    Se alguém troca ou apaga um deles, o SQLite continua a gravar no antigo, que já não tem nome,
-    sem se queixar; no próximo início, nada daquilo estaria lá. Enquanto esta conexão está aberta
-    o SQLite não apaga nenhum: quem os apaga é sempre alguém de fora.
-
     caminho: o que foi pedido. forcada: se a última transação era forçada. forcadas: quantas
-    gravações forçadas escreveram algo.
+    gravações forçadas escreveram algo. arquivos: ver comum/arquivos.py.
     """
 
-    caminho, forcada, forcadas = ":memory:", None, 0
-    _guardam, _indice, _eram = (), "", {"": None}
-
-    def lembrar_arquivos(self, caminho: Path) -> None:
-        """O banco, e o que o SQLite mantém ao lado de onde ele está de verdade."""
-        self.caminho, real = str(caminho), os.path.realpath(caminho)
-        self._guardam, self._indice = (self.caminho, f"{real}-wal"), f"{real}-shm"
-        self._eram = {nome: _qual(nome) for nome in (*self._guardam, self._indice)}
-
-    def conferir_indice(self) -> None:
-        """Antes de cada COMMIT: sem o -shm que todos usam, ele escreveria por cima de outros.
-
-        É o índice do WAL: quem abriu o banco desde que ele sumiu criou outro, e grava por esse.
-        """
-        era = self._eram[self._indice]
-        if era and _qual(self._indice) != era:
-            self._acabar()
-
-    def conferir_arquivos(self) -> None:
-        """Antes de contar a alguém o que se gravou: se está mesmo nos arquivos com estes nomes."""
-        for nome in self._guardam:
-            if _qual(nome) != self._eram[nome]:
-                self._acabar()
+    caminho, forcada, forcadas, arquivos = ":memory:", None, 0, None
 
     def __enter__(self):
         """O início de uma transacao()."""
@@ -72,51 +45,13 @@ class Banco(sqlite3.Connection):
     def __exit__(self, tipo, erro, pilha) -> None:
         try:
             if tipo is None:
-                self.conferir_indice()
+                if self.arquivos:
+                    self.arquivos.conferir_indice()
                 self.execute("COMMIT")
                 self.forcadas += self.forcada and self.total_changes != self._antes
         finally:
             if self.in_transaction:
                 self.execute("ROLLBACK")
-
-    def _acabar(self) -> None:
-        """O fim do processo, sem fechar o banco; o próximo início é a recuperação.
-
-        Fechar já escreveria por cima do que outro programa tenha gravado desde então.
-        """
-        sumidos = [nome for nome, era in self._eram.items() if _qual(nome) != era]
-        como_ficou = self._salvar(sumidos)
-        with suppress(OSError, ValueError):  # haja ou não a quem dizer
-            print(f"{sumidos[0]} foi trocado ou apagado com o programa no ar: encerro; "
-                  f"{como_ficou}", file=sys.stderr, flush=True)
-        os._exit(2)
-
-    def _salvar(self, sumidos: list[str]) -> str:
-        """Leva ao banco o que só esta conexão ainda vê; devolve o que foi feito."""
-        banco, wal = self._guardam
-        if banco not in sumidos and wal not in sumidos:
-            return "o que foi gravado está no -wal, e o próximo início o lê"
-        guardei = ""
-        # Páginas de outro, sobre as nossas, estragariam o banco; e as nossas, o banco de outro.
-        if os.path.exists(banco) and os.path.exists(wal):
-            de_outro = f"{wal}.{uuid.uuid4().hex[:8]}"
-            os.replace(wal, de_outro)
-            guardei = f"; o -wal que estava no lugar ficou em {de_outro}"
-        if banco in sumidos:
-            return f"o que este programa gravou estava no arquivo que sumiu{guardei}"
-        with suppress(sqlite3.Error):
-            self.rollback()
-            if self.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0] == 0:
-                return f"o que só ele ainda via já passei ao banco{guardei}"
-        return f"o que só ele ainda via não pôde ser passado ao banco{guardei}"
-
-
-def _qual(caminho: str | Path) -> tuple | None:
-    try:
-        arquivo = os.stat(caminho)
-    except OSError:  # apagado, ou a pasta já não deixa ver
-        return None
-    return arquivo.st_dev, arquivo.st_ino
 
 
 def transacao(banco: Banco, forcada: bool = True) -> Banco:
@@ -209,7 +144,7 @@ def _preparar(banco: Banco, caminho: Path, loja: str | None, exclusivo: bool) ->
                     "use --dados OUTRA_PASTA", 2)
     with transacao(banco):  # só assim o SQLite abre todos os arquivos, e pega a trava exclusiva
         banco.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    banco.lembrar_arquivos(caminho)
+    banco.caminho, banco.arquivos = str(caminho), Arquivos(banco, os.path.realpath(caminho))
     carimbo.recusar_outra_loja(caminho, dele, loja)
 
 

@@ -58,7 +58,7 @@ def trocar_identidade(pasta: Path) -> str:
     """O começo de uma limpeza, num passo só: a loja que estava ali já não existe; devolve a nova.
 
     Levanta Falha (código 2) se alguém usa os bancos. Quem abrir um deles enquanto isso vê a
-    identidade nova (comum/carimbo.py), ou o arquivo sumir (comum/banco.py).
+    identidade nova (comum/carimbo.py), ou o arquivo sumir (comum/arquivos.py).
     """
     conferir_sem_uso(pasta)
     pasta.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -143,5 +143,5 @@ if __name__ == "__main__":
 # - a espera pela trava, e o banco que não responde                      monolito/participante.py
 # - a morte no meio da recuperação                                       monolito/recuperacao.py
 # - a pessoa que decide sem o log (decisão heurística)                   monolito/operador.py
-# - a energia que cai, o disco cheio, o arquivo apagado                  monolito/comum/banco.py
+# - a energia que cai, o disco cheio, o arquivo apagado                  monolito/comum/arquivos.py
 # - o veredito, lido dos bancos                                          monolito/comum/veredito.py

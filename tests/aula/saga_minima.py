@@ -117,6 +117,7 @@ def trabalhar(pasta, morrer_em=None):
                              (pedido,)).rowcount:
                 banco.execute("INSERT INTO caixa_saida VALUES ('pedido.criado', ?, ?)",
                               (pedido, cliente))
+    # A lista inteira: um gerador pararia no primeiro serviço com algo a fazer.
     while any([dar_uma_volta(nome, banco, fila, morrer_em) for nome, banco in bancos.items()]):
         pass
     estados = dict(bancos["pedidos"].execute("SELECT * FROM pedidos"))
@@ -149,7 +150,8 @@ if __name__ == "__main__":
 # - o pivô, e o cliente que cancela             microsservicos/servico_envio.py
 # - o erro que se tenta de novo                 microsservicos/tentativas.py
 # - muitas mensagens por gravação               microsservicos/servico.py
-# - o evento de um serviço que outro publica    microsservicos/caixas.py
+# - um serviço só publica o que é dele         microsservicos/caixas.py
+# - a caixa de saída que fica, e é o log       microsservicos/caixas.py
 # - uma fila que responde pelo que guardou      microsservicos/rabbitmq/canal.py
 # - um processo por serviço, vigiado            orquestracao.py
 # - onde foi parar um pedido                    microsservicos/rastro.py

@@ -207,10 +207,7 @@ def test_o_log_some_debaixo_de_quem_vive_e_nunca_ha_duas_respostas(sumico, ponto
 @pytest.mark.parametrize("como", ["apagado", "trocado"])
 @pytest.mark.parametrize("nome", ["estoque.db", "pedidos.db", "coordenador.db", "estoque.db-wal", "estoque.db-shm", "coordenador.db-wal"])
 def test_um_arquivo_some_debaixo_de_quem_vive_e_nada_do_que_foi_dito_se_perde(nome, como, dados):
-    """O vivo nota antes de decidir, salva o que pode, diz uma linha e para; o próximo início chega ao fim.
-
-    Sem o -shm, a promessa continua no -wal: a decisão vale, e ele só não chega a aplicá-la.
-    """
+    """O vivo nota antes de decidir, salva o que pode, diz uma linha e para; o próximo início chega ao fim."""
     assert app(dados, "--id", "p-1", "--cair-em", "antes-do-fim").returncode == -signal.SIGKILL  # só está nos -wal
     vivo = Parado(dados, "antes-da-decisao", "--id", "p-2", "--cliente", "carla", "--produto", "caneca")
     arquivo, guardado = dados / "monolito" / nome, dados / "guardado"
@@ -229,8 +226,7 @@ def test_um_arquivo_some_debaixo_de_quem_vive_e_nada_do_que_foi_dito_se_perde(no
     fim = app(dados, "--sem-pedido")
     assert fim.returncode == 0, fim.tudo
     conferir_repouso(dados / "monolito")
-    assert Retrato(dados / "monolito").pedidos == {
-        "p-1": "concluido", "p-2": "concluido" if nome.endswith("-shm") else "cancelado"}
+    assert Retrato(dados / "monolito").pedidos == {"p-1": "concluido", "p-2": "cancelado"}
     livros = consultar(dados / "monolito", "estoque", "SELECT inicial, quantidade FROM produtos WHERE produto = 'livro'")
     assert livros == ([(150, 148)] if nome.endswith("-shm") else [(100, 98)])
 
