@@ -116,6 +116,7 @@ class Conexao:
     def _ao_encerrar(self, de_que, motivo: BaseException) -> None:
         if self._conexao and not isinstance(motivo, pika.exceptions.ChannelClosedByClient):
             self.derrubar(explicar([motivo], self.nome_do_broker))
+        self.acordar()  # também quem espera, em fechar(), pelo adeus do broker
 
     def derrubar(self, erro: Falha) -> None:
         """Faz o passo em curso acabar neste erro; o primeiro é o verdadeiro."""
