@@ -162,7 +162,8 @@ def test_porta_que_nao_fala_amqp_e_esperada_ate_haver_um_rabbitmq(broker, loja):
     finally:
         porta.cortar()
     assert estoque.texto.count("não fala AMQP: pode ser um RabbitMQ que ainda está iniciando; se demora, é outro") == 1
-    assert estoque.texto.count("continuo tentando") == 1, estoque.texto
+    # Entre uma porta e outra, uma tentativa pode não achar ninguém: também é dito, uma vez.
+    assert estoque.texto.count("continuo tentando") == 1 + ("não responde" in estoque.texto), estoque.texto
 
 
 @pytest.mark.parametrize("fim, vhost", [("", "/"), ("/", "/"), ("//", "/"), ("/%2F", "/"), ("/loja", "loja")])
