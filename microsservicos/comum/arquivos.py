@@ -39,6 +39,7 @@ class Arquivos:
         """
         agora = na_pasta(self.pasta)
         sumidos = [nome for nome, era in self.eram.items() if agora.get(nome) != era]
+        sumidos = sumidos or [self.indice]  # numa pasta que não se pode listar
         como_ficou = self._salvar(sumidos)
         with suppress(OSError, ValueError):  # haja ou não a quem dizer
             print(f"{sumidos[0]} foi trocado ou apagado com o programa no ar: encerro; "
