@@ -32,14 +32,16 @@ class Arquivos:
         if self.indice_era and inode(self.indice) != self.indice_era:
             self.acabar()
 
+    def sumidos(self, agora: dict[str, int]) -> list[str]:
+        """Os que já não são os mesmos. agora: o que há na_pasta()."""
+        return [nome for nome, era in self.eram.items() if era and agora.get(nome) != era]
+
     def acabar(self) -> None:
         """O fim do processo, sem fechar o banco; o próximo início é a recuperação.
 
         Fechar já escreveria por cima do que outro programa tenha gravado desde então.
         """
-        agora = na_pasta(self.pasta)
-        sumidos = [nome for nome, era in self.eram.items() if agora.get(nome) != era]
-        sumidos = sumidos or [self.indice]  # numa pasta que não se pode listar
+        sumidos = self.sumidos(na_pasta(self.pasta)) or [self.indice]
         como_ficou = self._salvar(sumidos)
         with suppress(OSError, ValueError):  # haja ou não a quem dizer
             print(f"{sumidos[0]} foi trocado ou apagado com o programa no ar: encerro; "
@@ -77,7 +79,7 @@ def conferir_arquivos(*bancos) -> None:
     for arquivos in filter(None, (banco.arquivos for banco in bancos)):  # None: só na memória
         if arquivos.pasta != pasta:
             pasta, agora = arquivos.pasta, na_pasta(arquivos.pasta)
-        if any(agora.get(nome) != era for nome, era in arquivos.eram.items()):
+        if arquivos.sumidos(agora):
             arquivos.acabar()
 
 
