@@ -30,7 +30,7 @@ CORPOS = {  # o que há de errado no corpo: (o corpo, um trecho do motivo)
     "não é JSON": (b"isto n\xc3\xa3o \xc3\xa9 JSON", "não é JSON"),
     "não é UTF-8": (b'{"pedido": "\xff"}', "UTF-8"),
     "lista": (b"[1, 2]", "objeto"),
-    "aninhado demais": (b"[" * 30000 + b"]" * 30000, "aninhado"),
+    "aninhado demais": (b"[" * 30000 + b"]" * 30000, "JSON"),  # até o Python 3.13, aninhado demais; depois, não é um objeto
     "grande demais": (b" " * 70000 + com(), "maior"),
     "NaN": (com().replace(b"10000", b"NaN"), "total"),
     "chave repetida": (com()[:-1] + b', "cep": "01310-100"}', "repetida"),
@@ -78,7 +78,7 @@ def test_de_uma_mensagem_morta_fica_o_que_o_contrato_conhece(loja_aberta):
     loja_aberta.publicar("pedido.criado", BOM, headers={"causa": "z:outra", "versao": 9, "CC": ["estoque"], "extra": {"a": [1]}})
     [(_, p)] = loja_aberta.esperar_morta("estoque")
     esperado = {**propriedades("pedido.criado", BOM), "headers": {"causa": "z:outra", "versao": 9, "motivo": p.headers["motivo"]}}
-    p.headers.pop("x-delivery-count")  # do broker
+    p.headers.pop("x-delivery-count", None)  # do broker, nem todos
     assert {n: getattr(p, n) for n in esperado} == esperado and "versão desconhecida" in p.headers["motivo"]
 
 
