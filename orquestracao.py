@@ -169,10 +169,11 @@ def dizer_o_que_faltou(pasta: Path, ids: list[str]) -> None:
     with lendo(pasta, ["pedidos"], recem_criados()) as banco:
         prontos = banco.execute("SELECT pedido FROM pedidos WHERE estado <> 'pendente'")
         faltam = sorted({*ids}.difference(pedido for pedido, in prontos))
-    quais = ", ".join(faltam[:5]) + ", …" * (len(faltam) > 5) or "nenhum"
-    alertar(f"interrompido sem veredito: {len(faltam)} de {len(ids)} pedidos sem resultado "
-            f"({quais}). Nada se perdeu: --sem-pedido --ate-concluir termina os que Pedidos "
-            "registrou; os outros, envie-os de novo, com os mesmos ids")
+    quais = ", ".join(faltam[:5]) + ", …" * (len(faltam) > 5)
+    alertar("interrompido sem veredito: " + (
+        f"{len(faltam)} de {len(ids)} pedidos sem resultado ({quais}). Nada se perdeu: "
+        "--sem-pedido --ate-concluir termina os que Pedidos registrou; os outros, envie-os de "
+        "novo, com os mesmos ids" if faltam else "os pedidos desta execução já tinham terminado"))
 
 
 def recem_criados() -> dict[str, str]:

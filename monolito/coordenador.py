@@ -28,18 +28,18 @@ ESPERA_PELA_TRAVA = 2.0  # segundos que um pedido espera por uma trava de quem e
 
 
 class Transacao:
-    """Um pedido a caminho. nome: o da transação. id: o do pedido. registro: ele, já em JSON.
+    """Um pedido a caminho. nome: o da transação. id: o do pedido.
 
     sim: os participantes que já votaram SIM. decisao: o que se decidiu, ou None.
     desde: o instante em que parou numa trava, ou None.
     """
 
-    __slots__ = ("nome", "execucao", "pedido", "registro", "id", "sim", "decisao", "desde")
+    __slots__ = ("nome", "execucao", "pedido", "id", "sim", "decisao", "desde")
 
     def __init__(self, nome: str, execucao: str, pedido: dict):
         self.nome, self.execucao, self.pedido, self.id = nome, execucao, pedido, pedido["pedido"]
         self.sim: list[Participante] = []
-        self.registro = self.decisao = self.desde = None
+        self.decisao = self.desde = None
 
 
 class Coordenador:
@@ -96,7 +96,7 @@ class Coordenador:
                       em_andamento: set[str]) -> None:
         if voto.qual == SIM:
             t.sim.append(participante)
-            t.pedido, t.registro, t.desde = voto.pedido, voto.registro, None
+            t.pedido, t.desde = voto.pedido, None
             self.narrador.sim(t, participante, voto.linhas)
         elif voto.qual == NAO:
             self.narrador.nao(t, participante, voto.motivo)

@@ -47,8 +47,7 @@ class Recusa(Exception):
 class Voto(NamedTuple):
     """O que um participante responde a «preparar».
 
-    SIM      pedido: o que segue adiante (Pedidos lhe dá o preço); registro: o mesmo, em JSON;
-             linhas: as que travou
+    SIM      pedido: o que segue adiante (Pedidos lhe dá o preço); linhas: as que travou
     NAO      motivo
     TRAVADO  ainda não é um voto: a primeira de `linhas` está com a transação `com`, do pedido
              `do_pedido`
@@ -57,7 +56,6 @@ class Voto(NamedTuple):
     qual: str
     motivo: str | None = None
     pedido: dict | None = None
-    registro: str | None = None
     linhas: list[str] = []
     com: str | None = None
     do_pedido: str | None = None
@@ -135,11 +133,10 @@ class Participante:
         except Recusa as recusa:
             assert self.banco.total_changes == antes, f"{self.nome} escreveu antes de recusar"
             return Voto(NAO, str(recusa))
-        registro = t.registro if pedido is t.pedido and t.registro else em_json(pedido)
         self.banco.execute("INSERT INTO preparadas VALUES (?, ?, ?, ?, ?)",
-                           (t.nome, t.execucao, t.id, "\n".join(linhas), registro))
+                           (t.nome, t.execucao, t.id, "\n".join(linhas), em_json(pedido)))
         travadas.update(dict.fromkeys(linhas, (t.nome, t.id)))
-        return Voto(SIM, pedido=pedido, registro=registro, linhas=linhas)
+        return Voto(SIM, pedido=pedido, linhas=linhas)
 
     # --- fase 2 ---
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from comum.banco import EmUso
 from comum.falha import Falha, em_portugues
 from comum.tela import alertar, dizer
-from decisoes import ABORTAR, CONFIRMAR, ARQUIVO, Decisao, LogDeDecisoes
+from decisoes import ABORTAR, ARQUIVO, CONFIRMAR, Decisao, LogDeDecisoes
 from palco import quedas
 from palco.narracao import COORDENADOR, Narrador
 from participante import Participante, em_duvida

@@ -24,9 +24,8 @@ from paralelo import pytest_addoption, pytest_configure, pytest_runtestloop  # n
 
 # Quem roda os testes com `&` num script os faz ignorar o Ctrl-C e o Ctrl-\, e isso passaria aos
 # programas que eles iniciam: os testes do Ctrl-C esperariam para sempre.
-for nome, comum in (("SIGINT", signal.default_int_handler), ("SIGQUIT", signal.SIG_DFL)):
-    sinal = getattr(signal, nome, None)
-    if sinal and signal.getsignal(sinal) == signal.SIG_IGN:
+for sinal, comum in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(sinal) == signal.SIG_IGN:
         signal.signal(sinal, comum)
 
 # Um aviso comprido vira várias linhas na tela de 80 colunas. Quem confere isso a estreita.

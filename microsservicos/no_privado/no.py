@@ -113,8 +113,10 @@ class NoPrivado:
         """Deixa de usar o nó; se era o último, espera que o guardião o desligue. Pode repetir."""
         if self._uso is None:
             return
+        # Um guardião suspenso (SIGSTOP) não acaba nunca.
+        prazo = time.monotonic() + guardiao.PRAZO_PARADA + 5
         with self._uso as uso:
-            while self.vivo():
+            while self.vivo() and time.monotonic() < prazo:
                 # Trocar a trava solta a que se tinha. Se dá para ter a compartilhada, e não a
                 # exclusiva, há quem continue; se nem ela, o guardião está acabando.
                 if not travar(uso, so_eu=True) and travar(uso, so_eu=False):

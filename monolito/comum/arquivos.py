@@ -73,7 +73,7 @@ def conferir_arquivos(*bancos) -> None:
 
     bancos: os de comum/banco.py. Lê a pasta uma vez, e não faz um stat por arquivo: depois que
     alguém pergunta pela hora de um arquivo, o Linux a anota com mais cuidado na gravação seguinte,
-    e num -wal isso custava tanto quanto um décimo do fsync.
+    e num -wal isso custa 30 µs em cada COMMIT (tests/desempenho).
     """
     pasta, agora = None, {}
     for arquivos in filter(None, (banco.arquivos for banco in bancos)):  # None: só na memória

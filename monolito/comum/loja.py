@@ -84,7 +84,7 @@ def conferir(dados, o_que: str, campos: set[str], a_mais: set[str] = frozenset()
     """Os dados, se têm estes campos, talvez os `a_mais`, e nenhum outro; e se cada um serve."""
     if not isinstance(dados, dict):
         raise Falha(f"{o_que} deve ser um objeto JSON, entre {{ e }}", 2)
-    for campo in (dados.keys() - a_mais) ^ campos:
+    for campo in sorted((dados.keys() - a_mais) ^ campos):
         como = "falta" if campo in campos else "não conheço"
         raise Falha(f"{o_que}: {como} o campo {campo[:40]!r}", 2)
     for campo, valor in dados.items():

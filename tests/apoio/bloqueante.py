@@ -5,11 +5,11 @@ O projeto não a usa. O pika 1.5 avisa que ela sai no 2.0; quando sair, é este 
 
 from __future__ import annotations
 
-import os
 import warnings
 from contextlib import contextmanager
 
 import pika
+import pytest
 
 from conftest import carregar
 
@@ -27,12 +27,9 @@ def conectar(url: str, **opcoes) -> pika.BlockingConnection:
 @contextmanager
 def no_endereco(url: str):
     """O que roda dentro do bloco, neste processo, usa este RABBITMQ_URL."""
-    antes = os.environ.get("RABBITMQ_URL")
-    os.environ["RABBITMQ_URL"] = url
-    try:
+    with pytest.MonkeyPatch.context() as ambiente:
+        ambiente.setenv("RABBITMQ_URL", url)
         yield
-    finally:
-        os.environ.pop("RABBITMQ_URL") if antes is None else os.environ.update(RABBITMQ_URL=antes)
 
 
 def declarar(url: str, loja: str | None = None) -> None:

@@ -126,9 +126,8 @@ class Caos:
         self.venenos.add((servico, id))
 
     def cancelar(self, _: str) -> None:
-        id = self.sorte.choice(list(self.loja.enviados))
         with suppress(M.falha.Falha):  # um Pedidos suspenso no meio de uma transação segura o banco
-            self.loja.cancelar(id)
+            self.loja.cancelar(self.sorte.choice(list(self.loja.enviados)))
 
     def _insistir(self, acao) -> None:
         def tentou() -> bool:

@@ -284,3 +284,10 @@ def test_pasta_com_acentos_que_muda_de_lugar_leva_as_filas(no_novo, tmp_path, mo
     with conectar(mudou.url) as conexao:
         assert conexao.channel().basic_get("estoque")[2] == b"guarde"
     mudou.parar()
+
+
+def test_quem_larga_um_guardiao_suspenso_nao_o_espera_para_sempre(tmp_path, monkeypatch):
+    monkeypatch.setattr(carregar("microsservicos", "guardiao"), "PRAZO_PARADA", -4.5)
+    no = carregar("microsservicos", "no").NoPrivado(tmp_path, 1)
+    no._uso, no.vivo = open(tmp_path / "uso", "ab"), iter(range(1, 300)).__next__
+    no.largar()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 import pytest
 
 from bloqueante import no_endereco
@@ -68,3 +70,14 @@ def test_o_que_falta_mandar_sai_antes_do_adeus(url):
             um.canal.basic_ack(chegaram[2], multiple=True)
         with M.canal.Publicador("outro") as outro:
             assert esperando(outro) == 2
+
+
+def test_o_adeus_do_broker_acaba_a_espera_por_ele(url):
+    """Senão, cada conexão que se fecha custaria a espera inteira."""
+    with no_endereco(url):
+        conexao = M.conexao.Conexao("um")
+    conexao._girar = lambda _, passo=conexao._girar: passo(3600)
+    fecho = Thread(target=conexao.fechar, daemon=True)
+    fecho.start()
+    fecho.join(30)
+    assert not fecho.is_alive()

@@ -88,6 +88,13 @@ def test_interrompido_com_pedidos_pendentes_diz_quais_e_sai_com_130(url, dados, 
     nada_fica(dados)
 
 
+def test_interrompido_com_tudo_ja_terminado_nao_manda_repetir_nada(url, dados):
+    assert orquestrar(url, dados, "--ate-concluir", "--id", "p-1").fim() == 0
+    programa = orquestrar(url, dados, "--ate-concluir", "--id", "p-1").esperar_dizer("Só inicia")
+    programa.interromper()
+    assert programa.fim(15) == 130 and programa.disse("já tinham terminado"), programa.texto
+
+
 def test_interrompido_enquanto_o_no_privado_parte(privado, dados):
     url, no = privado
     programa = orquestrar(url, dados, "--ate-concluir", "--id", "p-1")
