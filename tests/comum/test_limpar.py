@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from conftest import RAIZ
+from conftest import RAIZ, esperar
 from verbos import SEM_BROKER, SERVICOS, M, Programa, cenario, loja, rodar  # noqa: F401
 
 # Roda um script do projeto, e na enésima vez que ele passa por um evento do Python (os.rename,
@@ -83,8 +83,8 @@ def test_o_lancador_morto_em_cada_passo_da_limpeza(n, loja):
     """As filas também: nenhum evento da loja velha chega aos bancos da nova, e um --limpar comum termina."""
     loja.iniciar("pedidos")
     loja.enviar(cenario("sucesso", "velho"))
+    esperar(lambda: loja.profundidade("estoque") == 1, que="o evento na fila do estoque")
     loja.encerrar()
-    assert loja.profundidade("estoque") == 1
     limpeza = ("--dados", loja.dados, "--limpar", "--sim")
     morto = com_gancho("os.remove|os.rename", "microsservicos/[^/]*[.](db|loja)", n, "morrer", "orquestracao.py", *limpeza, url=loja.url)
     assert morto.fim() in (-9, 0), morto.texto
