@@ -87,7 +87,10 @@ def carregar(ala: str, modulo: str):
         sys.modules.update(de_fora)
 
 
-def esperar(condicao, prazo: float = 30, que: str = "a condição"):
+PRAZO = 120.0  # segundos; uma condição que não virá pode demorar a reprovar, e uma lenta não pode
+
+
+def esperar(condicao, prazo: float = PRAZO, que: str = "a condição"):
     """Chama `condicao()` até ela valer e devolve o que ela deu.
 
     prazo: segundos; passados eles, o teste falha.

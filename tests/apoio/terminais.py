@@ -20,9 +20,9 @@ from contextlib import suppress
 
 import pytest
 
+from conftest import PRAZO
 from verbos import Programa
 
-PRAZO = 180.0  # segundos para aparecer o que se espera: o mais longo dura 25 numa máquina quieta
 # O que só olha pode olhar de novo, como uma pessoa faria, até ver o que está impresso.
 SO_OLHA = re.compile(r"(sqlite3 \S+ \"SELECT|python -c |diff |python \S+ --estado$"
                      r"|python microsservicos/(mortas\.py$|rastro\.py))")
@@ -85,7 +85,7 @@ class Terminal:
     def fechar(self) -> None:
         """Com calma, se for possível: quem ligou um nó privado tem de desligá-lo."""
         if self.programa:
-            for sinal, prazo in ((signal.SIGINT, 20), (signal.SIGKILL, PRAZO)):
+            for sinal, prazo in ((signal.SIGINT, PRAZO), (signal.SIGKILL, PRAZO)):
                 with suppress(ProcessLookupError, pytest.fail.Exception):
                     os.killpg(self.programa.pid, sinal)
                     self.programa.fim(prazo)

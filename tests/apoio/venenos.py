@@ -20,7 +20,7 @@ from typing import NamedTuple
 import pika
 
 from bloqueante import conectar, declarar
-from conftest import esperar
+from conftest import PRAZO, esperar
 from verbos import M, propriedades
 
 MAIOR = 64 * 1024  # bytes de um corpo que ainda é lido
@@ -249,7 +249,7 @@ def publicar(url: str, fila: str, doses: list[Veneno]) -> None:
         canal.tx_commit()
 
 
-def ler_mortas(url: str, servico: str, quantas: int, prazo: float = 60) -> list[tuple]:
+def ler_mortas(url: str, servico: str, quantas: int, prazo: float = PRAZO) -> list[tuple]:
     """As `quantas` primeiras mensagens de NOME.mortas, sem tirá-las de lá: [(corpo, propriedades)]."""
     achadas: list[tuple] = []
     with conectar(url) as conexao:

@@ -30,7 +30,7 @@ import pika
 import pytest
 
 from bloqueante import conectar, declarar
-from conftest import RAIZ, carregar, esperar, modulos, vhost_novo
+from conftest import PRAZO, RAIZ, carregar, esperar, modulos, vhost_novo
 
 MICROSSERVICOS = RAIZ / "microsservicos"
 SERVICOS = ("pedidos", "estoque", "pagamentos", "envio")
@@ -140,7 +140,7 @@ class Programa:
     def disse(self, trecho: str) -> bool:
         return trecho in self.texto
 
-    def esperar_dizer(self, trecho: str, prazo: float = 30) -> Programa:
+    def esperar_dizer(self, trecho: str, prazo: float = PRAZO) -> Programa:
         """Espera uma linha com `trecho`; falha logo se o programa acabar sem dizê-la."""
         esperar(lambda: self.disse(trecho) or self.acabou(), prazo, f"{trecho!r} na tela; o que há nela:\n{self.texto}")
         assert self.disse(trecho), f"acabou sem dizer {trecho!r}:\n{self.texto}"
@@ -168,7 +168,7 @@ class Programa:
         self.processo.kill()
         self.fim()
 
-    def fim(self, prazo: float = 60) -> int:
+    def fim(self, prazo: float = PRAZO) -> int:
         """Espera o programa acabar sozinho e devolve o status de saída."""
         try:
             self.processo.wait(prazo)
@@ -183,7 +183,7 @@ class Programa:
         assert "Traceback" not in self.texto and "\x1b" not in self.texto, self.texto
 
 
-def rodar(script: str, *argumentos, url: str = SEM_BROKER, prazo: float = 60, **opcoes) -> Programa:
+def rodar(script: str, *argumentos, url: str = SEM_BROKER, prazo: float = PRAZO, **opcoes) -> Programa:
     """Roda um script do projeto até ele acabar."""
     programa = Programa(RAIZ / script, *argumentos, url=url, **opcoes)
     programa.fim(prazo)
@@ -295,7 +295,7 @@ class Loja:
                 programa.encerrar()
         for nome in nomes or SERVICOS:
             for programa in self.programas[nome]:
-                assert programa.fim(15) == 0, programa.texto
+                assert programa.fim() == 0, programa.texto
             self.programas[nome].clear()
 
     def suspender(self, nome: str) -> None:
@@ -331,7 +331,7 @@ class Loja:
         meta = max(self.pendentes() - quantos, 0)
         esperar(lambda: self.pendentes() <= meta, que="um pouco de trabalho")
 
-    def esperar_finais(self, prazo: float = 60) -> Loja:
+    def esperar_finais(self, prazo: float = PRAZO) -> Loja:
         """Se não terminam, diz onde esperam, e o que cada serviço disse por último."""
         with suppress(pytest.fail.Exception):
             esperar(lambda: not self.pendentes(), prazo)
@@ -362,7 +362,7 @@ class Loja:
         """Se a mensagem já está na caixa de entrada do serviço."""
         return bool(self.consultar(nome, "SELECT 1 FROM caixa_entrada WHERE mensagem = ?", mensagem))
 
-    def esperar_tratar(self, nome: str, *mensagens: str, prazo: float = 30) -> None:
+    def esperar_tratar(self, nome: str, *mensagens: str, prazo: float = PRAZO) -> None:
         for mensagem in mensagens:
             esperar(lambda: self.tratou(nome, mensagem), prazo, f"{nome} tratar {mensagem}")
 
@@ -430,7 +430,7 @@ class Loja:
             lidas = iter(lambda: canal.basic_get(f"{nome}.mortas"), (None, None, None))
             return [(corpo, props) for _, props, corpo in lidas]
 
-    def esperar_morta(self, nome: str, quantas: int = 1, prazo: float = 30) -> list:
+    def esperar_morta(self, nome: str, quantas: int = 1, prazo: float = PRAZO) -> list:
         esperar(lambda: self.profundidade(f"{nome}.mortas") >= quantas, prazo, f"{quantas} em {nome}.mortas")
         return self.mortas(nome)
 
@@ -445,10 +445,10 @@ class Loja:
         for nome in SERVICOS:
             esperar(lambda: not self.consultar(nome, "SELECT 1 FROM caixa_saida WHERE enviado = 0 UNION ALL SELECT 1 FROM tentativas"), 30,
                     f"{nome} publicar o que deve")
-        esperar(lambda: not self.profundidade(), 30, "as filas esvaziarem")
+        esperar(lambda: not self.profundidade(), que="as filas esvaziarem")
         # As que este teste acabou de ler sem tirar ainda podem estar voltando à fila.
         filas = [f"{nome}.mortas" for nome in SERVICOS]
-        esperar(lambda: self.profundidade(*filas) == mortas, 15, f"haver {mortas} mensagens mortas")
+        esperar(lambda: self.profundidade(*filas) == mortas, que=f"haver {mortas} mensagens mortas")
         self.conferir_contas()
 
     def conferir_contas(self) -> None:

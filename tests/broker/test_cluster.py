@@ -38,10 +38,10 @@ def test_morre_o_no_que_lidera_as_filas_e_depois_outro_e_nada_se_perde(tmp_path)
                 morto.matar()
                 loja.continuar("envio")
                 loja.enviar(*mistura(600, f"r{rodada}"))
-                esperar(lambda: lider not in lideres(outro).values(), 60, "outro nó liderar as filas")
+                esperar(lambda: lider not in lideres(outro).values(), que="outro nó liderar as filas")
                 loja.esperar_finais(120)
                 morto.iniciar()
-                esperar(lambda: len(cluster.ativos()) == 3, 60, "o nó morto voltar ao cluster")
+                esperar(lambda: len(cluster.ativos()) == 3, que="o nó morto voltar ao cluster")
                 assert {onde for onde, _ in escutas([no.pid for no in cluster.nos])} <= {*LOCAL}
                 loja.enviar(*mistura(600, f"v{rodada}"))
             loja.url = cluster.nos[0].url

@@ -99,7 +99,7 @@ def test_lancadores_dividem_um_no_e_so_o_ultimo_desliga(lancadores):
     carla = lancar().esperar_dizer("Ligue cada serviço")
     bruno.matar()
     no.iniciar()
-    assert carla.interromper().fim(30) == 0
+    assert carla.interromper().fim() == 0
     assert no.vivo() and no.responde() and no.pid == pid
     no.largar()
     conferir_que_acabou(no)

@@ -53,7 +53,7 @@ class Cena:
 
     def rodar(self, programa: str):
         dados = ["--dados", self.dados] * (programa in COM_DADOS) * ("--dados" not in self.opcoes)
-        return rodar(programa, *dados, *self.opcoes, url=self.url, python=self.python, prazo=40)
+        return rodar(programa, *dados, *self.opcoes, url=self.url, python=self.python)
 
 
 # --- as preparações ---

@@ -265,8 +265,8 @@ def test_ctrl_c_no_meio_de_um_passo_ainda_deixa_fechar(loja, monkeypatch):
         inicio = time.monotonic()
         canal.fechar()
         assert time.monotonic() - inicio < 2 * M.conexao.PRAZO_DE_FECHO
-        esperar(lambda: loja.profundidade("estoque") == 600 and not loja.ouvintes("estoque"), 20,
-                "as 600 voltarem à fila")
+        esperar(lambda: loja.profundidade("estoque") == 600 and not loja.ouvintes("estoque"),
+                que="as 600 voltarem à fila")
         with M.canal.Canal("estoque", None) as outro:
             recebidas = esperar(lambda: outro.receber(1), que="a fila entregar")
             assert recebidas[0].devolvida, "o broker já as tinha entregado"

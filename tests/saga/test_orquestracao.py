@@ -142,7 +142,7 @@ def test_encerrar_e_quieto_rapido_e_nao_deixa_ninguem(url, dados, sinal):
         programa.encerrar()
     else:
         os.killpg(programa.pid, signal.SIGINT)  # o terminal manda a todos os que estão nele
-    assert programa.fim(20) == 0 and programa.linhas[-1] == "tudo encerrado"
+    assert programa.fim() == 0 and programa.linhas[-1] == "tudo encerrado"
     programa.limpo()
     assert not any(existe(pid) for pid in servicos)
     assert estado(dados) == esperado(**{"p-1": "sucesso"})
@@ -153,8 +153,8 @@ def test_parado_no_meio_de_centenas_de_pedidos_nao_perde_nenhum(url, dados, fim)
     programa = orquestrar(url, dados, "--pedidos", 300, "--id", "p").esperar_dizer("envio: pronto")
     servicos = filhos(programa.pid)
     programa.matar() if fim == "kill -9" else programa.interromper()
-    assert programa.fim(10) == (-9 if fim == "kill -9" else 0)
-    esperar(lambda: not any(existe(pid) for pid in servicos), 10, "os serviços saírem")
+    assert programa.fim() == (-9 if fim == "kill -9" else 0)
+    esperar(lambda: not any(existe(pid) for pid in servicos), que="os serviços saírem")
     programa.limpo()
     segundo = concluir(url, dados, "--sem-pedido")  # quem ficou pendente termina agora
     assert segundo.disse("em dúvida: 0")
@@ -205,7 +205,7 @@ def test_limpar_pergunta_a_quem_esta_num_terminal_e_so_ele_substitui_o_banco_que
     estoque = loja.pasta / "estoque.db"
     estoque.write_bytes(b"isto nao e um banco de dados " * 100)
     programa = orquestrar(url, dados)
-    assert programa.fim(15) == 2 and programa.disse("não é um banco"), programa.texto
+    assert programa.fim() == 2 and programa.disse("não é um banco"), programa.texto
     assert processos_dos_dados(dados) == []
     assert estoque.read_bytes() == b"isto nao e um banco de dados " * 100, "mexeu num arquivo que não é seu"
     with Terminal(comando, url) as terminal:
@@ -230,7 +230,7 @@ def test_sem_broker_liga_um_no_privado_conclui_e_o_desliga(dados):
 
 def test_so_broker_deixa_os_servicos_para_os_outros_terminais(url, dados):
     programa = orquestrar(url, dados, "--so-broker").esperar_dizer("Ligue cada serviço no seu terminal")
-    assert filhos(programa.pid) == [] and programa.interromper().fim(40) == 0, programa.texto
+    assert filhos(programa.pid) == [] and programa.interromper().fim() == 0, programa.texto
     for so in "--so-broker", "--so-assistir":
         recusa = orquestrar(url, dados, so, "--id", "p-1")
         assert recusa.fim() == 2 and recusa.disse(f"use só uma destas: {so}, --id")
@@ -252,6 +252,6 @@ def test_no_privado_morto_enquanto_se_ouve_volta_e_os_pedidos_continuam(dados):
         loja.esperar_finais(90)
         loja.conferir_contas()
         programa.interromper()
-        assert programa.fim(40) == 0 and not no.responde(), programa.texto
+        assert programa.fim() == 0 and not no.responde(), programa.texto
     finally:
         no.matar()

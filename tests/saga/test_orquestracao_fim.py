@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from cluster import No
-from conftest import carregar, esperar, processos_do_no
+from conftest import PRAZO, carregar, esperar, processos_do_no
 from test_orquestracao import ORQUESTRACAO, concluir, dados, estado, orquestrar  # noqa: F401
 from verbos import (M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, filhos, processos,
                     processos_dos_dados)
@@ -37,7 +37,7 @@ def privado(dados):  # noqa: F811
     no.matar()
 
 
-def nada_fica(dados, no=None, prazo: float = 40) -> None:  # noqa: F811
+def nada_fica(dados, no=None, prazo: float = PRAZO) -> None:  # noqa: F811
     esperar(lambda: not processos_dos_dados(dados), prazo, "o fim dos serviços")
     if no:
         esperar(lambda: not processos_do_no(no), prazo, "o fim do nó privado e do epmd")
@@ -48,7 +48,7 @@ def nada_fica(dados, no=None, prazo: float = 40) -> None:  # noqa: F811
 def test_janela_do_terminal_fechada_para_tudo(url, privado, dados):
     """Os serviços, com um broker que já havia; o nó privado, o epmd e o guardião, com o nó ainda a iniciar."""
     lancador = sys.executable, ORQUESTRACAO, "--dados", dados
-    na_janela(url, *lancador, "--id", "p-1").esperar_dizer("Ouvindo; Ctrl-C encerra.", 60).matar()
+    na_janela(url, *lancador, "--id", "p-1").esperar_dizer("Ouvindo; Ctrl-C encerra.").matar()
     nada_fica(dados)
     assert estado(dados)["pedidos"]["p-1"]["estado"] == "concluido"
     do_no, no = privado
@@ -81,7 +81,7 @@ def test_interrompido_com_pedidos_pendentes_diz_quais_e_sai_com_130(url, dados, 
     Loja(dados, url).quebrar("estoque", "reservas", "p-1")
     programa = orquestrar(url, dados, "--ate-concluir", "--id", "p-1")
     programa.esperar_dizer("pedido.criado").sinal(sinal)
-    assert programa.fim(15) == 130, programa.texto
+    assert programa.fim() == 130, programa.texto
     assert programa.disse("interrompido sem veredito: 1 de 1 pedidos sem resultado (p-1)")
     assert not programa.disse("Veredito") and programa.disse("tudo encerrado")
     programa.limpo()
@@ -92,7 +92,7 @@ def test_interrompido_com_tudo_ja_terminado_nao_manda_repetir_nada(url, dados):
     assert orquestrar(url, dados, "--ate-concluir", "--id", "p-1").fim() == 0
     programa = orquestrar(url, dados, "--ate-concluir", "--id", "p-1").esperar_dizer("Só inicia")
     programa.interromper()
-    assert programa.fim(15) == 130 and programa.disse("já tinham terminado"), programa.texto
+    assert programa.fim() == 130 and programa.disse("já tinham terminado"), programa.texto
 
 
 def test_interrompido_enquanto_o_no_privado_parte(privado, dados):
@@ -101,7 +101,7 @@ def test_interrompido_enquanto_o_no_privado_parte(privado, dados):
     programa.esperar_dizer("inicio um nó privado")
     esperar(no.vivo, que="o nó partir")
     programa.interromper()
-    assert programa.fim(40) == 130, programa.texto
+    assert programa.fim() == 130, programa.texto
     assert programa.disse("1 de 1 pedidos sem resultado")
     programa.limpo()
     nada_fica(dados, no)
@@ -176,7 +176,7 @@ def test_dados_de_outra_versao_sao_uma_linha_que_diz_o_que_fazer_deles_e_nem_sao
     (no.pasta / "dados").mkdir(parents=True)
     (no.pasta / "versao").write_text("99.1.0\n")
     programa = orquestrar(url, dados, "--limpar", "--sim")
-    assert programa.fim(20) == 2, programa.texto
+    assert programa.fim() == 2, programa.texto
     disse = " ".join(programa.linhas[1:])
     assert "RabbitMQ 99.1.0" in disse and f"Apague {no.pasta} e rode de novo" in disse
     assert [*(no.pasta / "dados").iterdir()] == []
@@ -243,7 +243,7 @@ def test_so_assistir_desenha_a_saga_dos_servicos_de_outros_terminais(url, dados)
             assert filhos(programa.pid) == [], "iniciou alguém"
             assert sum("Pagamentos" in linha for linha in programa.linhas) == 1, "num pipe, um cabeçalho basta"
             programa.interromper()
-            assert programa.fim(10) == 0 and len(loja.programas) == 4
+            assert programa.fim() == 0 and len(loja.programas) == 4
             programa.limpo()
         loja.conferir_repouso()
     finally:
@@ -253,11 +253,11 @@ def test_so_assistir_desenha_a_saga_dos_servicos_de_outros_terminais(url, dados)
 def test_so_assistir_espera_pelo_broker_e_recusa_o_de_outra_loja(url, dados, tmp_path):
     sem = orquestrar(SEM_BROKER, dados, "--so-assistir").esperar_dizer("continuo tentando")
     sem.interromper()
-    assert sem.fim(10) == 0
+    assert sem.fim() == 0
     sem.limpo()
     Loja(dados, url).profundidade()  # o vhost passa a ser desta loja
     outra = orquestrar(url, tmp_path / "outra", "--so-assistir")
-    assert outra.fim(15) == 2 and outra.disse("e esta pasta de dados é"), outra.texto
+    assert outra.fim() == 2 and outra.disse("e esta pasta de dados é"), outra.texto
 
 
 def test_os_pedidos_nao_dependem_de_uma_pasta_de_temporarios(tmp_path, monkeypatch):

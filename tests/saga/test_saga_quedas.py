@@ -36,7 +36,7 @@ def morrer(loja: Loja, nome: str, ponto: str, vez: int) -> bool:
     """Roda o serviço até ele morrer no ponto; False se ele deu conta de tudo antes disso."""
     opcoes = ["--sem-pedido"] if nome == "pedidos" else []
     programa = Programa(RAIZ / "tests" / "apoio" / "morrer_em.py", nome, ponto, vez, "--dados", loja.dados, "--sem-eventos", *opcoes, url=loja.url)
-    esperar(lambda: not programa.vivo() or not loja.pendentes(), 60, f"{nome} morrer em {ponto}")
+    esperar(lambda: not programa.vivo() or not loja.pendentes(), que=f"{nome} morrer em {ponto}")
     if programa.vivo():
         programa.matar()
         return False
