@@ -27,10 +27,7 @@ from coreografia import o_que_ouve, o_que_publica
 from rabbitmq.canal import LOTE, Canal
 from rabbitmq.mensagem import MensagemInvalida, entender
 from rabbitmq.reconexao import Reconexao
-from terminal.devagar import Devagar
-from terminal.orfao import morrer_com_o_lancador
-from terminal.linha_de_comando import opcoes_de_servico
-from terminal.narracao import Narrador
+from terminal import Terminal, morrer_com_o_lancador, opcoes_de_servico
 
 OCIOSO = 0.1  # segundos entre duas olhadas na caixa de saída, quando nada chega da fila
 TABELAS = caixas.TABELAS + ";" + tentativas.TABELAS  # as de todo serviço, ao lado das do negócio
@@ -58,10 +55,9 @@ class Servico:
         pasta = dados / "microsservicos"
         loja = identidade(pasta)
         self.banco = bancos.abrir(pasta / f"{nome}.db", tabelas + ";" + TABELAS, loja)
-        self.narrador = Narrador(nome, mostrar)
-        self.tentativas = tentativas.Tentativas(self.banco, nome, self.narrador.avisar)
+        self.terminal = Terminal(nome, mostrar, segundos)
+        self.tentativas = tentativas.Tentativas(self.banco, nome, self.terminal.avisar)
         self.reconexao = Reconexao(nome, loja, vigiar=morrer_com_o_lancador)
-        self.devagar = Devagar(nome, segundos)
         self.sobrou = True  # a caixa de saída pode ter ficado cheia
 
     def rodar(self) -> int:
@@ -76,15 +72,14 @@ class Servico:
         """Um lote inteiro, antes que um Ctrl-C encerre o serviço."""
         morrer_com_o_lancador()
         try:
-            with adiando_o_fim() as self.devagar.fim:
+            with adiando_o_fim() as self.terminal.fim:
                 self.quatro_passos(canal)
         except sqlite3.DatabaseError as erro:
-            self.narrador.recomecar()
             raise BancoFora(str(em_portugues(erro, str(self.banco.caminho)))) from erro
         finally:
             # O pedido de fim que ficou anotado vale agora, e vira KeyboardInterrupt.
-            if self.devagar.fim.sinal:
-                signal.raise_signal(self.devagar.fim.sinal)
+            if self.terminal.fim.sinal:
+                signal.raise_signal(self.terminal.fim.sinal)
 
     def quatro_passos(self, canal: Canal) -> None:
         recebidas = self.receber(canal)
@@ -100,19 +95,19 @@ class Servico:
         if devolvidas := sum(recebida.devolvida for recebida in recebidas):
             # Quem as tinha em mãos morreu, ou perdeu a conexão, antes do ack.
             dizer(f"{self.nome:10} devolvidas à fila: {devolvidas}")
-        self.devagar.com_o_lote_em_maos(canal, recebidas)
+        self.terminal.com_o_lote_em_maos(canal, recebidas)
         return recebidas
 
     def tratar(self, recebidas: list) -> None:
         """Uma transação para o lote inteiro; dentro dela, cada mensagem falha sozinha."""
         lote = recebidas + self.tentativas.vencidas()
         if lote:
-            self.narrador.recomecar()
+            self.terminal.linhas.clear()  # já contadas, ou de uma transação que não valeu
             with bancos.transacao(self.banco):
                 for mensagem in lote:
                     self.tratar_uma(mensagem)
             self.reconexao.passou("banco", "o banco voltou")
-        self.narrador.contar()
+            self.terminal.contar()
 
     def tratar_uma(self, mensagem) -> None:
         try:
@@ -124,7 +119,7 @@ class Servico:
             self.tentativas.falhou(mensagem, erro)
         else:
             self.tentativas.deu_certo(mensagem)
-            self.narrador.evento(evento, novos)
+            self.terminal.evento(evento, novos)
 
     def publicar(self, canal: Canal, recebidas: list) -> tuple[list[int], list[int]]:
         """Publica o que está por enviar e dá o ack do lote.
@@ -139,7 +134,7 @@ class Servico:
         self.sobrou = len(eventos) == 2 * LOTE or bool(mortas)
         if not (eventos or mortas or recebidas):
             return [], []
-        self.devagar.antes_de_publicar(canal, recebidas, eventos)
+        self.terminal.antes_de_publicar(canal, recebidas, eventos)
         recusadas = canal.publicar(eventos, mortas, recebidas[-1].entrega if recebidas else 0)
         self.reconexao.responderam([linha[1] for linha in eventos] + [fila] * len(mortas),
                                    recusadas)

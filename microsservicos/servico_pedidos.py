@@ -23,7 +23,7 @@ from comum.opcoes import pedidos_escolhidos
 from comum.repetidos import POUCOS, de_outro_conteudo, dizer_repetidos
 from comum.tela import dizer, executar
 from servico import montar
-from terminal.linha_de_comando import opcoes_de_servico
+from terminal import opcoes_de_servico
 
 TABELAS = """
 CREATE TABLE pedidos (

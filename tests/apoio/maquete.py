@@ -24,11 +24,11 @@ class NaMaquete(M.servico.Servico):
 
     def __init__(self, nome: str, dados: Path):
         super().__init__(nome, MODULOS[nome].TABELAS, MODULOS[nome].OUVE, dados)
-        self.narrador = DoQueAsRaiasNaoMostram(nome)
-        self.tentativas.avisar = self.narrador.avisar
+        self.terminal = DoQueAsRaiasNaoMostram(nome, True, 0)
+        self.tentativas.avisar = self.terminal.avisar
 
 
-class DoQueAsRaiasNaoMostram(M.narracao.Narrador):
+class DoQueAsRaiasNaoMostram(M.terminal.Terminal):
     def contar(self) -> None:
         self.linhas = [linha for linha in self.linhas if "◀" not in linha and "▶" not in linha or "repetido" in linha]
         super().contar()

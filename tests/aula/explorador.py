@@ -54,7 +54,6 @@ from rabbitmq.mensagem import simplificar
 from palco.desenho import Desenho
 from servico import TABELAS as DE_TODOS, Servico
 from tentativas import Tentativas
-from terminal.narracao import Narrador
 from comum.tela import dizer, executar
 from comum.veredito import PROMESSAS
 
@@ -139,13 +138,6 @@ class Rede:
         return set()  # nenhuma foi recusada
 
 
-class Calado(Narrador):
-    """Aqui, quem conta a história é o rastro."""
-
-    def contar(self) -> None:
-        self.recomecar()
-
-
 class NaMemoria(Servico):
     """O serviço de verdade, com o banco na memória, e que pode voltar a qualquer estado seu."""
 
@@ -156,8 +148,8 @@ class NaMemoria(Servico):
             self.banco.close()
         self.banco = sqlite3.connect(":memory:", isolation_level=None, factory=bancos.Banco)
         self.banco.executescript(MODULOS[nome].TABELAS + ";" + DE_TODOS)
-        self.narrador = Calado(nome)
-        self.tentativas = Tentativas(self.banco, nome, self.narrador.avisar)
+        # Aqui, quem conta a história é o rastro.
+        self.tentativas = Tentativas(self.banco, nome, avisar=lambda texto: None)
         criacao = dict(self.banco.execute(
             "SELECT name, sql FROM sqlite_master"
             " WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"))

@@ -79,7 +79,7 @@ def test_a_porta_de_cada_casa_tem_o_que_se_veio_ver():
     assert visiveis - {"dados"} == {"README.md", "orquestracao.py", "requirements.txt", "monolito",
                                     "microsservicos", "tests"}
     for ala, comodos in (("monolito", {"palco", "comum"}),
-                         ("microsservicos", {"rabbitmq", "no_privado", "terminal", "palco", "comum"})):
+                         ("microsservicos", {"rabbitmq", "no_privado", "palco", "comum"})):
         dentro = [a for a in (RAIZ / ala).iterdir() if not a.name.startswith((".", "__"))]
         assert {a.name for a in dentro if a.is_dir()} == comodos
         a_porta = sorted(a.name for a in dentro if a.is_file())
