@@ -34,8 +34,8 @@ from palco.desenho import NOMES
 from palco.espectador import Espectador
 from palco.lancador import Lancador
 from rabbitmq import filas
+from rabbitmq.acesso import onde
 from rabbitmq.canal import Plateia
-from rabbitmq.conexao import onde
 
 
 def opcoes():

@@ -11,9 +11,8 @@ from comum.falha import Falha
 from comum.tela import dizer
 from no_privado.configuracao import porta_livre
 from no_privado.no import NoPrivado
+from rabbitmq.acesso import DESTA_MAQUINA, BrokerFora, enderecos
 from rabbitmq.conexao import Conexao
-from rabbitmq.enderecos import DESTA_MAQUINA, enderecos
-from rabbitmq.erros import BrokerFora
 
 
 def entrar_e_sair() -> None:

@@ -28,7 +28,7 @@ from no_privado.configuracao import (COMO_INSTALAR, ambiente, configuracao, defi
                                      localizar_rabbitmq, numeros, porta_livre, rabbitmqctl,
                                      versao_instalada)
 from no_privado.guardiao import soltar, travar
-from rabbitmq.erros import BrokerFora
+from rabbitmq.acesso import BrokerFora
 
 PRAZO_INICIO = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
 PASSO = 0.05         # segundos entre duas perguntas "já?"

@@ -10,9 +10,8 @@ import time
 from comum.diagrama import Diagrama
 from comum.tela import alertar, dizer
 from palco.desenho import Desenho
+from rabbitmq.acesso import BrokerFora, onde
 from rabbitmq.canal import Plateia
-from rabbitmq.conexao import onde
-from rabbitmq.erros import BrokerFora
 
 
 class Espectador:

@@ -16,8 +16,8 @@ import uuid
 from typing import NamedTuple
 
 from coreografia import VERSAO, quem_ouve, quem_publica
-from rabbitmq.conexao import Conexao, onde, pika
-from rabbitmq.erros import BrokerFora
+from rabbitmq.acesso import BrokerFora, onde, pika
+from rabbitmq.conexao import Conexao
 from rabbitmq.filas import EXCHANGE, declarar
 from rabbitmq.mensagem import simplificar
 
@@ -114,10 +114,8 @@ class Publicador(Conexao):
 
     def _ao_responder(self, quadro) -> None:
         resposta = quadro.method
-        if resposta.multiple:
-            respondidas = {n for n in self._sem_resposta if n <= resposta.delivery_tag}
-        else:
-            respondidas = {resposta.delivery_tag}
+        desde = min(self._sem_resposta) if resposta.multiple else resposta.delivery_tag
+        respondidas = self._sem_resposta.intersection(range(desde, resposta.delivery_tag + 1))
         self._sem_resposta -= respondidas
         if isinstance(resposta, pika.spec.Basic.Nack):
             self._recusadas |= respondidas

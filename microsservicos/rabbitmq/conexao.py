@@ -13,14 +13,12 @@ Heartbeats", "Memory and Disk Alarms".)
 
 import logging
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Callable
 
 from comum.falha import Falha
-from rabbitmq.enderecos import enderecos, onde, pika
-from rabbitmq import ilegiveis  # noqa: F401 (importar já instala)
-from rabbitmq.erros import BrokerFora, explicar
-from rabbitmq.transporte import IOLoop, Servicos
+from rabbitmq.acesso import BrokerFora, enderecos, explicar, onde, pika
+from rabbitmq.ajustes_do_pika import IOLoop, Servicos
 
 # O pika avisa cada tropeço por conta própria; aqui, cada falha vira uma linha nossa.
 logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
@@ -29,7 +27,7 @@ PACIENCIA = 60.0  # segundos por uma resposta do broker, antes de reconectar
 PRAZO_DE_FECHO = 3.0  # segundos para o broker responder ao adeus
 
 
-class Conexao:
+class Conexao(AbstractContextManager):
     """Uma conexão com um canal. Quem abre, fecha: `with Conexao("quem") as conexao: ...`.
 
     quem: o nome que aparece na página de administração.
@@ -52,9 +50,6 @@ class Conexao:
 
     def preparar(self) -> None:
         """O que cada tipo de conexão faz assim que entra."""
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         self.fechar()
@@ -101,10 +96,9 @@ class Conexao:
         """
         conexao, self._conexao = self._conexao, None
         prazo = time.monotonic() + PRAZO_DE_FECHO
-        with suppress(Exception):  # a que já caiu não precisa ser fechada
-            if conexao and not (conexao.is_closed or conexao.is_closing):
-                conexao.close()
-            while conexao and not conexao.is_closed and time.monotonic() < prazo:
+        with suppress(Exception):  # a que já caiu, ou nem se abriu, não precisa ser fechada
+            conexao.close()
+            while not conexao.is_closed and time.monotonic() < prazo:
                 self._girar(0.2)
         # Um Ctrl-C no primeiro instante de um passo deixa o laço do pika dizendo que ainda roda:
         # ele não se fecha, e o sistema operacional fecha o socket no fim do processo.

@@ -17,7 +17,8 @@ import uuid
 
 from comum.falha import Falha
 from coreografia import SERVICOS, o_que_ouve
-from rabbitmq.conexao import Conexao, onde
+from rabbitmq.acesso import onde
+from rabbitmq.conexao import Conexao
 
 EXCHANGE = "loja"
 IDENTIDADE = "loja.identidade"  # o exchange que diz de que loja é o vhost

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from typing import Iterator, NamedTuple
 
 from comum.falha import Falha
+from rabbitmq.acesso import BrokerFora, onde, pika
 from rabbitmq.canal import Publicador, refazer
-from rabbitmq.conexao import onde, pika
-from rabbitmq.erros import BrokerFora
 from rabbitmq.filas import declarar
 from rabbitmq.mensagem import simplificar
 

@@ -11,9 +11,8 @@ from typing import Callable
 from comum.falha import Falha
 from comum.tela import alertar, dizer
 from coreografia import EVENTOS, quem_ouve
+from rabbitmq.acesso import BrokerFora, onde
 from rabbitmq.canal import Canal
-from rabbitmq.conexao import onde
-from rabbitmq.erros import BrokerFora
 
 PRIMEIRA_PAUSA, MAIOR_PAUSA = 0.2, 5.0  # segundos antes de reconectar; dobra a cada vez
 PAUSA_DA_ROTA = 1.0  # segundos antes de insistir no que o broker recusou guardar

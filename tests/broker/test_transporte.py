@@ -28,8 +28,8 @@ class Espia:
 
 @pytest.fixture
 def publicador(url, monkeypatch):
-    transporte = M.transporte.Transporte
-    monkeypatch.setattr(M.transporte, "Transporte", lambda do_pika, laco: transporte(Espia(do_pika), laco))
+    transporte = M.ajustes_do_pika.Transporte
+    monkeypatch.setattr(M.ajustes_do_pika, "Transporte", lambda do_pika, laco: transporte(Espia(do_pika), laco))
     with no_endereco(url), M.canal.Publicador("teste") as publicador:
         publicador.pedir(publicador.canal.queue_declare, "fila")
         yield publicador

@@ -102,7 +102,7 @@ def salto_em_lote(url, fila, publica, sementes, total, sinais, como_vem):
     como_vem: o pika sem o nosso transporte, com três `send` por mensagem.
     """
     if como_vem:
-        carregar("microsservicos", "transporte").Transporte.write = lambda transporte, dados: transporte.do_pika.write(dados)
+        carregar("microsservicos", "ajustes_do_pika").Transporte.write = lambda transporte, dados: transporte.do_pika.write(dados)
     chegaram: list = []
 
     class Rele(carregar("microsservicos", "canal").Publicador):

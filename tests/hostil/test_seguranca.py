@@ -134,7 +134,7 @@ def test_tls_na_porta_errada_e_uma_linha(no_tls):
 def test_conexao_segura_que_cai_vale_uma_nova_tentativa():
     """Um broker que morre no meio da conversa não é um certificado errado: o serviço não desiste dele."""
     import ssl
-    explicar, BrokerFora, x = M.erros.explicar, M.erros.BrokerFora, "x"
+    explicar, BrokerFora, x = M.acesso.explicar, M.acesso.BrokerFora, "x"
     assert isinstance(explicar([ssl.SSLEOFError(8, "EOF occurred")], x), BrokerFora)
     assert isinstance(explicar([ssl.SSLZeroReturnError(6, "closed")], x), BrokerFora)
     errado = explicar([ssl.SSLCertVerificationError(1, "certificate verify failed")], x)
@@ -243,7 +243,7 @@ def test_ler_uma_mensagem_nao_abre_nem_executa_nada():
         try:
             for nome, falhas in bancos.items():
                 for dose in doses[nome]:
-                    props = M.ilegiveis.Propriedades()
+                    props = M.ajustes_do_pika.Propriedades()
                     props.decode(dose.propriedades)
                     lidas = M.mensagem.simplificar(props)
                     with pytest.raises(M.mensagem.MensagemInvalida):

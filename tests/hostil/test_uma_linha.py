@@ -251,7 +251,7 @@ SITUACOES = {  # situação: (preparação, programas, a frase)
     "limite de filas do vhost": (limite('{"max-queues": 3}'), COM_BROKER, "encerre programas que não usa"),
     "outro nome desta máquina, sem broker": (endereco("amqp://guest:guest@127.0.0.2:1/"), (LANCADOR,), "127.0.0.2"),
     "outra máquina, que não responde": (endereco("amqp://guest:guest@192.0.2.1:5672/"), (LANCADOR,), "192.0.2.1"),
-    "fila com o nome da nossa, de outro programa": (fila("estoque"), (ESTOQUE,), "de outro programa: use outro vhost"),
+    "fila com o nome da nossa, de outro programa": (fila("estoque"), (ESTOQUE,), "se são de outro programa, use outro vhost"),
     "filas de uma versão anterior": (fila("pedidos.mortas", x_queue_type="quorum", x_delivery_limit=100_000), (LANCADOR, ESTOQUE), "termine com ela o que há nelas"),
 }
 

@@ -24,6 +24,7 @@ from venenos import VALORES, Cruas, escrever
 from verbos import (M, Loja, Porta, Programa, cenario, loja, loja_aberta, loja_do_arquivo, mistura,  # noqa: F401
                     rodar)
 
+DE_AQUI = "rabbitmqctl; num nó privado, sh dados/rabbitmq/loja-5672/rabbitmqctl"
 # A regra do README para set_permissions: configurar, escrever e ler só estes nomes.
 REGRA = r"^(loja(\..*)?|(pedidos|estoque|pagamentos|envio)(\.mortas)?|amq\.default)$"
 
@@ -170,20 +171,20 @@ def test_porta_que_nao_fala_amqp_e_esperada_ate_haver_um_rabbitmq(broker, loja):
 def test_o_vhost_que_cada_endereco_diz(fim, vhost):
     """amqp://…//, como o Celery escreve, é o vhost /."""
     with no_endereco(f"amqp://ana:senha@servidor:5672{fim}"):
-        [endereco] = M.enderecos.enderecos()
+        [endereco] = M.acesso.enderecos()
     assert endereco.virtual_host == vhost
 
 
-@pytest.mark.parametrize("nome, comando, outro", [
-    ("", "rabbitmqctl; num nó privado, sh dados/rabbitmq/loja-5672/rabbitmqctl", "outro vhost em RABBITMQ_URL"),
-    ("loja-5672@vm", "sh dados/rabbitmq/loja-5672/rabbitmqctl", "outra porta em RABBITMQ_URL (amqp://guest:guest@localhost:5673/)"),
-    ("rabbit@escola", "rabbitmqctl", "outro vhost em RABBITMQ_URL")])
-def test_o_conselho_serve_onde_e_dado(nome, comando, outro):
+@pytest.mark.parametrize("maquina, nome, comando, outro", [
+    ("localhost", "", DE_AQUI, "outro vhost em RABBITMQ_URL"),
+    ("localhost", "loja-5672@vm", DE_AQUI, "outra porta em RABBITMQ_URL (amqp://guest:guest@localhost:5673/)"),
+    ("broker.escola", "rabbit@escola", "rabbitmqctl", "outro vhost em RABBITMQ_URL")])
+def test_o_conselho_serve_onde_e_dado(maquina, nome, comando, outro):
     """A um nó privado o rabbitmqctl do sistema não chega, e nele não se cria vhost."""
-    with no_endereco("amqp://guest:guest@localhost:5672/"):
-        sem = M.erros.explicar([ChannelClosedByBroker(406, "inequivalent arg 'alternate-exchange' for exchange 'loja.identidade' "
-                                                      "in vhost '/': received 'loja.1' but current is 'loja.2'")], nome)
-        falta = M.erros.explicar([ConnectionClosedByBroker(530, "NOT_ALLOWED - vhost x not found")], nome)
+    with no_endereco(f"amqp://guest:guest@{maquina}:5672/"):
+        sem = M.acesso.explicar([ChannelClosedByBroker(406, "inequivalent arg 'alternate-exchange' for exchange 'loja.identidade' "
+                                                       "in vhost '/': received 'loja.1' but current is 'loja.2'")], nome)
+        falta = M.acesso.explicar([ConnectionClosedByBroker(530, "NOT_ALLOWED - vhost x not found")], nome)
     assert f"é da loja 2, e esta pasta de dados é de outra: use {outro}, ou" in str(sem)
     assert f"(add_vhost, com {comando})" in str(falta) and falta.codigo == 2
 
@@ -273,13 +274,13 @@ def test_ctrl_c_no_meio_de_um_passo_ainda_deixa_fechar(loja, monkeypatch):
 
 
 def test_o_pika_ainda_precisa_de_ajuda(monkeypatch):
-    """Quando isto falhar, o pika instalado já lê tudo, e ilegiveis.py pode sair."""
+    """Quando isto falhar, o pika instalado já lê tudo, e Propriedades pode sair."""
     ilegiveis = []
     for valor in VALORES.values():
         prontas = escrever({"headers": [("x", valor)]})
         quadro = pika.frame.Header(1, 5, Cruas(prontas)).marshal()
         monkeypatch.undo()
-        assert type(pika.frame.decode_frame(quadro)[1].properties) is M.ilegiveis.Propriedades
+        assert type(pika.frame.decode_frame(quadro)[1].properties) is M.ajustes_do_pika.Propriedades
         monkeypatch.setitem(pika.spec.props, pika.BasicProperties.INDEX, pika.BasicProperties)
         try:
             pika.frame.decode_frame(quadro)
@@ -287,7 +288,7 @@ def test_o_pika_ainda_precisa_de_ajuda(monkeypatch):
             ilegiveis.append(prontas)
     assert ilegiveis, "o pika já não derruba a conexão por propriedades que não lê"
     for prontas in ilegiveis:
-        assert M.ilegiveis.Propriedades().decode(prontas).type == "(propriedades ilegíveis)"
+        assert M.ajustes_do_pika.Propriedades().decode(prontas).type == "(propriedades ilegíveis)"
 
 
 def test_fechar_com_o_laco_do_pika_ainda_rodando_nao_e_um_erro(loja):

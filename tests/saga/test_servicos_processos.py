@@ -206,7 +206,7 @@ def test_ligacao_que_cai_no_aperto_de_mao_nao_e_uma_recusa(loja, porta):
     porta.abrir()
     with no_endereco(por(porta, loja)):
         while porta.respostas:
-            with pytest.raises(M.erros.BrokerFora):
+            with pytest.raises(M.acesso.BrokerFora):
                 M.conexao.Conexao("teste")
         M.conexao.Conexao("teste").fechar()
 
