@@ -20,37 +20,35 @@ class Espectador:
     loja: a identidade dela. diagrama: onde mais anotar os eventos, ou None.
     """
 
-    def __init__(self, loja: str, diagrama: Diagrama | None = None):
+    def __init__(self, loja: str, diagrama: Diagrama | None):
         self.loja, self.desenho = loja, Desenho(diagrama)
         self.plateia: Plateia | None = None
-        self.proxima, self.dito, self.guardadas = 0.0, "", []
-        self.desenhadas = 0  # linhas
+        self.dito, self.desenhadas = "", 0  # desenhadas: linhas
 
-    def guardar(self, segundos: float = 0) -> None:
-        """Recebe os eventos que chegarem em até tantos segundos, para mostrar depois.
+    def abrir(self) -> None:
+        """Daqui em diante nenhum evento passa sem ser visto, nem antes de mostrar(). Pode repetir.
 
-        Sem ligação, abre outra, uma vez por segundo: daí em diante nenhum passa sem ser visto.
-        Levanta Falha se o broker recusa a plateia.
+        Levanta BrokerFora se ninguém responde, e Falha se o broker recusa a plateia.
+        """
+        if not self.plateia:
+            self.plateia, self.dito = Plateia(self.loja), ""
+            dizer(f"plateia: assistindo em {onde()}")
+
+    def mostrar(self, segundos: float) -> None:
+        """Mostra os eventos dos próximos instantes; os nomes das raias não saem da tela.
+
+        Sem ligação, abre outra. Levanta Falha se o broker recusa a plateia.
         """
         try:
-            if not self.plateia and time.monotonic() >= self.proxima:
-                self.proxima = time.monotonic() + 1
-                self.plateia, self.dito = Plateia(self.loja), ""
-                dizer(f"plateia: assistindo em {onde()}")
-            if self.plateia:
-                self.guardadas += self.plateia.receber(segundos)
+            self.abrir()
+            recebidas = self.plateia.receber(segundos)
         except BrokerFora as falha:
             self.fechar()
             if self.dito != str(falha):
                 self.dito = str(falha)
                 alertar(f"plateia: {falha}; continuo tentando (Ctrl-C encerra)")
-        if not self.plateia:
             time.sleep(segundos)
-
-    def mostrar(self, segundos: float) -> None:
-        """Mostra os eventos dos próximos instantes; os nomes das raias não saem da tela."""
-        self.guardar(0 if self.guardadas else segundos)
-        recebidas, self.guardadas = self.guardadas, []
+            return
         cabem = max(shutil.get_terminal_size().lines - 5, 8) if sys.stdout.isatty() else sys.maxsize
         for linha in self.desenho.recebidas(recebidas):
             if self.desenhadas % cabem == 0:

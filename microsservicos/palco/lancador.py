@@ -1,32 +1,105 @@
-"""O que uma pessoa faria com um terminal por serviço: iniciar cada um, e ficar de olho."""
+"""O que uma pessoa faria com um terminal por serviço: iniciar cada um, e ficar de olho.
+
+Quem morre é iniciado de novo; quem morre sempre, uma vez por segundo.
+"""
 
 import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 from comum.falha import Falha
 from comum.leitura import lendo
 from comum.tela import Progresso, alertar, dizer
 from coreografia import SERVICOS
 from palco.espectador import Espectador
-from palco.prazo import Prazo
-from palco.processo import Processo
 
+MICROSSERVICOS = Path(__file__).resolve().parent.parent
 POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha de progresso
+PAUSA = 1.0  # segundos entre dois inícios do mesmo serviço, se ele morre logo
 # Segundos para um serviço dizer que está pronto; e para o fim: o lote em mãos, o adeus ao
 # broker, e uma folga.
 INICIO, FIM = 30.0, 10.0
+OLHADA = 1.0  # segundos: o máximo que uma olhada desconta de um prazo
+
+
+class Prazo:
+    """Tantos segundos para alguém fazer alguma coisa, enquanto se olha para ele.
+
+    segundos: quantos. Quem espera pergunta `acabou()` várias vezes por segundo. Se entre duas
+    perguntas passou mais que OLHADA, este programa esteve parado (Ctrl-Z, um computador que
+    dormiu), e em geral os outros também: esse tempo não conta contra ninguém.
+    """
+
+    def __init__(self, segundos: float):
+        self.restam, self.vista = segundos, time.monotonic()
+
+    def acabou(self) -> bool:
+        agora = time.monotonic()
+        self.restam -= min(agora - self.vista, OLHADA)
+        self.vista = agora
+        return self.restam < 0
+
+
+class Processo:
+    """Um serviço no seu próprio processo, como se estivesse no terminal ao lado.
+
+    nome: o do serviço. opcoes: as da linha de comando dele. pedidos: só para a porta de entrada;
+    um arquivo com os pedidos desta execução, que o serviço recebe pela entrada padrão até ficar
+    pronto uma vez: a essa altura eles estão no banco dele.
+    """
+
+    def __init__(self, nome: str, opcoes: list[str], pedidos: IO | None):
+        self.nome, self.opcoes, self.pedidos = nome, opcoes, pedidos
+        self.pronto = False  # alguma vez
+        self.iniciar()
+
+    def iniciar(self) -> None:
+        pedidos = None if self.pronto else self.pedidos
+        if pedidos:
+            pedidos.seek(0)
+        de_onde = ["--arquivo", "-"] if pedidos else ["--sem-pedido"] * (self.nome == "pedidos")
+        self.inicio, self.resto = time.monotonic(), b""
+        self.processo = subprocess.Popen(
+            [sys.executable, MICROSSERVICOS / f"servico_{self.nome}.py", *self.opcoes, *de_onde],
+            stdin=pedidos or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            bufsize=0, env={**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "10000",
+                            "LOJA_LANCADOR": str(os.getpid())})
+        os.set_blocking(self.processo.stdout.fileno(), False)
+
+    def ouvir(self) -> list[str]:
+        """As linhas que ele disse desde a última vez; uma delas diz que está pronto."""
+        dito = self.resto + (self.processo.stdout.read() or b"")
+        *linhas, self.resto = dito.split(b"\n")
+        linhas = [linha.decode("utf-8", "replace") for linha in linhas]
+        self.pronto |= any(linha.startswith(f"{self.nome}: pronto") for linha in linhas)
+        return linhas
+
+    def desistiu(self) -> bool:
+        """Se acabou por conta própria sem nunca ter ficado pronto; o que ele disse explica."""
+        return not self.pronto and (self.processo.poll() or 0) > 0  # um sinal é negativo
+
+    def manter(self) -> None:
+        """Se o serviço morreu, diz isso e inicia outro, no máximo um a cada PAUSA."""
+        status, idade = self.processo.poll(), time.monotonic() - self.inicio
+        if status is not None and not self.desistiu() and idade > PAUSA:
+            como = f"sinal {-status}" if status < 0 else f"status {status}"
+            alertar(f"{self.nome} morreu ({como}): inicio outro")
+            self.iniciar()
 
 
 class Lancador:
     """Os processos, a plateia e a espera.
 
     pasta: a dos bancos. no: o nó privado, ou None se o broker é de outro.
-    ids: os pedidos que se quer ver terminar. espectador: None se ninguém assiste.
+    ids: os pedidos que se quer ver terminar. espectador: a plateia, ainda por abrir.
     """
 
-    def __init__(self, pasta: Path, no, ids: list[str], espectador: Espectador | None):
+    def __init__(self, pasta: Path, no, ids: list[str], espectador: Espectador):
         self.pasta, self.no, self.ids, self.espectador = pasta, no, ids, espectador
         self.poucos = len(ids) <= POUCOS
         self.processos: list[Processo] = []
@@ -37,7 +110,7 @@ class Lancador:
         pedidos: os que a porta de entrada recebe ao ser iniciada. opcoes: as de todo serviço.
         """
         if self.poucos:
-            self.espectador.guardar()
+            self.espectador.abrir()
         entrada = em_arquivo(pedidos, self.pasta) if pedidos else None
         for nome in SERVICOS:
             self.processos.append(Processo(nome, opcoes, entrada if nome == "pedidos" else None))
@@ -51,14 +124,7 @@ class Lancador:
             self.vigiar()
             if desistiu:
                 raise Falha(f"{processo.nome} não ficou pronto; veja a mensagem acima", 2)
-            if self.poucos:
-                self.espectador.guardar()
             time.sleep(0.01)
-
-    def assistir(self, segundos: float) -> None:
-        """Mostra os eventos dos próximos instantes e vigia os processos."""
-        self.vigiar()
-        self.espectador.mostrar(segundos) if self.espectador else time.sleep(segundos)
 
     def vigiar(self) -> None:
         """Mostra o que os serviços disseram e reinicia quem morreu, serviço ou nó privado.
@@ -77,22 +143,20 @@ class Lancador:
 
     def esperar_finais(self, paciencia: float = float("inf")) -> None:
         """Até todos terem resultado, e ele ter sido visto; ou nada se mover por tantos segundos."""
-        silencio, antes = Prazo(paciencia), None
-        barra = Progresso(len(self.ids), "pedidos")
+        barra, antes = Progresso(len(self.ids), "pedidos"), None
         while True:
             faltam, por_anunciar, tratados = self.olhar()
+            if tratados != antes:
+                silencio, antes = Prazo(paciencia), tratados
+            self.vigiar()
             if self.poucos:
-                self.assistir(0.1)
+                self.espectador.mostrar(0.1)
             else:
                 barra.mostrar(len(self.ids) - len(faltam))
-                self.vigiar()
                 # Ler milhares de pendentes rouba CPU dos serviços.
                 time.sleep(0.1 if len(faltam) < 1000 else 0.5)
             if not (faltam or por_anunciar) or silencio.acabou():
                 break
-            if tratados != antes:
-                silencio.recomecar()
-                antes = tratados
 
     def olhar(self) -> tuple[set[str], list, list]:
         """(os de `ids` sem resultado, se há um por anunciar, quanto cada serviço já tratou).
@@ -107,7 +171,7 @@ class Lancador:
                     [perguntar(f"SELECT max(ordem) FROM {um}_db.caixa_entrada") for um in SERVICOS])
 
     def parar(self) -> None:
-        """Encerra os serviços, o último primeiro."""
+        """Encerra os serviços, o último primeiro, e a plateia."""
         for processo in reversed(self.processos):
             processo.processo.terminate()
         prazo = Prazo(FIM)
@@ -116,8 +180,7 @@ class Lancador:
         for um in self.processos:  # quem está parado com SIGSTOP, por exemplo, não ouviu
             um.processo.kill()
             um.processo.wait()
-        if self.espectador:
-            self.espectador.fechar()
+        self.espectador.fechar()
 
 
 def em_arquivo(pedidos: list[dict], pasta: Path):
