@@ -7,16 +7,12 @@ Com ele desligado, tudo funciona igual.
 """
 
 import sys
+import time
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 
-MICROSSERVICOS = Path(__file__).resolve().parent / "microsservicos"
-if not MICROSSERVICOS.is_dir():
-    print(f"falta a pasta {MICROSSERVICOS}: baixe o projeto inteiro, ou use monolito/app.py",
-          file=sys.stderr)
-    sys.exit(2)
-sys.path.insert(0, str(MICROSSERVICOS))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "microsservicos"))
 
 from comum import veredito  # comum, antes de tudo o que precise do SQLite
 from comum.diagrama import Diagrama
@@ -63,15 +59,15 @@ def main() -> int:
     pasta = escolha.dados / "microsservicos"
     pedidos = pedidos_escolhidos(escolha)
     if escolha.limpar:
+        conferir_sem_uso(pasta)  # antes de ligar um broker à toa
         confirmar_limpeza(pasta, escolha.sim)
     elif escolha.estado:
         veredito.imprimir_estado(pasta, recem_criados())
         return 0
     diagrama = Diagrama(escolha.diagrama, NOMES, len(pedidos)) if escolha.diagrama else None
-    escolha.sem_servicos = escolha.so_broker or escolha.so_assistir
     # Antes do primeiro serviço: depois, os pedidos mais rápidos já teriam terminado.
     ids = list(dict.fromkeys(pedido["pedido"] for pedido in pedidos))
-    if not (pedidos or escolha.limpar or escolha.sem_servicos):
+    if not (pedidos or escolha.limpar):
         ids = rastro.pendentes(pasta)
     try:
         with ExitStack() as fim:
@@ -89,11 +85,15 @@ def executar_tudo(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: E
     Devolve o status de saída; levanta KeyboardInterrupt num Ctrl-C.
     """
     no, pasta = None, escolha.dados / "microsservicos"
-    so_limpar = escolha.limpar and not (pedidos or escolha.sem_pedido or escolha.sem_servicos)
-    if not (so_limpar or escolha.sem_servicos):
+    sem_servicos = escolha.so_broker or escolha.so_assistir
+    so_limpar = escolha.limpar and not (pedidos or escolha.sem_pedido or sem_servicos)
+    if not (so_limpar or sem_servicos):
         dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
     if not escolha.so_assistir:
-        no = garantir_broker(escolha.dados, escolha.limpar)
+        # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
+        entrar = lambda: Plateia(identidade(pasta)).fechar()  # noqa: E731
+        no = broker.garantir(escolha.dados / "rabbitmq",
+                             broker.entrar_e_sair if escolha.limpar else entrar)
         fim.callback(dizer, "tudo encerrado")
     if no:
         fim.callback(no.largar)
@@ -103,22 +103,11 @@ def executar_tudo(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: E
         veredito.imprimir_estado(pasta, recem_criados())
     if so_limpar:
         return 0
-    espectador = None if escolha.so_broker else Espectador(identidade(pasta), diagrama)
-    lancador = Lancador(pasta, no, ids, espectador)
+    lancador = Lancador(pasta, no, ids, Espectador(identidade(pasta), diagrama))
     fim.callback(lancador.parar)
     if no:
         fim.callback(dizer, "encerrando os serviços e, se ninguém mais o usa, o nó privado…")
     return trabalhar(lancador, pedidos, escolha)
-
-
-def garantir_broker(dados: Path, recomecar: bool):
-    """O nó privado, ou None se responde o broker de outro. recomecar: --limpar."""
-    pasta = dados / "microsservicos"
-    if recomecar:
-        conferir_sem_uso(pasta)  # antes de ligar um broker à toa
-    # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
-    entrar = broker.entrar_e_sair if recomecar else lambda: Plateia(identidade(pasta)).fechar()
-    return broker.garantir(dados / "rabbitmq", entrar)
 
 
 def voltar_ao_inicio(pasta: Path, tomar_vhost: bool) -> None:
@@ -151,7 +140,8 @@ def trabalhar(lancador: Lancador, pedidos: list[dict], escolha) -> int:
             veredito.mostrar_finais(lancador.pasta, lancador.ids)
         dizer("Ouvindo; Ctrl-C encerra.")
     while True:  # até Ctrl-C, que chega aqui como KeyboardInterrupt
-        lancador.assistir(0.2)
+        lancador.vigiar()
+        time.sleep(0.2) if escolha.so_broker else lancador.espectador.mostrar(0.2)
 
 
 def concluir(lancador: Lancador, paciencia: int) -> int:

@@ -264,7 +264,7 @@ PERIGOS_NO_CODIGO = {
     r"webbrowser|importlib|runpy|imp)\b|from (os|subprocess)\b": {"orquestracao.py": "as tabelas de cada serviço, que a coreografia nomeia"},
     r"(eval|exec|compile|__import__|breakpoint)\(|[^']*\bshell=": {},
     r"(os|subprocess)\.(system|popen|startfile|Popen|run|call|check_\w+|get\w*output|exec\w+|spawn\w+|posix_spawn\w*)\(": {
-        "processo.py": "inicia os quatro serviços",
+        "lancador.py": "inicia os quatro serviços",
         "guardiao.py": "liga o epmd e o rabbitmq-server instalados", "no.py": "o guardião: um script daqui"},
     r".*\.execute(many|script)?\((?!('[^']*'|\"[^\"]*\")[,)])": dict.fromkeys(  # um PRAGMA e um nome de tabela não aceitam parâmetros
         ("banco.py", "caixas.py", "carimbo.py", "decisoes.py", "historia.py", "lancador.py", "leitura.py", "operador.py",

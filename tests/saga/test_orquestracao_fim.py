@@ -201,9 +201,8 @@ def test_o_tempo_em_que_tudo_esteve_parado_nao_conta_contra_ninguem(tmp_path, mo
     """Uma hora parado, enquanto se espera por um serviço mudo: ele tem os seus trinta segundos assim mesmo."""
     relogio = [0.0]  # o que marcava em cada olhada: passa um décimo entre duas, e uma hora depois da centésima
     dormir = lambda _: relogio.append(relogio[-1] + (3600 if len(relogio) == 100 else 0.1))
-    monkeypatch.setattr(M.prazo, "time", SimpleNamespace(monotonic=lambda: relogio[-1]))
-    monkeypatch.setattr(M.lancador, "time", SimpleNamespace(sleep=dormir))
-    lancador = M.lancador.Lancador(tmp_path, None, [], SimpleNamespace(guardar=lambda: None))
+    monkeypatch.setattr(M.lancador, "time", SimpleNamespace(sleep=dormir, monotonic=lambda: relogio[-1]))
+    lancador = M.lancador.Lancador(tmp_path, None, [], None)
     with pytest.raises(M.falha.Falha, match="estoque não ficou pronto"):
         lancador.esperar_pronto(SimpleNamespace(nome="estoque", pronto=False, desistiu=lambda: False))
     assert 280 < len(relogio) < 310
@@ -212,7 +211,7 @@ def test_o_tempo_em_que_tudo_esteve_parado_nao_conta_contra_ninguem(tmp_path, mo
 def test_quem_nao_ouve_o_fim_e_morto_depois_do_prazo(tmp_path, monkeypatch):
     """Um serviço suspenso, por exemplo: o SIGTERM fica à espera de que ele continue."""
     monkeypatch.setattr(M.lancador, "FIM", 0.3)
-    lancador = M.lancador.Lancador(tmp_path, None, [], None)
+    lancador = M.lancador.Lancador(tmp_path, None, [], SimpleNamespace(fechar=lambda: None))
     suspenso = subprocess.Popen(["sleep", "60"])
     suspenso.send_signal(signal.SIGSTOP)
     os.waitpid(suspenso.pid, os.WUNTRACED)  # só depois de parar: até lá o SIGTERM passaria à frente
