@@ -91,7 +91,7 @@ def executar_tudo(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: E
         dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
     if not escolha.so_assistir:
         # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
-        entrar = lambda: Plateia(identidade(pasta)).fechar()  # noqa: E731
+        entrar = lambda: Plateia("plateia", identidade(pasta)).fechar()  # noqa: E731
         no = broker.garantir(escolha.dados / "rabbitmq",
                              broker.entrar_e_sair if escolha.limpar else entrar)
         fim.callback(dizer, "tudo encerrado")

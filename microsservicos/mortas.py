@@ -18,21 +18,16 @@ from comum.identidade import identidade_se_houver
 from comum.opcoes import Opcoes
 from comum.tela import dizer, executar, visivel
 from coreografia import SERVICOS
-from rabbitmq.mensagens_mortas import ler, reenviar
+from rabbitmq.mensagens_mortas import Morta, ler
 
 
-def listar(servicos: tuple[str, ...], ids: list[str], loja: str | None) -> int:
-    """Mostra as mensagens mortas destes serviços (ids: só estas); devolve quantas são."""
-    quantas = 0
-    # Já saíram da rede: quem lê devagar não segura nada de ninguém.
-    for morta in ler(servicos, loja):
-        if not ids or morta.id in ids:
-            quantas += 1
-            for linha in (f"{morta.servico}.mortas  {str(morta.id)[:64]}  {str(morta.tipo)[:40]}",
-                          f"    motivo: {morta.motivo}",
-                          f"    corpo:  {morta.comeco}"):
-                dizer(visivel(linha))
-    return quantas
+def listar(mortas: list[Morta]) -> None:
+    """Já saíram da rede: quem lê devagar não segura nada de ninguém."""
+    for morta in mortas:
+        for linha in (f"{morta.servico}.mortas  {str(morta.id)[:64]}  {str(morta.tipo)[:40]}",
+                      f"    motivo: {morta.motivo}",
+                      f"    corpo:  {morta.comeco}"):
+            dizer(visivel(linha))
 
 
 def main() -> int:
@@ -47,17 +42,19 @@ def main() -> int:
     escolha = opcoes.parse_args()
     servicos = (escolha.servico,) if escolha.servico else SERVICOS
     loja = identidade_se_houver(escolha.dados / "microsservicos")
-    if not escolha.reenviar:
-        quantas = listar(servicos, escolha.mensagem, loja)
-        if quantas:
-            dizer("consertada a causa, --reenviar as devolve às filas; onde cada pedido espera, "
-                  "quem diz é  python microsservicos/rastro.py --pendentes")
-        dizer("1 mensagem morta" if quantas == 1 else f"{quantas} mensagens mortas")
+    mortas = ler(servicos, escolha.mensagem, loja, escolha.reenviar)
+    uma = len(mortas) == 1
+    if escolha.reenviar:
+        dizer("1 mensagem devolvida à fila" if uma else
+              f"{len(mortas)} mensagens devolvidas às filas")
+        if escolha.mensagem and not mortas:
+            raise Falha("nenhuma mensagem morta tem esse id", 1)
         return 0
-    foram = sum(reenviar(servico, escolha.mensagem, loja) for servico in servicos)
-    dizer("1 mensagem devolvida à fila" if foram == 1 else f"{foram} mensagens devolvidas às filas")
-    if escolha.mensagem and not foram:
-        raise Falha("nenhuma mensagem morta tem esse id", 1)
+    listar(mortas)
+    if mortas:
+        dizer("consertada a causa, --reenviar as devolve às filas; onde cada pedido espera, "
+              "quem diz é  python microsservicos/rastro.py --pendentes")
+    dizer("1 mensagem morta" if uma else f"{len(mortas)} mensagens mortas")
     return 0
 
 

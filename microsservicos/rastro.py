@@ -129,7 +129,7 @@ def perguntar_ao_broker(pasta: Path) -> Broker | None:
         if not quais:  # ler as mortas declararia as filas, e aqui só se olha
             return Broker(quantas, {})
         return Broker(quantas, {(morta.servico, morta.id): morta.motivo
-                                for morta in mensagens_mortas.ler(quais, loja)})
+                                for morta in mensagens_mortas.ler(quais, [], loja)})
     except SystemExit:  # falta o pika, e isso já foi dito
         return None
     except Falha as falha:

@@ -37,17 +37,11 @@ class Recebida(NamedTuple):
 
 
 class Ouvinte(Conexao):
-    """Uma conexão que recebe de uma fila: a de um serviço, a de quem só assiste.
-
-    quem: o nome que aparece na página de administração. loja: de quem o vhost tem de ser.
-    """
-
-    def __init__(self, quem: str, loja: str | None):
-        self.quem, self.loja, self._chegaram = quem, loja, []
-        super().__init__(quem)
+    """Uma conexão que recebe de uma fila: a de um serviço, a de quem só assiste."""
 
     def ouvir(self, fila: str, **opcoes) -> None:
         """Começa a receber desta fila. opcoes: as de basic_consume."""
+        self._chegaram: list[Recebida] = []
         self.canal.add_on_cancel_callback(self._ao_cancelar)
         self.pedir(self.canal.basic_consume, fila, self._ao_receber, **opcoes)
 
@@ -130,7 +124,7 @@ class Canal(Ouvinte, Publicador):
     """A ligação de um serviço: recebe da fila que tem o nome dele, e publica no exchange."""
 
     def preparar(self) -> None:
-        declarar(self, self.loja)
+        declarar(self)
         self.abrir_saida()
         self.pedir(self.canal.basic_qos, prefetch_count=2 * LOTE)
         self.ouvir(self.quem)
@@ -157,11 +151,8 @@ class Canal(Ouvinte, Publicador):
 class Plateia(Ouvinte):
     """Assiste a todos os eventos por uma fila só sua, que some com ela; os serviços nem sabem."""
 
-    def __init__(self, loja: str | None):
-        super().__init__("plateia", loja)
-
     def preparar(self) -> None:
-        declarar(self, self.loja)
+        declarar(self)
         fila = f"{EXCHANGE}.plateia.{uuid.uuid4()}"
         self.pedir(self.canal.queue_declare, fila, exclusive=True, auto_delete=True)
         self.pedir(self.canal.queue_bind, fila, EXCHANGE, "#")

@@ -30,18 +30,20 @@ PRAZO_DE_FECHO = 3.0  # segundos para o broker responder ao adeus
 class Conexao(AbstractContextManager):
     """Uma conexão com um canal. Quem abre, fecha: `with Conexao("quem") as conexao: ...`.
 
-    quem: o nome que aparece na página de administração.
+    quem: o nome que aparece na página de administração. loja: de quem o vhost tem de ser, para
+    quem declara (None: de ninguém em particular).
     Levanta BrokerFora se nenhum endereço responde, e Falha (código 2) se algum recusa a entrada.
     """
 
-    def __init__(self, quem: str):
+    def __init__(self, quem: str, loja: str | None = None):
+        self.quem, self.loja = quem, loja
         self._laco = IOLoop()
         self._conexao: pika.SelectConnection | None = None
         self._erro: Falha | None = None  # o que o broker encerrou, já nas nossas palavras
         self.nome_do_broker = ""  # o do cluster; o de um nó privado é loja-PORTA@máquina
         self._acordando = False
         try:
-            self._entrar(quem)
+            self._entrar()
             self.canal = self.abrir_canal()
             self.preparar()
         except BaseException:
@@ -56,14 +58,14 @@ class Conexao(AbstractContextManager):
 
     # --- abrir e fechar ---
 
-    def _entrar(self, quem: str) -> None:
+    def _entrar(self) -> None:
         """Cada endereço, um depois do outro, até um que nos aceite.
 
         De um nome com vários IPs, o pika só deixa o primeiro se ele nem aceita a ligação.
         """
         fracassos: list[BaseException] = []
         for endereco in enderecos():
-            endereco.client_properties = {"connection_name": f"loja: {quem}"}
+            endereco.client_properties = {"connection_name": f"loja: {self.quem}"}
             chegou, ouvir = self.resposta()
             self._conexao = conexao = pika.SelectConnection(
                 endereco, on_open_callback=ouvir, on_open_error_callback=ouvir,

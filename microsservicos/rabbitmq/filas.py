@@ -30,17 +30,16 @@ FILAS = [fila for servico in SERVICOS for fila in (f"{servico}.mortas", servico)
 ARGUMENTOS = {"x-queue-type": "quorum", "x-delivery-limit": 100_000, "x-overflow": "reject-publish"}
 
 
-def declarar(conexao: Conexao, loja: str | None) -> None:
+def declarar(conexao: Conexao) -> None:
     """Cria as filas, o exchange e as ligações de todos; repetir não muda nada.
 
-    loja: a identidade de quem declara, conferida antes de tudo (None: de ninguém em particular).
-    Qualquer serviço declara tudo: assim o primeiro a subir já guarda os eventos dos que ainda não
+    De que loja é o vhost se confere antes de tudo. Qualquer serviço declara tudo: assim o primeiro a subir já guarda os eventos dos que ainda não
     subiram. O exchange vem por último: só se publica em filas que já sobreviveriam a um kill -9
     no broker. Nada aqui espera resposta, menos a última: o broker executa na ordem, e encerra o
     canal no que recusar.
     """
     canal = conexao.canal
-    conferir_identidade(conexao, loja)
+    conferir_identidade(conexao, conexao.loja)
     novas = not conexao.perguntar(404, "exchange_declare", EXCHANGE, passive=True)
     for servico in SERVICOS:
         mortas = f"{servico}.mortas"
@@ -120,9 +119,9 @@ def esvaziar_filas(loja: str | None) -> None:
     Quem chama já passou por conferir_limpeza(). Morrer no meio deixa o vhost de outra loja, e a
     recusa diz como terminar. Levanta o mesmo que Conexao().
     """
-    with Conexao("limpeza") as conexao:
+    with Conexao("limpeza", loja) as conexao:
         conexao.canal.exchange_delete(EXCHANGE)
         for fila in [*FILAS, "loja.dona"]:  # esta é de uma versão anterior
             conexao.canal.queue_delete(fila)
         conexao.canal.exchange_delete(IDENTIDADE)  # só agora o vhost é de ninguém
-        declarar(conexao, loja)
+        declarar(conexao)

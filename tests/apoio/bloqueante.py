@@ -35,4 +35,4 @@ def no_endereco(url: str):
 def declarar(url: str, loja: str | None = None) -> None:
     """Cria as filas e o exchange do projeto, como um serviço da loja (ou de ninguém) faria."""
     with no_endereco(url):
-        carregar("microsservicos", "canal").Plateia(loja).fechar()
+        carregar("microsservicos", "canal").Plateia("plateia", loja).fechar()

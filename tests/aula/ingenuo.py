@@ -90,7 +90,7 @@ def maltratar(comando: list, reservas, acabou) -> None:
 
 def experimentar(nome: str, comando: list, arquivo: Path, encher, acaba_sozinho: bool) -> None:
     with Publicador("ingenuo.py") as publicador:
-        filas.declarar(publicador, None)
+        filas.declarar(publicador)
         encher(publicador)
         publicador.esperar_respostas()
     with closing(sqlite3.connect(arquivo, isolation_level=None)) as banco:
@@ -154,7 +154,7 @@ def encher_estoque(publicador: Publicador) -> None:
 def conferir_que_ninguem_usa() -> None:
     """As filas do projeto têm de estar vazias e sem ninguém ouvindo: no fim, tudo é jogado fora."""
     with Publicador("ingenuo.py") as conexao:
-        filas.declarar(conexao, None)
+        filas.declarar(conexao)
         for servico in SERVICOS:
             fila = conexao.pedir(conexao.canal.queue_declare, servico, passive=True)
             if fila.consumer_count or fila.message_count:

@@ -50,7 +50,7 @@ def main() -> int:
     escolha = opcoes.parse_args()
     novo = evento(escolha.tipo, escolha.pedido)
     with Publicador("publicar.py") as publicador:
-        filas.declarar(publicador, None)
+        filas.declarar(publicador)
         publicar(publicador, novo, escolha.corpo)
         publicador.esperar_respostas()
     dizer(f"publiquei {novo.mensagem}")

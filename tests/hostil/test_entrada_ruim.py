@@ -118,7 +118,7 @@ def test_megabytes_sao_recusados_sem_serem_lidos_e_vao_inteiros_para_as_mortas(l
 def test_a_plateia_e_o_desenho_aguentam_qualquer_mensagem(loja, monkeypatch):
     """Quem só assiste recebe tudo o que passa pelo exchange, venenos inclusive."""
     monkeypatch.setenv("RABBITMQ_URL", loja.url)
-    plateia = M.canal.Plateia(None)
+    plateia = M.canal.Plateia("plateia")
     doses = [dose for nome in SERVICOS for dose in venenos(nome, 100, SEMENTE)]
     motivo = {"pedido": "a\x1b[2J", "motivo": ESCAPES}
     with loja.canal() as canal:

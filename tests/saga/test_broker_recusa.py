@@ -90,9 +90,9 @@ def test_fila_de_mortas_cheia_guarda_a_morta_e_nao_para_o_servico(broker, loja_a
 # --- o que uma política faz e não se pode recusar: é dito, e há um comando que traz de volta ---
 
 POLITICAS = {  # (a política sobre a fila do estoque, o que se lê nas mortas)
-    "prazo": ({"message_ttl": 300}, "venceu o prazo de uma política (message-ttl)"),
-    "descarte": ({"max_length": 3, "overflow": "drop-head"}, "não cabia na fila (max-length"),
-    "entregas": ({"delivery_limit": 1}, "foi entregue vezes demais sem ack (delivery-limit)"),
+    "prazo": ({"message_ttl": 300}, "«expired»"),
+    "descarte": ({"max_length": 3, "overflow": "drop-head"}, "«maxlen»"),
+    "entregas": ({"delivery_limit": 1}, "«delivery_limit»"),
 }
 
 
