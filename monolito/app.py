@@ -11,37 +11,39 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 import argparse
+import time
+from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
 
 import envio
 import estoque
-import operador
 import pagamentos
 import pedidos
-from atendimento import POUCOS, Atendimento
 from comum.diagrama import Diagrama
+from comum.encerramento import adiando_o_fim
 from comum.identidade import identidade, limpar
-from comum.opcoes import Opcoes, ate, chaves, confirmar_limpeza, pedidos_escolhidos, segundos
+from comum.opcoes import Opcoes, ate, chaves, confirmar_limpeza, pedidos_escolhidos
 from comum.repetidos import dizer_repetidos
-from comum.tela import alertar, dizer, executar
+from comum.tela import Progresso, alertar, dizer, executar
 from comum.veredito import imprimir_estado, veredito
-from coordenador import ESPERA_PELA_TRAVA, Coordenador
+from coordenador import Coordenador
 from decisoes import LogDeDecisoes
 from palco import quedas
-from palco.narracao import RAIAS, Narrador
+from palco.narracao import COORDENADOR, POUCOS, RAIAS, Narrador
 from palco.rastro import rastrear
 from participante import ForaDoAr, Participante, em_duvida
-from recuperacao import abrir_log, recuperar, reter
+from recuperacao import abrir_log, conferir, forcar, recuperar, reter
 
 NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]  # a da votação
+PAUSA = 0.002  # segundos até olhar de novo, se todos esperam por travas
 
 
 def main() -> int | None:
     opcoes = ler_opcoes()
     novos = pedidos_escolhidos(opcoes)
     pasta = opcoes.dados / "monolito"
-    if opcoes.rastro:
+    if opcoes.rastro or opcoes.em_duvida:
         return rastrear(pasta, opcoes.rastro, NEGOCIOS, opcoes.diagrama)
     if opcoes.limpar:
         confirmar_limpeza(pasta, opcoes.sim)
@@ -57,15 +59,11 @@ def main() -> int | None:
             fim.callback(participantes[-1].banco.close)
         if opcoes.estado:
             return imprimir_estado(pasta)
-        if opcoes.em_duvida:
-            return operador.listar(pasta, participantes)
-        log = abrir_log(pasta, loja, participantes, opcoes.forcar or opcoes.reconhecer)
+        log = abrir_log(pasta, loja, participantes, opcoes.forcar)
         if log:
             fim.callback(log.banco.close)
         if opcoes.forcar:
-            return operador.forcar(participantes, log, opcoes.forcar)
-        if opcoes.reconhecer:
-            return operador.reconhecer(participantes, log, opcoes.reconhecer)
+            return forcar(participantes, log, opcoes.forcar)
         try:
             return atender(opcoes, pasta, participantes, log, novos)
         except BrokenPipeError:  # quem lia foi embora: ninguém viu o veredito
@@ -79,9 +77,6 @@ def ler_opcoes() -> argparse.Namespace:
     opcoes.devagar()
     opcoes.add_argument("--paralelos", metavar="K", type=ate(100), default=1,
                         help="quantos pedidos ao mesmo tempo (padrão: 1)")
-    opcoes.add_argument("--espera", metavar="S", type=segundos, default=ESPERA_PELA_TRAVA, help=(
-        "segundos que um pedido espera por uma trava de quem está em dúvida "
-        f"(padrão: {ESPERA_PELA_TRAVA:.0f})"))
     so_uma = opcoes.de_quem_acompanha("só recupera (ou não: --sem-recuperar), e acaba",
                                       "volta às linhas iniciais")
     chaves(so_uma, {"--em-duvida": "lista o que espera uma decisão e o que isso trava; "
@@ -90,8 +85,6 @@ def ler_opcoes() -> argparse.Namespace:
         "o que aconteceu com um pedido, ou com vários (basta o começo do id); só lê"))
     so_uma.add_argument("--forcar", metavar="TRANSACAO=DECISAO", help=(
         "sem o log, uma pessoa decide: confirmar ou abortar (decisão heurística)"))
-    so_uma.add_argument("--reconhecer", metavar="TRANSACAO", help=(
-        "deixa de avisar que a decisão forçada divergiu do log"))
     quebrar = opcoes.add_argument_group("quebrar")
     quebrar.add_argument("--cair-em", metavar="PONTO", choices=quedas.PONTOS, help=(
         "o processo morre de verdade num dos pontos abaixo"))
@@ -105,14 +98,14 @@ def ler_opcoes() -> argparse.Namespace:
 
 
 def iniciar(participantes: list[Participante], log: LogDeDecisoes, narrador: Narrador,
-            espera: float = ESPERA_PELA_TRAVA, sem_recuperar: bool = False) -> Coordenador:
+            sem_recuperar: bool = False) -> Coordenador:
     """Registra esta execução, avisa das divergências, e resolve o que quem morreu deixou."""
     execucao = log.registrar()  # forçada; só depois dela se lê o que outra execução decidiu
-    operador.conferir(participantes, log)
+    conferir(participantes, log)
     if not sem_recuperar:
         recuperar(participantes, log, narrador)
     reter(em_duvida(participantes), narrador)
-    return Coordenador(execucao, participantes, log, narrador, espera)
+    return Coordenador(execucao, participantes, log, narrador)
 
 
 def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Participante],
@@ -121,12 +114,12 @@ def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Partici
     desenhar = len(chegados) <= POUCOS
     diagrama = Diagrama(opcoes.diagrama, RAIAS, len(chegados)) if opcoes.diagrama else None
     narrador = Narrador(desenhar, diagrama, opcoes.devagar)
-    quedas.armar(opcoes.cair_em)
-    coordenador = iniciar(participantes, log, narrador, opcoes.espera, opcoes.sem_recuperar)
+    quedas.armado = opcoes.cair_em
+    coordenador = iniciar(participantes, log, narrador, opcoes.sem_recuperar)
     novos, repetidos, trocados = pedidos.separar(participantes[0].banco, chegados)
     dizer_repetidos(repetidos, trocados)
-    feitos = Atendimento(coordenador, novos, opcoes.paralelos).conduzir()
-    coordenador.esquecer_execucoes(operador.divergentes(participantes, log))
+    feitos = conduzir(coordenador, novos, opcoes.paralelos)
+    coordenador.esquecer_execucoes()
     if opcoes.cair_em:
         alertar(f"--cair-em {opcoes.cair_em}: nenhum pedido passou por esse ponto: "
                 f"{quedas.PONTOS[opcoes.cair_em]}")
@@ -135,6 +128,40 @@ def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Partici
         alertar(f"interrompido: {len(novos) - len(feitos)} pedidos não foram iniciados")
         return 130
     return 0 if vale and not trocados else 1
+
+
+def conduzir(coordenador: Coordenador, novos: list[dict], paralelos: int) -> list[dict]:
+    """Leva os pedidos em rodadas, com até `paralelos` em andamento; devolve os que foram até o fim.
+
+    O que para numa trava espera a próxima rodada; o que termina dá lugar a outro. Ctrl-C (ou
+    SIGTERM) não interrompe um pedido no meio: termina os que estão em andamento e não começa
+    outros. Um segundo, sim; e então a recuperação termina, no próximo início.
+    """
+    fila, em_andamento, feitos = deque(novos), [], []
+    progresso = Progresso(len(novos), "pedidos") if len(novos) > POUCOS else None
+    inicio, antes = time.monotonic(), coordenador.forcadas()
+    ritmo, forcadas = "", antes
+    with adiando_o_fim() as fim:
+        while em_andamento or (fila and not fim.sinal):
+            while fila and not fim.sinal and len(em_andamento) < paralelos:
+                em_andamento.append(coordenador.nova(fila.popleft()))
+            terminadas = coordenador.rodada(em_andamento)
+            em_andamento = [t for t in em_andamento if not t.decisao]
+            if not terminadas:
+                time.sleep(PAUSA)
+                continue
+            feitos += [t.pedido for t in terminadas]
+            ritmo = f"{len(feitos) / max(time.monotonic() - inicio, 1e-6):.0f}/s"
+            if progresso:
+                progresso.mostrar(len(feitos), ritmo)
+            if paralelos == 1:  # com vários, a rodada é de todos: só há a média
+                desde, forcadas = forcadas, coordenador.forcadas()
+                coordenador.narrador.nota(terminadas[0].id, COORDENADOR,
+                                          f"gravações forçadas: {forcadas - desde}", "fraco")
+    if feitos and (progresso or paralelos > 1):
+        media = (coordenador.forcadas() - antes) / len(feitos)
+        dizer(f"{len(feitos)} pedidos, {ritmo}, {media:.2f} gravações forçadas por pedido")
+    return feitos
 
 
 if __name__ == "__main__":

@@ -22,9 +22,7 @@ from comum.banco import Banco
 from decisoes import ABORTAR, CONFIRMAR, Decisao, LogDeDecisoes, NaoGravada
 from palco import quedas
 from palco.narracao import Narrador
-from participante import NAO, SIM, Participante, Voto, em_duvida
-
-ESPERA_PELA_TRAVA = 2.0  # segundos que um pedido espera por uma trava de quem está em dúvida
+from participante import NAO, SIM, Participante, Voto
 
 
 class Transacao:
@@ -46,16 +44,17 @@ class Coordenador:
     """Conduz os pedidos de uma execução, já registrada no log.
 
     participantes: na ordem da votação; Pedidos é o primeiro. narrador: quem desenha o que se passa.
-    espera: segundos por uma trava de quem está em dúvida.
     """
 
+    espera = 2.0  # segundos que um pedido espera por uma trava de quem está em dúvida
+
     def __init__(self, execucao: str, participantes: list[Participante], log: LogDeDecisoes,
-                 narrador: Narrador, espera: float = ESPERA_PELA_TRAVA):
-        self.participantes, self.log = participantes, log
-        self.narrador, self.espera = narrador, espera
+                 narrador: Narrador):
+        self.participantes, self.log, self.narrador = participantes, log, narrador
         # Pedidos é avisado por último: o resultado só aparece depois dos efeitos.
         self.avisados = [*participantes[1:], participantes[0]]
         self.execucao, self._numeros = execucao, itertools.count(1)
+        self.em_andamento: set[str] = set()  # os nomes das transações desta rodada
 
     def nova(self, pedido: dict) -> Transacao:
         return Transacao(f"{self.execucao}-{next(self._numeros)}", self.execucao, pedido)
@@ -66,6 +65,7 @@ class Coordenador:
         transacoes: todas as que estão em andamento. A que para numa trava fica para a próxima
         rodada, com os SIM que já tem. Levanta Falha se não há como continuar.
         """
+        self.em_andamento = {t.nome for t in transacoes}
         prontas = self._fase_1(transacoes)
         if prontas:
             self._decidir(prontas)
@@ -76,24 +76,22 @@ class Coordenador:
 
     # --- fase 1 ---
 
-    def _fase_1(self, transacoes: list[Transacao]) -> list[Transacao]:
+    def _fase_1(self, seguem: list[Transacao]) -> list[Transacao]:
         """Devolve as que têm o SIM de todos."""
         quedas.ponto("antes-de-preparar")
-        em_andamento, seguem = {t.nome for t in transacoes}, transacoes
         for participante in self.participantes:
             perguntadas = [t for t in seguem if participante not in t.sim]
             for t in perguntadas:
                 self.narrador.preparar(t, participante)
             for t, voto in zip(perguntadas, participante.preparar(perguntadas)):
-                self._receber_voto(t, participante, voto, em_andamento)
+                self._receber_voto(t, participante, voto)
             if perguntadas:
                 quedas.ponto("entre-votos", depois_de=participante.nome)
             # Só quem tem o SIM deste segue para o próximo.
             seguem = [t for t in seguem if participante in t.sim]
         return seguem
 
-    def _receber_voto(self, t: Transacao, participante: Participante, voto: Voto,
-                      em_andamento: set[str]) -> None:
+    def _receber_voto(self, t: Transacao, participante: Participante, voto: Voto) -> None:
         if voto.qual == SIM:
             t.sim.append(participante)
             t.pedido, t.desde = voto.pedido, None
@@ -102,19 +100,18 @@ class Coordenador:
             self.narrador.nao(t, participante, voto.motivo)
             self._abortar(t, voto.motivo)
         else:
-            self._esperar(t, participante, voto, em_andamento)
+            self._esperar(t, participante, voto)
 
-    def _esperar(self, t: Transacao, participante: Participante, voto: Voto,
-                 em_andamento: set[str]) -> None:
+    def _esperar(self, t: Transacao, participante: Participante, voto: Voto) -> None:
         """Quem está em andamento logo solta a trava; quem está em dúvida, não se sabe quando."""
         agora = time.monotonic()
         if t.desde is None:
             t.desde = agora
             self.narrador.espera(t, participante, voto)
-        if voto.com not in em_andamento and agora - t.desde >= self.espera:  # conta como NÃO
+        if voto.com not in self.em_andamento and agora - t.desde >= self.espera:  # conta como NÃO
             linha = voto.linhas[0].split("/", 1)[1]
             motivo = f"{linha} travado pela transação {voto.com} em dúvida"
-            self._receber_voto(t, participante, Voto(NAO, motivo), em_andamento)
+            self._receber_voto(t, participante, Voto(NAO, motivo))
 
     # --- a decisão ---
 
@@ -162,18 +159,16 @@ class Coordenador:
 
     # --- o fim ---
 
-    def esquecer_execucoes(self, divergentes: dict[str, tuple]) -> None:
+    def esquecer_execucoes(self) -> None:
         """O fim: tudo o que foi aplicado é forçado ao disco, e só então o log pode esquecer.
 
-        Fica no log a execução que ainda deixa algo em dúvida, ou que pode ter deixado, e a das
-        decisões divergentes (operador.divergentes).
+        Fica no log a execução que deixa algo em dúvida, ou que pode ter deixado, e a que uma
+        pessoa decidiu sem ele: se ela errou, ele é a prova.
         """
+        ficam = set()
         for participante in self.participantes:
             participante.forcar_ao_disco(self.execucao)
-        em_aberto = [*divergentes.values(), *em_duvida(self.participantes).values()]
-        ficam = {execucao for execucao, _, _ in em_aberto}
-        if any(participante.incerto for participante in self.participantes):
-            ficam.add(self.execucao)
+            ficam |= participante.em_aberto()
         self.log.esquecer([e for e in self.log.execucoes() if e not in ficam])
 
     def forcadas(self) -> int:

@@ -33,8 +33,7 @@ CREATE TABLE preparadas (  -- travas: as linhas que ela segura até a decisão, 
 CREATE TABLE no_disco (execucao TEXT NOT NULL) STRICT;
 CREATE TABLE heuristicas (
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL, decisao TEXT NOT NULL,
-    quando TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
-    reconhecida INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID
+    quando TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) STRICT, WITHOUT ROWID
 """
 SIM, NAO, TRAVADO = "SIM", "NÃO", "TRAVADO"
 em_json = json.JSONEncoder(ensure_ascii=False).encode
@@ -87,7 +86,8 @@ class Negocio(NamedTuple):
 class Participante:
     """Um negócio com o seu banco, e o lado dele no protocolo.
 
-    incerto: se uma gravação daqui falhou, e o que se contou como NÃO pode ter ficado preparado.
+    incertas: as execuções em que uma gravação daqui falhou, e o que se contou como NÃO pode ter
+    ficado preparado.
     """
 
     responde = True
@@ -95,7 +95,7 @@ class Participante:
     def __init__(self, negocio: Negocio, pasta: Path, loja: str):
         self.negocio, self.nome = negocio, negocio.nome
         self.banco = abrir(pasta / f"{negocio.arquivo}.db", f"{negocio.tabelas};{TABELAS}", loja)
-        self.incerto = False
+        self.incertas: set[str] = set()
 
     # --- fase 1 ---
 
@@ -111,9 +111,9 @@ class Participante:
         except sqlite3.Error as erro:
             # Conta como NÃO. Se algo ficou gravado, ficou só preparado: o log não terá decisão
             # para isso, e o próximo início o aborta.
-            if not self.incerto:  # diz por quê uma vez, e não a cada pedido recusado
+            if not self.incertas:  # diz por quê uma vez, e não a cada pedido recusado
                 alertar(str(em_portugues(erro, f"{self.negocio.arquivo}.db")))
-            self.incerto = True
+            self.incertas |= {t.execucao for t in transacoes}
             return [Voto(NAO, f"{self.nome} não conseguiu gravar")] * len(transacoes)
 
     def _travadas(self) -> dict[str, tuple]:
@@ -188,6 +188,11 @@ class Participante:
         conferir_arquivos(self.banco)
 
     # --- o que está em dúvida ---
+
+    def em_aberto(self) -> set[str]:
+        """As execuções que o log ainda não pode esquecer: algo delas espera, ou alguém o forçou."""
+        return self.incertas | {execucao for execucao, in self.banco.execute(
+            "SELECT execucao FROM preparadas UNION SELECT execucao FROM heuristicas")}
 
     def decidir_sem_log(self, execucao: str, pedido: str, decisao: Decisao) -> None:
         """A decisão heurística de uma pessoa, lembrada para quando o log aparecer."""

@@ -28,7 +28,7 @@ DADOS = Path(__file__).resolve().parents[2] / "dados"
 PROPRIO = ("cliente", "produto", "quantidade", "cep")  # um pedido escrito na linha de comando
 # Com uma destas não se faz pedido nenhum (cada programa tem algumas delas).
 SEM_PEDIDO = ("sem_pedido", "so_broker", "so_assistir", "cancelar", "estado",
-              "em_duvida", "rastro", "forcar", "reconhecer", "republicar")
+              "em_duvida", "rastro", "forcar", "republicar")
 
 
 class Opcoes(argparse.ArgumentParser):

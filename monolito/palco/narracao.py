@@ -11,6 +11,7 @@ from comum.raias import Raias
 from comum.tela import curto, dizer
 from decisoes import CONFIRMAR, Decisao
 
+POUCOS = 4  # até tantos pedidos, o protocolo é desenhado; acima disso, uma barra de progresso
 COORDENADOR = "Coordenador"
 RAIAS = [COORDENADOR, "Pedidos", "Estoque", "Pagamentos", "Envio"]
 LEGENDA = "tem algo travado: do SIM até a decisão chegar"
@@ -44,8 +45,8 @@ class Narrador:
             self.seta(t.id, participante.nome, COORDENADOR, f"NÃO: {motivo}", "vermelho")
 
     def espera(self, t, participante, voto) -> None:
-        com = f", com {curto(voto.do_pedido)}" if voto.do_pedido else ""
-        self.nota(t.id, participante.nome, f"espera {nomes_curtos(voto.linhas)}{com}", "roxo")
+        texto = f"espera {nomes_curtos(voto.linhas)}, com {curto(voto.do_pedido)}"
+        self.nota(t.id, participante.nome, texto, "roxo")
 
     def decidiu(self, t) -> None:
         if t.decisao.qual == CONFIRMAR:

@@ -20,18 +20,12 @@ PONTOS = {
 }
 DEPOIS_DE = {"entre-votos": "Estoque", "entre-confirmacoes": "Pagamentos"}
 
-_ponto: str | None = None
-
-
-def armar(nome: str | None) -> None:
-    """A partir de agora, passar pelo ponto `nome` mata o processo."""
-    global _ponto
-    _ponto = nome
+armado: str | None = None  # o ponto em que o processo morre
 
 
 def ponto(nome: str, depois_de: str | None = None) -> None:
     """O protocolo passa por aqui; depois_de: o participante que acabou de responder."""
-    if nome == _ponto and DEPOIS_DE.get(nome) == depois_de:
+    if nome == armado and DEPOIS_DE.get(nome) == depois_de:
         dizer(f"--cair-em {nome}: o processo morre aqui", "vermelho")
         morrer()
 

@@ -2,7 +2,8 @@
 
 Fica ao lado de microsservicos/rastro.py, com o mesmo desenho. Lá, cada serviço guardou os passos;
 aqui, um pedido encerrado só deixa o efeito, e um em dúvida, o que cada um prometeu. Só lê: não
-roda a recuperação, e não precisa do log (sem ele, diz o que não se pode saber).
+roda a recuperação, e não precisa do log (sem ele, diz o que não se pode saber). --em-duvida é o
+rastro de todos os que esperam uma decisão.
 """
 
 import sqlite3
@@ -54,42 +55,48 @@ class Historia:
 
 def mostrar(historia: Historia, pasta: Path, diagrama: Diagrama | None) -> None:
     """As raias, o que cada banco diz, e o resultado ou o que o pedido espera."""
-    em_uso = bool(historia.preparadas) and conduzindo(pasta)
-    ditos = {} if em_uso else {transacao: o_que_diz(pasta, transacao, execucao)
-                               for _, transacao, execucao in historia.preparadas}
-    narrador = Narrador(True, diagrama)
-    for raia, _, _ in historia.preparadas:
+    narrador, estado, espera, comandos = Narrador(True, diagrama), historia.estado, None, []
+    for raia, transacao, execucao in historia.preparadas:
         narrador.reter(raia, historia.pedido)
-    fatos = historia.fatos + [(ARQUIVO, log, COORDENADOR, f"o log {log}")
-                              for log, _ in ditos.values()]
-    for _, _, raia, nota in fatos:
-        narrador.nota(historia.pedido, raia, nota)
-    relatar([fato[:2] for fato in fatos], historia.pedido,
-            historia.estado + ", em dúvida" * bool(ditos), historia.motivo)
-    if em_uso:
-        relatar_espera("o programa que conduz pedidos nesta pasta agora; ele o termina", [], pasta)
-    for transacao, (_, fara) in ditos.items():
-        espera, comando = f"a recuperação; o próximo início {fara}", "--sem-pedido"
+    if historia.preparadas and conduzindo(pasta):
+        espera = "o programa que conduz pedidos nesta pasta agora; ele o termina"
+    elif historia.preparadas:  # em todos, a mesma transação
+        log, fara = o_que_diz(pasta, transacao, execucao)
+        historia.fatos.append((ARQUIVO, log, COORDENADOR, f"o log {log}"))
+        estado = f"{historia.estado}, em dúvida"
+        espera, opcao = f"a recuperação; o próximo início {fara}", "--sem-pedido"
         if not fara:
             espera = ("o log certo; sem ele, todo início a deixa em dúvida, e quem sabe a resposta "
                       "pode forçá-la, com confirmar ou com abortar")
-            comando = f"--forcar {transacao}=confirmar"
-        relatar_espera(espera, [f"monolito/app.py {comando}"], pasta.parent)
+            opcao = f"--forcar {transacao}=confirmar"
+        comandos = [f"monolito/app.py {opcao}"]
+    for _, _, raia, nota in historia.fatos:
+        narrador.nota(historia.pedido, raia, nota)
+    relatar([fato[:2] for fato in historia.fatos], historia.pedido, estado, historia.motivo)
+    if espera:
+        relatar_espera(espera, comandos, pasta.parent)
 
 
-def rastrear(pasta: Path, ditos: list[str], donos: list, arquivo: str | None) -> int:
+def rastrear(pasta: Path, ditos: list[str] | None, donos: list, arquivo: str | None) -> None:
     """pasta: a dos bancos do monolito, ou a de uma cópia. arquivo: o do diagrama, ou None.
 
-    ditos: ids de pedidos, ou o começo deles. donos: os Negocio. Levanta Falha (código 2) se ninguém
-    conhece um deles, ou se faltam bancos.
+    ditos: ids de pedidos, ou o começo deles; None: todos os que esperam uma decisão. donos: os
+    Negocio. Levanta Falha (código 2) se ninguém conhece um deles, ou se faltam bancos.
     """
+    if not ditos and conduzindo(pasta):
+        dizer("um programa conduz pedidos nesta pasta agora: o que está preparado é assunto dele, "
+              "e ele o termina")
+        return
+    esperam = " UNION ".join(f"SELECT pedido FROM {dono.arquivo}_db.preparadas" for dono in donos)
     with lendo(pasta, [dono.arquivo for dono in donos]) as bancos:
-        conhecidos = [id for id, in bancos.execute("SELECT pedido FROM pedidos" + "".join(
-            f" UNION SELECT pedido FROM {dono.arquivo}_db.preparadas" for dono in donos))]
-        ids = dict.fromkeys(id_pelo_comeco(dito, conhecidos) for dito in ditos)
+        ids = [id for id, in bancos.execute(esperam)]
+        if ditos:
+            conhecidos = {*ids, *(id for id, in bancos.execute("SELECT pedido FROM pedidos"))}
+            ids = dict.fromkeys(id_pelo_comeco(dito, conhecidos) for dito in ditos)
+        else:
+            dizer(f"em dúvida: {len(ids)}")
         historias = [Historia(bancos, donos, id) for id in ids]
     diagrama = Diagrama(arquivo, RAIAS, len(historias)) if arquivo else None
     for historia in historias:
         dizer()
         mostrar(historia, pasta, diagrama)
-    return 0

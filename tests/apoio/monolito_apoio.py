@@ -152,13 +152,15 @@ def abrir(pasta: Path, recuperar: bool = True, espera: float = 0.0, narrador=Non
     """Um início do monolito, pela mesma função de app.py; devolve o coordenador."""
     ps, loja = participantes(pasta), M.identidade.identidade(pasta)
     log = M.app.abrir_log(pasta, loja, ps)
-    return M.app.iniciar(ps, log, narrador or M.narracao.Narrador(False), espera, not recuperar)
+    coordenador = M.app.iniciar(ps, log, narrador or M.narracao.Narrador(False), not recuperar)
+    coordenador.espera = espera
+    return coordenador
 
 
 def conduzir(coordenador, pedidos: list[dict], paralelos: int = 1) -> int:
     """Devolve quantas gravações forçadas os pedidos custaram."""
     antes = coordenador.forcadas()
-    M.atendimento.Atendimento(coordenador, pedidos, paralelos).conduzir()
+    M.app.conduzir(coordenador, pedidos, paralelos)
     return coordenador.forcadas() - antes
 
 
@@ -166,22 +168,18 @@ def atender(pasta: Path, pedidos: list[dict], paralelos: int = 1, **opcoes) -> N
     """Uma execução inteira."""
     coordenador = abrir(pasta, **opcoes)
     conduzir(coordenador, pedidos, paralelos)
-    terminar(coordenador)
-
-
-def terminar(coordenador) -> None:
-    coordenador.esquecer_execucoes(M.operador.divergentes(coordenador.participantes, coordenador.log))
+    coordenador.esquecer_execucoes()
 
 
 def cair_em(pasta: Path, ponto: str, p: dict) -> None:
     """No filho: morre num dos pontos de --cair-em."""
-    M.quedas.armar(ponto)
+    M.quedas.armado = ponto
     atender(pasta, [p])
 
 
 def so_recuperar(pasta: Path) -> None:
     """A recuperação e o fim dela, sem pedido nenhum."""
-    terminar(abrir(pasta))
+    abrir(pasta).esquecer_execucoes()
 
 
 def ao_gravar(antes=lambda banco: None, depois=lambda banco: None) -> None:

@@ -142,6 +142,6 @@ if __name__ == "__main__":
 # - o log que some, ou que não é o desta transação                       monolito/decisoes.py
 # - a espera pela trava, e o banco que não responde                      monolito/participante.py
 # - a morte no meio da recuperação                                       monolito/recuperacao.py
-# - a pessoa que decide sem o log (decisão heurística)                   monolito/operador.py
+# - a pessoa que decide sem o log (decisão heurística)                   monolito/recuperacao.py
 # - a energia que cai, o disco cheio, o arquivo apagado                  monolito/comum/arquivos.py
 # - o veredito, lido dos bancos                                          monolito/comum/veredito.py

@@ -25,13 +25,13 @@ class Monolito:
     """O coordenador de verdade e os quatro participantes, sobre uma pasta nova.
 
     linhas: quantos produtos e clientes além dos da loja (p-0, p-1...; c-0, c-1...): pedidos
-    de linhas diferentes não se esperam. espera: segundos por uma trava.
+    de linhas diferentes não se esperam.
     """
 
-    def __init__(self, pasta: Path, linhas: int = 0, espera: float = 2.0):
+    def __init__(self, pasta: Path, linhas: int = 0):
         shutil.rmtree(pasta, ignore_errors=True)
         app, pedidos = carregar("monolito", "app"), carregar("monolito", "pedidos")
-        self.pasta, self.conduzir = pasta / "monolito", carregar("monolito", "atendimento").Atendimento
+        self.pasta, self.conduzir = pasta / "monolito", app.conduzir
         loja = app.identidade(self.pasta)
         self.participantes = [app.Participante(negocio, self.pasta, loja) for negocio in app.NEGOCIOS]
         _, estoque, pagamentos, _ = (p.banco for p in self.participantes)
@@ -42,7 +42,7 @@ class Monolito:
             estoque.execute("INSERT INTO produtos VALUES (?1, ?2, ?2)", (f"p-{i}", FOLGA))
             pagamentos.execute("INSERT INTO clientes VALUES (?1, ?2, ?2)", (f"c-{i}", FOLGA * 1000))
         log = app.abrir_log(self.pasta, loja, self.participantes)
-        self.coordenador = app.iniciar(self.participantes, log, app.Narrador(False), espera)
+        self.coordenador = app.iniciar(self.participantes, log, app.Narrador(False))
 
     def atender(self, clientes: int, cada: int, produtos: int | None = None) -> float:
         """Pedidos por segundo, com `clientes` em andamento, `cada` vezes.
@@ -55,7 +55,7 @@ class Monolito:
                  for i in range(cada) for n in range(clientes)]
         inicio = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()) as tela, contextlib.redirect_stderr(tela):
-            self.conduzir(self.coordenador, novos, clientes).conduzir()
+            self.conduzir(self.coordenador, novos, clientes)
         return clientes * cada / (time.perf_counter() - inicio)
 
     def concluidos(self) -> int:
@@ -71,7 +71,7 @@ class Monolito:
         self.intruso.close()
 
     def fechar(self) -> None:
-        self.coordenador.esquecer_execucoes({})
+        self.coordenador.esquecer_execucoes()
         for banco in (*(p.banco for p in self.participantes), self.coordenador.log.banco):
             banco.close()
 

@@ -12,7 +12,7 @@ import pytest
 
 from enunciado import enunciado, exigir, modulo, test_o_que_o_enunciado_pede_esta_no_lugar  # noqa: F401
 from monolito_apoio import (DONOS, M, Ouvinte, Retrato, abrir, app, cair_no_passo, cenario, conduzir, conferir_repouso, consultar, copiar,
-                            no_filho, nova_pasta, so_recuperar, terminar)
+                            no_filho, nova_pasta, so_recuperar)
 from test_monolito_quedas import conferir_fim, conferir_queda, rapida  # noqa: F401
 from verbos import linhas_largas
 
@@ -48,7 +48,7 @@ class Rodada:
         return [texto for _, d, p, texto in self.ouvinte.contado if (d, p) == (de, para)]
 
     def fim(self) -> Retrato:
-        terminar(self.coordenador)
+        self.coordenador.esquecer_execucoes()
         self.coordenador.log.banco.close()
         assert not self.antifraude.banco.total_changes, "quem só lê não tem o que gravar"
         conferir_repouso(self.pasta)
@@ -92,7 +92,7 @@ def test_quem_le_respeita_a_trava_de_quem_escreve(tmp_path):
 # --- mortes ---
 
 def morrer_em(pasta, ponto):
-    M.quedas.armar(ponto)
+    M.quedas.armado = ponto
     Rodada(pasta, cenario("sucesso"))
 
 

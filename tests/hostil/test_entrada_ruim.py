@@ -220,11 +220,11 @@ SO_DE_ALGUNS = {  # o que só este programa tem
     "orquestracao.py": [(["--paciencia", "x"], "inteiro de 1"), (["--sem-pedido", "--pedidos", "2"], "use só uma destas: --sem-pedido, --pedidos")],
     "microsservicos/servico_pedidos.py": [(["--cancelar", ""], "--cancelar: falta o valor"), (["--cancelar", "a b"], "não há nenhum pedido"),
                                           (["--cancelar", "x", "--pedidos", "2"], "use só uma destas: --cancelar, --pedidos"), (["--cancelar", "nao-ha"], "não há nenhum pedido")],
-    "monolito/app.py": [(["--cair-em", "x"], "escolha entre"), (["--espera", "x"], "número de segundos"), (["--espera", "1e9"], "número de segundos"),
-                        (["--paralelos", "100000"], "inteiro de 1"), (["--forcar", "x"], "--forcar"), (["--reconhecer", "x"], "--reconhecer"),
+    "monolito/app.py": [(["--cair-em", "x"], "escolha entre"), (["--devagar", "x"], "número de segundos"), (["--devagar", "1e9"], "número de segundos"),
+                        (["--paralelos", "100000"], "inteiro de 1"), (["--forcar", "x"], "--forcar"),
                         (["--rastro"], "--rastro: falta o valor"), (["--rastro", "p-1", "--cenario", "sucesso"], "use só uma destas: --rastro, --cenario")],
 }
-PODE_CRIAR = ("nao-ha", "a b", "--forcar", "--reconhecer")  # com estes, o programa chega a criar os bancos, só com as linhas iniciais
+PODE_CRIAR = ("nao-ha", "a b", "--forcar")  # com estes, o programa chega a criar os bancos, só com as linhas iniciais
 
 
 AMBIENTE = {**os.environ, "RABBITMQ_URL": SEM_BROKER.replace("guest:guest", "x:segredo"), "PYTHONIOENCODING": "utf-8", "COLUMNS": "10000"}

@@ -13,7 +13,7 @@ if not hasattr(os, "fork"):
     pytest.skip("estes testes usam processos filhos feitos com fork", allow_module_level=True)
 
 from monolito_apoio import (DONOS, M, Ouvinte, Retrato, abrir, ao_gravar, atender, cair_em, cenario, conduzir,
-                            conferir_repouso, no_filho, nova_pasta, participantes, pedido, so_recuperar, terminar)
+                            conferir_repouso, no_filho, nova_pasta, participantes, pedido, so_recuperar)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_gravacao_em_grupo_divide_as_gravacoes_forcadas(pasta):
 def forcadas_em_grupo(pasta):
     coordenador = abrir(pasta)
     forcadas = conduzir(coordenador, [pedido("p-1"), pedido("p-2", "bruno", "caneca"), pedido("p-3", "carla", "teclado")], 3)
-    terminar(coordenador)
+    coordenador.esquecer_execucoes()
     return forcadas
 
 
@@ -98,7 +98,7 @@ def disputar(pasta, quantos):
     ouvinte = Ouvinte()
     coordenador = abrir(pasta, espera=0.0, narrador=ouvinte)
     conduzir(coordenador, [pedido(f"p-{n}") for n in range(quantos)], quantos)
-    terminar(coordenador)
+    coordenador.esquecer_execucoes()
     return ouvinte.contado
 
 
@@ -153,7 +153,7 @@ def sem_disco(pasta, qual):
     coordenador = abrir(pasta)
     falhar(*((coordenador.participantes[qual], "_votar") if qual < 4 else (coordenador.log, "anotar")), [CHEIO])
     conduzir(coordenador, [pedido("p-1"), pedido("p-2")])
-    terminar(coordenador)
+    coordenador.esquecer_execucoes()
     if qual < 4:
         assert coordenador.log.execucoes() == [coordenador.execucao], "o que tiver ficado preparado precisa de resposta"
         coordenador.log.esquecer([coordenador.execucao])
@@ -194,7 +194,7 @@ def commit_que_falha(pasta, qual, ficou):
         M.participante.Participante.aplicar = lambda self, decisoes: self.nome == "Estoque" or aplicar(self, decisoes)
     try:
         conduzir(coordenador, [pedido("p-1")])
-        terminar(coordenador)
+        coordenador.esquecer_execucoes()
     except M.falha.Falha as falha:
         return str(falha)
 
@@ -224,7 +224,7 @@ def falhar_ao_confirmar(pasta, qual, vezes, id="p-1"):
         conduzir(coordenador, [pedido(id)])
     except M.falha.Falha as falha:
         return str(falha)
-    terminar(coordenador)
+    coordenador.esquecer_execucoes()
 
 
 def test_arquivos_que_nao_podem_crescer_em_nenhum_ponto(pasta, tmp_path):
@@ -334,16 +334,16 @@ def inicio(pasta, id="p-9"):
     except M.falha.Falha as falha:
         return "\n".join([*avisos, str(falha)])
     conduzir(coordenador, [pedido(id, "carla", "caneca")])
-    terminar(coordenador)
+    coordenador.esquecer_execucoes()
     return "\n".join(avisos)
 
 
 # --- a pessoa que decide ---
 
-def operar(pasta, verbo, o_que):
+def forcar(pasta, o_que):
     try:
         log = M.decisoes.LogDeDecisoes(pasta, M.identidade.identidade(pasta), espera=0)
-        getattr(M.operador, verbo)(participantes(pasta), log, o_que)
+        M.recuperacao.forcar(participantes(pasta), log, o_que)
     except M.falha.Falha as falha:
         return str(falha)
     return ""
@@ -357,8 +357,8 @@ def test_nao_se_forca_o_que_os_bancos_provam_impossivel(ponto, possivel, diz, pa
     transacao = cair(pasta, ponto)
     apagar(pasta)
     impossivel = {"abortar": "confirmar", "confirmar": "abortar"}[possivel]
-    assert diz in no_filho(operar, pasta, "forcar", f"{transacao}={impossivel}").saida
-    assert no_filho(operar, pasta, "forcar", f"{transacao}={possivel}").saida == ""
+    assert diz in no_filho(forcar, pasta, f"{transacao}={impossivel}").saida
+    assert no_filho(forcar, pasta, f"{transacao}={possivel}").saida == ""
     no_filho(so_recuperar, pasta)
     conferir_repouso(pasta)
 
@@ -366,19 +366,23 @@ def test_nao_se_forca_o_que_os_bancos_provam_impossivel(ponto, possivel, diz, pa
 @pytest.mark.parametrize("ponto, escolha, diverge", [
     ("depois-da-decisao", "abortar", True), ("depois-da-decisao", "confirmar", False),
     ("antes-da-decisao", "confirmar", True), ("antes-da-decisao", "abortar", False)])
-def test_divergencia_com_o_log_e_dita_a_cada_partida_ate_ser_reconhecida(ponto, escolha, diverge, pasta):
+def test_divergencia_com_o_log_e_dita_a_cada_partida_ate_ser_apagada(ponto, escolha, diverge, pasta):
     transacao = cair(pasta, ponto)
     guardado = shutil.copytree(pasta, pasta.parent / "guardado")
     apagar(pasta)
-    assert no_filho(operar, pasta, "forcar", f"{transacao}={escolha}").saida == ""
+    assert no_filho(forcar, pasta, f"{transacao}={escolha}").saida == ""
     assert no_filho(divergencias, pasta).saida == [], "o log novo não sabe de nada: não há o que comparar"
-    assert "não há divergência" in no_filho(operar, pasta, "reconhecer", transacao).saida, "calaria a que ainda vai aparecer"
     apagar(pasta)
     for arquivo in guardado.glob("coordenador.db*"):
         shutil.copy(arquivo, pasta)
     for _ in range(3):  # o log não a esquece até lá
-        assert [transacao in aviso for aviso in no_filho(divergencias, pasta).saida] == [True] * diverge
-    assert ("não há divergência" in no_filho(operar, pasta, "reconhecer", transacao).saida) != diverge
+        avisos = no_filho(divergencias, pasta).saida
+        assert [transacao in aviso for aviso in avisos] == [True] * 4 * diverge
+    for n, dono in enumerate(DONOS):
+        comando = f"DELETE FROM heuristicas WHERE transacao = '{transacao}';"
+        assert not diverge or avisos[n].endswith(f"rode, em {dono}.db: {comando}")
+        with closing(sqlite3.connect(pasta / f"{dono}.db")) as banco, banco:
+            banco.execute(comando)
     assert no_filho(divergencias, pasta).saida == []
     conferir_repouso(pasta)
     assert Retrato(pasta).pedidos == {"p-1": "concluido" if escolha == "confirmar" else "cancelado"}
@@ -386,7 +390,7 @@ def test_divergencia_com_o_log_e_dita_a_cada_partida_ate_ser_reconhecida(ponto, 
 
 def divergencias(pasta):
     avisos = []
-    M.operador.alertar = avisos.append
+    M.recuperacao.alertar = avisos.append
     so_recuperar(pasta)
     return avisos
 
@@ -410,9 +414,9 @@ def test_dados_mudados_depois_do_voto_so_seguram_a_transacao_deles(pasta):
 
 def test_nao_se_forca_o_que_o_log_sabe(pasta):
     transacao = cair(pasta)
-    assert "o log conhece" in no_filho(operar, pasta, "forcar", f"{transacao}=abortar").saida
-    assert "nenhuma transação" in no_filho(operar, pasta, "forcar", "outra-1=abortar").saida
-    assert "use TRANSACAO=" in no_filho(operar, pasta, "forcar", transacao).saida
+    assert "o log conhece" in no_filho(forcar, pasta, f"{transacao}=abortar").saida
+    assert "nenhuma transação" in no_filho(forcar, pasta, "outra-1=abortar").saida
+    assert "use TRANSACAO=" in no_filho(forcar, pasta, transacao).saida
     assert Retrato(pasta).esperando("p-1") == set(DONOS)
 
 
@@ -420,8 +424,8 @@ def test_forcar_pela_metade_so_continua_na_mesma_direcao(pasta):
     transacao = cair(pasta)
     apagar(pasta)
     assert no_filho(forcar_e_morrer, pasta, f"{transacao}=confirmar").morto
-    assert "ao contrário" in no_filho(operar, pasta, "forcar", f"{transacao}=abortar").saida
-    assert no_filho(operar, pasta, "forcar", f"{transacao}=confirmar").saida == ""
+    assert "ao contrário" in no_filho(forcar, pasta, f"{transacao}=abortar").saida
+    assert no_filho(forcar, pasta, f"{transacao}=confirmar").saida == ""
     no_filho(so_recuperar, pasta)
     conferir_repouso(pasta)
     assert Retrato(pasta).pedidos == {"p-1": "concluido"}
@@ -436,4 +440,4 @@ def forcar_e_morrer(pasta, escolha):
         original(self, *argumentos)
 
     M.participante.Participante.decidir_sem_log = decidir_sem_log
-    operar(pasta, "forcar", escolha)
+    forcar(pasta, escolha)

@@ -34,10 +34,8 @@ SETAS = {
     "comum": "",
 }
 SETAS_DO_MONOLITO = {
-    "app": "atendimento recuperacao operador coordenador participante decisoes NEGOCIO palco comum",
-    "atendimento": "coordenador palco comum",
+    "app": "recuperacao coordenador participante decisoes NEGOCIO palco comum",
     "recuperacao": "participante decisoes palco comum",
-    "operador": "participante decisoes comum",
     "coordenador": "participante decisoes palco comum",
     "NEGOCIO": "participante comum",
     "participante": "decisoes comum",
