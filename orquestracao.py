@@ -15,12 +15,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "microsservicos"))
 
 from comum import veredito  # comum, antes de tudo o que precise do SQLite
-from comum.diagrama import Diagrama
+from comum.banco import lendo
 from comum.identidade import (apagar_bancos, conferir_sem_uso, identidade, lojas_da_pasta,
                                trocar_identidade)
-from comum.leitura import lendo
+from comum.loja import de_outro_conteudo
 from comum.opcoes import Opcoes, chaves, confirmar_limpeza, inteiro, pedidos_escolhidos
-from comum.repetidos import de_outro_conteudo
+from comum.raias import Diagrama
 from comum.tela import alertar, dizer, executar
 
 import rastro

@@ -37,7 +37,7 @@ PIVO = "envio.despachado"
 COMPENSAVEL = {"estoque": ("estoque.reservado", "estoque.liberado"),
                "pagamentos": ("pagamento.aprovado", "pagamento.estornado")}
 
-VERSAO = 1  # do contrato das mensagens; a dos bancos é a de comum/carimbo.py
+VERSAO = 1  # do contrato das mensagens; a dos bancos é a de comum/identidade.py
 
 
 class Evento(NamedTuple):

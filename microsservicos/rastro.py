@@ -17,13 +17,12 @@ sys.path.insert(0, str(Path(__file__).parent))  # o Python já o faz, menos com 
 from typing import Iterable, NamedTuple
 
 import caixas
-from comum.diagrama import Diagrama
+from comum.banco import lendo
 from comum.falha import Falha
 from comum.identidade import identidade_se_houver
-from comum.leitura import lendo
 from comum.loja import id_pelo_comeco
 from comum.opcoes import Opcoes
-from comum.relato import relatar, relatar_espera
+from comum.raias import Diagrama, relatar, relatar_espera
 from comum.tela import alertar, dizer, executar
 from coreografia import SERVICOS, quem_publica
 from palco.desenho import NOMES, Desenho

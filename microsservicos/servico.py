@@ -17,7 +17,6 @@ from pathlib import Path
 import caixas
 import tentativas
 from comum import banco as bancos
-from comum.arquivos import conferir_arquivos
 from comum.encerramento import adiando_o_fim
 from comum.falha import Falha, em_portugues
 from comum.identidade import identidade
@@ -126,7 +125,7 @@ class Servico:
 
         Devolve o que o broker guardou: números da caixa de saída, e números das tentativas.
         """
-        conferir_arquivos(self.banco)
+        bancos.conferir_arquivos(self.banco)
         em_pausa, fila = self.reconexao.em_pausa(), f"{self.nome}.mortas"
         tipos = [tipo for tipo in o_que_publica(self.nome) if tipo not in em_pausa]
         eventos = caixas.a_enviar(self.banco, tipos, 2 * LOTE)

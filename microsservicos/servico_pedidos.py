@@ -16,11 +16,9 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 import caixas
-from comum.arquivos import conferir_arquivos
-from comum.banco import transacao
-from comum.loja import PRODUTO_DESCONHECIDO, id_pelo_comeco
-from comum.opcoes import pedidos_escolhidos
-from comum.repetidos import POUCOS, de_outro_conteudo, dizer_repetidos
+from comum.banco import conferir_arquivos, transacao
+from comum.loja import PRODUTO_DESCONHECIDO, de_outro_conteudo, id_pelo_comeco
+from comum.opcoes import POUCOS, dizer_repetidos, pedidos_escolhidos
 from comum.tela import dizer, executar
 from servico import montar
 from terminal import opcoes_de_servico

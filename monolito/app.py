@@ -20,11 +20,11 @@ import envio
 import estoque
 import pagamentos
 import pedidos
-from comum.diagrama import Diagrama
 from comum.encerramento import adiando_o_fim
 from comum.identidade import identidade, limpar
-from comum.opcoes import Opcoes, ate, chaves, confirmar_limpeza, pedidos_escolhidos
-from comum.repetidos import dizer_repetidos
+from comum.opcoes import (Opcoes, ate, chaves, confirmar_limpeza, dizer_repetidos,
+                          pedidos_escolhidos)
+from comum.raias import Diagrama
 from comum.tela import Progresso, alertar, dizer, executar
 from comum.veredito import imprimir_estado, veredito
 from coordenador import Coordenador

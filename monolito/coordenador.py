@@ -17,8 +17,7 @@ Uma rodada leva uma transação, ou muitas, que dividem essas gravações (grava
 import itertools
 import time
 
-from comum.arquivos import conferir_arquivos
-from comum.banco import Banco
+from comum.banco import Banco, conferir_arquivos
 from decisoes import ABORTAR, CONFIRMAR, Decisao, LogDeDecisoes, NaoGravada
 from palco import quedas
 from palco.narracao import Narrador

@@ -21,10 +21,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
-from comum.arquivos import conferir_arquivos
-from comum.banco import EmUso, abrir, transacao
+from comum.banco import EmUso, abrir, conferir_arquivos, lendo, transacao
 from comum.falha import Falha, em_portugues
-from comum.leitura import lendo
 
 CONFIRMAR, ABORTAR = "CONFIRMAR", "ABORTAR"
 ARQUIVO = "coordenador.db"

@@ -18,8 +18,7 @@ import time
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from comum.arquivos import conferir_arquivos
-from comum.banco import abrir, transacao
+from comum.banco import abrir, conferir_arquivos, transacao
 from comum.falha import Falha, em_portugues
 from comum.tela import alertar
 from decisoes import CONFIRMAR, Decisao

@@ -8,8 +8,7 @@ Aborta:      o pedido fica cancelado, com o motivo
 Fica ao lado de microsservicos/servico_pedidos.py: mesmas tabelas do negócio, mesmos verbos.
 """
 
-from comum.loja import PRODUTO_DESCONHECIDO
-from comum.repetidos import de_outro_conteudo
+from comum.loja import PRODUTO_DESCONHECIDO, de_outro_conteudo
 from participante import Negocio, Recusa
 
 TABELAS = """

@@ -8,19 +8,17 @@ gravado em ordem. (Manual do SQLite, "Write-Ahead Logging" e "PRAGMA synchronous
 
 import os
 import sqlite3
-import time
 from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Iterator
+from typing import Iterable, Iterator, Mapping
 
-from comum import carimbo
-from comum.arquivos import Arquivos
+from comum.arquivos import (Arquivos, conferir_arquivos, nascendo, recusar_diario_apagado,
+                            so_se_existe)
 from comum.falha import Falha, em_portugues
+from comum.identidade import carimbo, ler_carimbo, recusar_outra_loja, recusar_outra_versao
 
 PAGINA = 2048  # bytes; metade do padrão: cada COMMIT leva ao WAL as páginas que mudaram, inteiras
 ESPERA = 10.0  # segundos que uma escrita espera por outro processo antes de desistir
-PRAZO = 1.0  # segundos para um programa que se inicia ao mesmo tempo criar o seu WAL
 
 
 class EmUso(Falha):
@@ -36,36 +34,29 @@ class Banco(sqlite3.Connection):
 
     caminho, forcada, forcadas, arquivos = ":memory:", None, 0, None
 
-    def __enter__(self):
-        """O início de uma transacao()."""
-        self._antes = self.total_changes
-        self.execute("BEGIN IMMEDIATE")
-        return self
 
-    def __exit__(self, tipo, erro, pilha) -> None:
-        try:
-            if tipo is None:
-                if self.arquivos:
-                    self.arquivos.conferir_indice()
-                self.execute("COMMIT")
-                self.forcadas += self.forcada and self.total_changes != self._antes
-        finally:
-            if self.in_transaction:
-                self.execute("ROLLBACK")
-
-
-def transacao(banco: Banco, forcada: bool = True) -> Banco:
+@contextmanager
+def transacao(banco: Banco, forcada: bool = True) -> Iterator[Banco]:
     """`with transacao(banco): ...`: tudo o que se escreve no bloco vale junto, ou nada vale.
 
-    O BEGIN (Banco.__enter__) é IMMEDIATE: pega logo o direito de escrever, e duas cópias do mesmo
-    programa se esperam (ESPERA segundos) em vez de descobrirem o conflito só no fim.
+    O BEGIN é IMMEDIATE: pega logo o direito de escrever, e duas cópias do mesmo programa se esperam
+    (ESPERA segundos) em vez de descobrirem o conflito só no fim.
     forcada: se, ao voltar, o disco já tem o que se escreveu. Quem conta isso a alguém chama antes
     conferir_arquivos(). Levanta sqlite3.Error se o SQLite recusou alguma coisa.
     """
     if forcada != banco.forcada:
         banco.execute(f"PRAGMA synchronous={'FULL' if forcada else 'NORMAL'}")
         banco.forcada = forcada
-    return banco
+    antes = banco.total_changes
+    banco.execute("BEGIN IMMEDIATE")
+    try:
+        yield banco
+        conferir_arquivos(banco)
+        banco.execute("COMMIT")
+        banco.forcadas += forcada and banco.total_changes != antes
+    finally:
+        if banco.in_transaction:
+            banco.execute("ROLLBACK")
 
 
 def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool = False) -> Banco:
@@ -83,7 +74,7 @@ def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool 
         if not os.access(caminho, os.W_OK):  # o SQLite o abriria assim mesmo, só para ler
             raise sqlite3.OperationalError("readonly")
         if not exclusivo:
-            _recusar_diario_apagado(caminho)
+            recusar_diario_apagado(caminho)
         banco = sqlite3.connect(so_se_existe(caminho), uri=True, isolation_level=None,
                                 timeout=0 if exclusivo else ESPERA, check_same_thread=False,
                                 factory=Banco)
@@ -111,33 +102,16 @@ def _criar_se_falta(arquivo: Path, tabelas: str, loja: str | None) -> None:
     if arquivo.exists():
         return
     with nascendo(arquivo) as novo, closing(sqlite3.connect(novo)) as um:
-        um.executescript(f"PRAGMA page_size={PAGINA}; BEGIN; {tabelas}; {carimbo.escrever(loja)}; "
+        um.executescript(f"PRAGMA page_size={PAGINA}; BEGIN; {tabelas}; {carimbo(loja)}; "
                          "COMMIT; PRAGMA journal_mode=WAL")
-
-
-@contextmanager
-def nascendo(arquivo: Path) -> Iterator[Path]:
-    """Dá o nome de um arquivo a escrever, que no fim do bloco passa a ser `arquivo`, já inteiro.
-
-    Se outro programa pôs um ali enquanto isso, vale o do outro.
-    """
-    with TemporaryDirectory(prefix=".novo-", dir=arquivo.parent) as rascunho:
-        novo = Path(rascunho, arquivo.name)
-        yield novo
-        try:
-            os.link(novo, arquivo)
-        except FileExistsError:
-            pass
-        except PermissionError:  # um disco sem links
-            os.replace(novo, arquivo)
 
 
 def _preparar(banco: Banco, caminho: Path, loja: str | None, exclusivo: bool) -> None:
     if exclusivo:  # antes da primeira leitura: assim o SQLite nem cria o -shm
         banco.execute("PRAGMA locking_mode=EXCLUSIVE")
     banco.execute("PRAGMA temp_store=MEMORY")
-    versao, dele = carimbo.ler(banco)
-    carimbo.recusar_outra_versao(versao, caminho, loja)
+    versao, dele = ler_carimbo(banco)
+    recusar_outra_versao(versao, caminho, loja)
     # De novo: uma cópia (VACUUM INTO, .backup) volta sem o WAL, e há discos que não o aceitam.
     if banco.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
         raise Falha(f"{caminho}: este disco não aceita o modo WAL do SQLite: "
@@ -145,41 +119,47 @@ def _preparar(banco: Banco, caminho: Path, loja: str | None, exclusivo: bool) ->
     with transacao(banco):  # só assim o SQLite abre todos os arquivos, e pega a trava exclusiva
         banco.execute("SELECT count(*) FROM sqlite_master").fetchone()
     banco.caminho, banco.arquivos = str(caminho), Arquivos(banco, os.path.realpath(caminho))
-    carimbo.recusar_outra_loja(caminho, dele, loja)
+    recusar_outra_loja(caminho, dele, loja)
 
 
-def _recusar_diario_apagado(caminho: Path) -> None:
-    """Recusa o banco cujo WAL, ou o índice dele (-shm), foi apagado debaixo de um programa no ar.
+# --- só ler ---
 
-    Este processo criaria outros, sem ver o que está nos que já não têm nome, e cada um apagaria
-    o que o outro gravou. Levanta Falha (código 2).
+@contextmanager
+def lendo(pasta: Path, donos: Iterable[str],
+          faltando: Mapping[str, str] | None = None) -> Iterator[sqlite3.Connection]:
+    """Uma conexão que só lê, com o banco de cada dono lado a lado (DONO_db), até o fim do bloco.
+
+    pasta: a dos bancos, ou a de uma cópia deles. faltando: {dono: tabelas}, para ler, no lugar do
+    banco que ainda não existe, um recém-criado. Levanta Falha (código 2) se falta algum, se algum
+    não é um banco desta versão do projeto, ou se são de lojas diferentes.
     """
-    real, prazo = os.path.realpath(caminho), time.monotonic() + PRAZO
-    while not all(os.path.exists(real + fim) for fim in ("-wal", "-shm")) and em_uso(caminho):
-        if time.monotonic() > prazo:
-            raise Falha(f"{caminho}: o -wal ou o -shm foi apagado com outro programa no ar: "
-                        "encerre-o, que ele ainda salva o que gravou, e repita", 2)
-        time.sleep(0.01)
+    with closing(sqlite3.connect(":memory:", isolation_level=None, uri=True,
+                                 timeout=ESPERA)) as banco:
+        banco.execute("PRAGMA temp_store=MEMORY")
+        primeira = None
+        for dono in donos:
+            arquivo = pasta / f"{dono}.db"
+            if arquivo.exists():
+                loja = _anexar(banco, dono, arquivo)
+                recusar_outra_loja(arquivo, loja, loja and primeira)
+                primeira = primeira or loja
+            elif dono in (faltando or ()):  # duas tabelas de mesmo nome são iguais
+                banco.executescript(faltando[dono].replace("TABLE", "TABLE IF NOT EXISTS"))
+            else:
+                raise Falha(f"falta {arquivo}: quem grava nele ainda não rodou nesta pasta, ou a "
+                            "cópia está incompleta; outra pasta: --dados DIR", 2)
+        yield banco
 
 
-def so_se_existe(caminho: Path) -> str:
-    """O nome com que o SQLite abre um banco sem criar nada: um --limpar pode tê-lo apagado."""
-    return f"{caminho.resolve().as_uri()}?mode=rw"
-
-
-def em_uso(caminho: Path) -> bool:
-    """Se algum processo tem este banco aberto, em WAL, ou o está lendo, fora dele.
-
-    Em WAL, toda conexão segura uma trava compartilhada no arquivo principal até se fechar. Quem o
-    pede só para si (`locking_mode=EXCLUSIVE`), antes da primeira leitura, descobre se há outra, e
-    não cria WAL nenhum ao perguntar. (Manual do SQLite, "Write-Ahead Logging", seção "Use of WAL
-    Without Shared-Memory".) O que não é um banco não está em uso: quem o abrir dirá o que é.
-    """
-    with closing(sqlite3.connect(so_se_existe(caminho), uri=True, timeout=0,
-                                 isolation_level=None)) as banco:
-        try:
-            banco.execute("PRAGMA locking_mode=EXCLUSIVE")
-            banco.execute("BEGIN EXCLUSIVE")  # fora do WAL, uma leitura não pediria a trava
-        except sqlite3.DatabaseError as erro:
-            return "locked" in str(erro)
-        return False
+def _anexar(banco: sqlite3.Connection, dono: str, arquivo: Path) -> str | None:
+    """Anexa o banco do dono; devolve a loja dele."""
+    real = arquivo.resolve()  # o -wal fica ao lado do arquivo, não de um atalho
+    modo = "mode=ro" if os.path.exists(f"{real}-wal") else "mode=ro&immutable=1"
+    try:
+        banco.execute(f"ATTACH ? AS {dono}_db", (f"{real.as_uri()}?{modo}",))
+        banco.execute(f"SELECT count(*) FROM {dono}_db.sqlite_master").fetchone()
+        versao, loja = ler_carimbo(banco, f"{dono}_db")
+    except sqlite3.Error as erro:
+        raise em_portugues(erro, str(arquivo)) from erro
+    recusar_outra_versao(versao, arquivo)
+    return loja

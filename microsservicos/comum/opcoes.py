@@ -1,4 +1,4 @@
-"""As opções que as duas arquiteturas têm em comum na linha de comando."""
+"""A linha de comando que as duas arquiteturas têm em comum: opções, e os pedidos que se pedem."""
 
 import argparse
 import re
@@ -24,6 +24,7 @@ EM_PORTUGUES = (
     (r"invalid choice: (.*) \(choose from (.*)\)", r"não existe \1; escolha entre \2"),
     ("ignored explicit argument (.*)", r"esta opção não tem valor (sobrou \1)"),
 )
+POUCOS = 4  # até tantos pedidos repetidos, uma linha para cada um
 DADOS = Path(__file__).resolve().parents[2] / "dados"
 PROPRIO = ("cliente", "produto", "quantidade", "cep")  # um pedido escrito na linha de comando
 # Com uma destas não se faz pedido nenhum (cada programa tem algumas delas).
@@ -180,3 +181,14 @@ def confirmar_limpeza(pasta: Path, sim: bool) -> None:
           flush=True)
     if sys.stdin.buffer.readline().strip().lower() not in (b"s", b"sim"):
         raise Falha("nada foi apagado", 1)
+
+
+def dizer_repetidos(iguais: list[str], outros: list[str], margem: str = "") -> None:
+    """Uma linha para cada um, se são poucos; se são muitos, quantos. margem: antes da linha."""
+    for ids, um, muitos in (
+            (iguais, "já existia: nada foi feito de novo", "já existiam: nada foi feito de novo"),
+            (outros, "já existe com outro conteúdo: este não foi atendido",
+             "já existem com outro conteúdo: estes não foram atendidos")):
+        muitos = [f"{len(ids)} pedidos {muitos}"] if len(ids) > POUCOS else []
+        for linha in muitos or [f"{id} {um}" for id in ids]:
+            dizer(margem + linha)

@@ -1,12 +1,66 @@
-"""Quem falou com quem, em até 80 colunas: o mesmo desenho conta a 2PC e a saga.
+"""Um pedido numa tela: quem falou com quem, e, debaixo disso, o que cada banco diz dele.
 
-Numa janela estreita demais para as raias, cada passo vira uma linha de texto.
+O mesmo desenho conta a 2PC e a saga, em até 80 colunas. Numa janela estreita demais para as raias,
+cada passo vira uma linha de texto. O mesmo passo pode ir também para um arquivo (Diagrama), na
+linguagem Mermaid, que o GitHub desenha.
 """
 
-from comum.diagrama import Diagrama
-from comum.tela import curto, largura, visivel
+import shlex
+from pathlib import Path
+from typing import Iterable
+
+from comum.falha import Falha
+from comum.opcoes import DADOS
+from comum.tela import curto, dizer, largura, visivel
 
 MAIOR, MENOR = 80, 60  # colunas: acima da maior o olho se perde; abaixo da menor nada cabe
+CORES = {"concluido": "verde", "cancelado": "roxo"}  # um pedido sem resultado: vermelho
+MAIS_PEDIDOS = 4  # acima disso ninguém lê o desenho, e o GitHub nem o faz
+SETAS = {"─": "->>", "═": "-->>"}
+# Num texto, o Mermaid tem o seu próprio uso para estes; pelo número, eles voltam a ser só texto.
+ESPECIAIS = {ord(c): f"#{ord(c)};" for c in "#;<>&"}
+
+
+class Diagrama:
+    """O diagrama de sequência: as Raias lhe passam cada passo que desenham.
+
+    Traço cheio: o protocolo anda para a frente; tracejado e com ↩: uma compensação. A barra sobre
+    uma raia: enquanto ela retém algo. Escreve linha a linha, e já no arquivo: uma queda de
+    propósito também deixa o seu diagrama.
+
+    caminho: o arquivo (é recomeçado). raias: os participantes, da esquerda para a direita.
+    pedidos: quantos serão desenhados. Levanta Falha (código 2) se são muitos, e OSError se não
+    dá para escrever.
+    """
+
+    def __init__(self, caminho: str, raias: list[str], pedidos: int):
+        if pedidos > MAIS_PEDIDOS:
+            raise Falha(f"--diagrama: cabem até {MAIS_PEDIDOS} pedidos num desenho, "
+                        f"e são {pedidos}", 2)
+        open(caminho, "wb").close()
+        self._caminho = caminho
+        self._escrever("sequenceDiagram", *(f"    participant {nome}" for nome in raias))
+
+    def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> None:
+        """A mensagem `rotulo` que sai de `de` e chega a `para` (traço "═": compensação)."""
+        volta = "↩ " if traco == "═" else ""
+        self._escrever(f"    {de}{SETAS[traco]}{para}: {volta}{_texto(rotulo)} ({_texto(pedido)})")
+
+    def nota(self, pedido: str, raia: str, texto: str) -> None:
+        """Algo que aconteceu dentro de uma raia, sem mensagem para ninguém."""
+        self._escrever(f"    Note over {raia}: {_texto(texto)} ({_texto(pedido)})")
+
+    def reter(self, raia: str, retem: bool) -> None:
+        """Esta raia passa a reter algo, ou deixa; o Mermaid recusaria um `deactivate` a mais."""
+        self._escrever(f"    {'activate' if retem else 'deactivate'} {raia}")
+
+    def _escrever(self, *linhas: str) -> None:
+        with open(self._caminho, "a", encoding="utf-8", newline="\n") as arquivo:
+            arquivo.write("\n".join(linhas) + "\n")
+
+
+def _texto(texto: str) -> str:
+    return visivel(texto).translate(ESPECIAIS)
 
 
 class Raias:
@@ -95,3 +149,21 @@ class Raias:
 def _cabem() -> int:
     """Quantas colunas tem o desenho."""
     return min(largura(), MAIOR)
+
+
+def relatar(fatos: Iterable[tuple[str, str]], pedido: str, estado: str,
+            motivo: str | None) -> None:
+    """O que cada banco diz, e como o pedido está. fatos: [(banco, o que ele diz)]."""
+    dizer()
+    for banco, fato in fatos:
+        dizer(visivel(f"  {banco:14} {fato}"), recuo=17)
+    dizer(visivel(f"  {curto(pedido)}: {estado}{f': {motivo}' if motivo else ''}"),
+          CORES.get(estado, "vermelho"))
+
+
+def relatar_espera(texto: str, comandos: Iterable[str], dados: Path) -> None:
+    """O que o pedido espera, e os comandos, inteiros, que o fazem andar. dados: a de --dados."""
+    da_pasta = "" if dados.resolve() == DADOS else f" --dados {shlex.quote(str(dados))}"
+    dizer(visivel(f"  espera: {texto}" + (":" if comandos else "")), recuo=10)
+    for comando in comandos:
+        dizer(f"      python {comando}{da_pasta}", inteira=True)

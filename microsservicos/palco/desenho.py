@@ -5,9 +5,8 @@ onde ela vem, para onde vai, e o que fica retido: a raia de um serviço é `┊`
 ainda pode ser compensado, isto é, até a compensação dele ou até o pivô.
 """
 
-from comum.diagrama import Diagrama
 from comum.loja import ler_json
-from comum.raias import Raias
+from comum.raias import Diagrama, Raias
 from comum.tela import pintar
 from coreografia import (COMPENSACOES, COMPENSAVEL, EVENTOS, PIVO, SERVICOS, quem_ouve,
                          quem_publica)

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 
-from comum.diagrama import Diagrama
+from comum.raias import Diagrama
 from comum.tela import alertar, dizer
 from palco.desenho import Desenho
 from rabbitmq.acesso import BrokerFora, onde

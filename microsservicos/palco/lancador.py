@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import IO
 
+from comum.banco import lendo
 from comum.falha import Falha
-from comum.leitura import lendo
 from comum.tela import Progresso, alertar, dizer
 from coreografia import SERVICOS
 from palco.espectador import Espectador

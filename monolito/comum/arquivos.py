@@ -1,15 +1,77 @@
-"""Os arquivos de um banco aberto: se ainda são os mesmos, e o que fazer se não são.
+"""Os arquivos de um banco: como nascem inteiros, se alguém os usa, se ainda são os mesmos.
 
-Se alguém troca ou apaga um deles, o SQLite continua a gravar no antigo, que já não tem nome, sem se
-queixar; no próximo início, nada daquilo estaria lá. Enquanto a conexão está aberta o SQLite não
-apaga nenhum: quem os apaga é sempre alguém de fora.
+Se alguém troca ou apaga um deles com o banco aberto, o SQLite continua a gravar no antigo, que já
+não tem nome, sem se queixar; no próximo início, nada daquilo estaria lá. Enquanto a conexão está
+aberta o SQLite não apaga nenhum: quem os apaga é sempre alguém de fora.
 """
 
 import os
 import sqlite3
 import sys
+import time
 import uuid
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Iterator
+
+from comum.falha import Falha
+
+PRAZO = 1.0  # segundos para um programa que se inicia ao mesmo tempo criar o seu WAL
+
+
+@contextmanager
+def nascendo(arquivo: Path) -> Iterator[Path]:
+    """Dá o nome de um arquivo a escrever, que no fim do bloco passa a ser `arquivo`, já inteiro.
+
+    Se outro programa pôs um ali enquanto isso, vale o do outro.
+    """
+    with TemporaryDirectory(prefix=".novo-", dir=arquivo.parent) as rascunho:
+        novo = Path(rascunho, arquivo.name)
+        yield novo
+        try:
+            os.link(novo, arquivo)
+        except FileExistsError:
+            pass
+        except PermissionError:  # um disco sem links
+            os.replace(novo, arquivo)
+
+
+def so_se_existe(caminho: Path) -> str:
+    """O nome com que o SQLite abre um banco sem criar nada: um --limpar pode tê-lo apagado."""
+    return f"{caminho.resolve().as_uri()}?mode=rw"
+
+
+def em_uso(caminho: Path) -> bool:
+    """Se algum processo tem este banco aberto, em WAL, ou o está lendo, fora dele.
+
+    Em WAL, toda conexão segura uma trava compartilhada no arquivo principal até se fechar. Quem o
+    pede só para si (`locking_mode=EXCLUSIVE`), antes da primeira leitura, descobre se há outra, e
+    não cria WAL nenhum ao perguntar. (Manual do SQLite, "Write-Ahead Logging", seção "Use of WAL
+    Without Shared-Memory".) O que não é um banco não está em uso: quem o abrir dirá o que é.
+    """
+    with closing(sqlite3.connect(so_se_existe(caminho), uri=True, timeout=0,
+                                 isolation_level=None)) as banco:
+        try:
+            banco.execute("PRAGMA locking_mode=EXCLUSIVE")
+            banco.execute("BEGIN EXCLUSIVE")  # fora do WAL, uma leitura não pediria a trava
+        except sqlite3.DatabaseError as erro:
+            return "locked" in str(erro)
+        return False
+
+
+def recusar_diario_apagado(caminho: Path) -> None:
+    """Recusa o banco cujo WAL, ou o índice dele (-shm), foi apagado debaixo de um programa no ar.
+
+    Este processo criaria outros, sem ver o que está nos que já não têm nome, e cada um apagaria
+    o que o outro gravou. Levanta Falha (código 2).
+    """
+    real, prazo = os.path.realpath(caminho), time.monotonic() + PRAZO
+    while not all(os.path.exists(real + fim) for fim in ("-wal", "-shm")) and em_uso(caminho):
+        if time.monotonic() > prazo:
+            raise Falha(f"{caminho}: o -wal ou o -shm foi apagado com outro programa no ar: "
+                        "encerre-o, que ele ainda salva o que gravou, e repita", 2)
+        time.sleep(0.01)
 
 
 class Arquivos:
@@ -19,29 +81,19 @@ class Arquivos:
     """
 
     def __init__(self, conexao: sqlite3.Connection, real: str):
-        self.conexao, self.pasta, self.indice = conexao, os.path.dirname(real), f"{real}-shm"
-        agora = na_pasta(self.pasta)
-        self.eram = {nome: agora.get(nome) for nome in (real, f"{real}-wal", self.indice)}
-        self.indice_era = inode(self.indice)  # None: um banco exclusivo não tem
-
-    def conferir_indice(self) -> None:
-        """Antes de cada COMMIT: sem o -shm que todos usam, ele escreveria por cima de outros.
-
-        Quem abriu o banco desde que ele sumiu criou outro, e grava por esse.
-        """
-        if self.indice_era and inode(self.indice) != self.indice_era:
-            self.acabar()
+        self.conexao, self.pasta = conexao, os.path.dirname(real)
+        agora = na_pasta(self.pasta)  # um banco exclusivo não tem -shm
+        self.eram = {nome: agora.get(nome) for nome in (real, f"{real}-wal", f"{real}-shm")}
 
     def sumidos(self, agora: dict[str, int]) -> list[str]:
         """Os que já não são os mesmos. agora: o que há na_pasta()."""
         return [nome for nome, era in self.eram.items() if era and agora.get(nome) != era]
 
-    def acabar(self) -> None:
+    def acabar(self, sumidos: list[str]) -> None:
         """O fim do processo, sem fechar o banco; o próximo início é a recuperação.
 
         Fechar já escreveria por cima do que outro programa tenha gravado desde então.
         """
-        sumidos = self.sumidos(na_pasta(self.pasta)) or [self.indice]
         como_ficou = self._salvar(sumidos)
         with suppress(OSError, ValueError):  # haja ou não a quem dizer
             print(f"{sumidos[0]} foi trocado ou apagado com o programa no ar: encerro; "
@@ -69,8 +121,10 @@ class Arquivos:
 
 
 def conferir_arquivos(*bancos) -> None:
-    """Antes de contar a alguém o que se gravou: se está mesmo nos arquivos com aqueles nomes.
+    """Antes de cada COMMIT, e antes de contar a alguém o que se gravou: são os mesmos arquivos?
 
+    Sem o -shm que todos usam, o COMMIT escreveria por cima do que outros gravaram desde que ele
+    sumiu; sem um dos outros, o que se gravou não está onde se diz que está.
     bancos: os de comum/banco.py. Lê a pasta uma vez, e não faz um stat por arquivo: depois que
     alguém pergunta pela hora de um arquivo, o Linux a anota com mais cuidado na gravação seguinte,
     e num -wal isso custa 30 µs em cada COMMIT (tests/desempenho).
@@ -79,8 +133,8 @@ def conferir_arquivos(*bancos) -> None:
     for arquivos in filter(None, (banco.arquivos for banco in bancos)):  # None: só na memória
         if arquivos.pasta != pasta:
             pasta, agora = arquivos.pasta, na_pasta(arquivos.pasta)
-        if arquivos.sumidos(agora):
-            arquivos.acabar()
+        if sumidos := arquivos.sumidos(agora):
+            arquivos.acabar(sumidos)
 
 
 def na_pasta(pasta: str) -> dict[str, int]:
@@ -88,9 +142,3 @@ def na_pasta(pasta: str) -> dict[str, int]:
     with suppress(OSError), os.scandir(pasta) as todos:
         return {um.path: um.inode() for um in todos}
     return {}
-
-
-def inode(arquivo: str) -> int | None:
-    with suppress(OSError):  # apagado, ou a pasta já não deixa ver
-        return os.stat(arquivo).st_ino
-    return None

@@ -1,21 +1,85 @@
 """A identidade de uma loja: de quem são os bancos de uma pasta, e como recomeçar com outra.
 
-São oito algarismos hexadecimais, no arquivo `.loja` da pasta e no carimbo de cada banco. Uma pasta
-com bancos de mais de uma loja não é aberta. Por isso `--limpar` começa por trocar a identidade, num
+São oito algarismos hexadecimais, no arquivo `.loja` da pasta e no carimbo de cada banco: dois
+números do cabeçalho dele, escritos quando ele é criado, que dizem de que versão do projeto e de
+que loja ele é (manual do SQLite, "PRAGMA user_version" e "PRAGMA application_id"). Uma pasta com
+bancos de mais de uma loja não é aberta. Por isso `--limpar` começa por trocar a identidade, num
 passo só: dali em diante, o que sobrar da loja antiga é de outra, morra quem limpa onde morrer. Em
 várias máquinas, o `.loja` é copiado para a pasta de cada uma.
 """
 
 import os
 import re
+import sqlite3
 import uuid
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Iterator
 
-from comum.banco import em_uso, nascendo
-from comum.carimbo import LOJA, do_arquivo, recusar_outra_loja
+from comum.arquivos import em_uso, nascendo
 from comum.falha import Falha
 from comum.loja import DONOS
+
+VERSAO = 3
+LOJA = ".loja"
+
+
+# --- o carimbo de um banco ---
+
+def carimbo(loja: str | None) -> str:
+    """O SQL que carimba um banco. loja: oito algarismos hexadecimais; None, de nenhuma."""
+    return f"PRAGMA application_id={int(loja or '0', 16)}; PRAGMA user_version={VERSAO}"
+
+
+def ler_carimbo(banco: sqlite3.Connection, anexado: str = "main") -> tuple[int, str | None]:
+    """(versão, loja); 0 e None se ninguém as escreveu."""
+    versao, loja = (banco.execute(f"PRAGMA {anexado}.{qual}").fetchone()[0]
+                    for qual in ("user_version", "application_id"))
+    return versao, f"{loja:08x}" if loja else None
+
+
+def carimbo_do_arquivo(arquivo: Path) -> tuple[int, str | None]:
+    """O mesmo; -1 e None se o arquivo não existe, ou não é um banco.
+
+    Com immutable=1 o SQLite não pega trava, não cria arquivo nenhum e não olha o WAL; mas, se um
+    disco cheio interrompeu a ida do WAL para o arquivo, só com ele o arquivo faz sentido.
+    """
+    for modo in ("mode=ro&immutable=1", "mode=ro"):
+        uri = f"{arquivo.resolve().as_uri()}?{modo}"
+        with suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True)) as banco:
+            return ler_carimbo(banco)
+    return -1, None
+
+
+def recusar_outra_versao(versao: int, caminho: Path, loja: str | None = None) -> None:
+    """Levanta Falha (código 2) se o banco não é da versão deste programa.
+
+    loja: a da pasta, para o conselho.
+    """
+    if versao == 0:
+        raise Falha(f"{caminho} não diz de que versão é: ou é de outro programa (use --dados "
+                    "OUTRA_PASTA), ou está vazio (apague-o), ou foi refeito de um .dump, que perde "
+                    f"isso (sqlite3 '{caminho}' '{carimbo(loja)}')", 2)
+    if versao != VERSAO:
+        raise Falha(f"{caminho} é da versão {versao} do projeto, e este programa é da versão "
+                    f"{VERSAO}: use o programa daquela versão, ou recomece com --limpar", 2)
+
+
+def recusar_outra_loja(caminho: Path, dele: str | None, loja: str | None) -> None:
+    """Levanta Falha (código 2) se o banco não é da loja; loja None: de nenhuma em particular.
+
+    O .loja é lido outra vez, agora que um --limpar já nos vê: quem limpa o troca e só depois
+    procura quem usa os bancos. Ou ele nos acha, ou nós achamos aqui a identidade nova.
+    """
+    arquivo = caminho.with_name(LOJA)
+    da_pasta = arquivo.read_text().strip() if loja and arquivo.exists() else loja
+    if loja and {dele, da_pasta} != {loja}:
+        raise Falha(f"{caminho} é da loja {dele}, e a pasta dele é da {da_pasta}: se um --limpar "
+                    "foi interrompido, rode-o de novo; se não, ponha cada banco na pasta da sua "
+                    "loja", 2)
+
+
+# --- a identidade da pasta ---
 
 
 def identidade(pasta: Path) -> str:
@@ -58,7 +122,7 @@ def trocar_identidade(pasta: Path) -> str:
     """O começo de uma limpeza, num passo só: a loja que estava ali já não existe; devolve a nova.
 
     Levanta Falha (código 2) se alguém usa os bancos. Quem abrir um deles enquanto isso vê a
-    identidade nova (comum/carimbo.py), ou o arquivo sumir (comum/arquivos.py).
+    identidade nova (recusar_outra_loja), ou o arquivo sumir (comum/arquivos.py).
     """
     conferir_sem_uso(pasta)
     pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -97,7 +161,7 @@ def _bancos(pasta: Path) -> Iterator[tuple[Path, str | None]]:
     O que outro programa pôs ali com um nome nosso não diz versão nenhuma, e não é nosso.
     """
     for arquivo in (pasta / f"{nome}.db" for nome in (*DONOS, "coordenador")):
-        versao, loja = do_arquivo(arquivo)
+        versao, loja = carimbo_do_arquivo(arquivo)
         if versao and arquivo.exists():
             yield arquivo, loja
 

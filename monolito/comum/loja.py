@@ -63,6 +63,22 @@ def conteudo(pedido: dict) -> tuple:
     return pedido["cliente"], pedido["cep"], *itens
 
 
+def de_outro_conteudo(banco, pedidos: list[dict]) -> list[str]:
+    """Os ids destes pedidos que no banco já são de um pedido com outro cliente, itens ou CEP.
+
+    banco: com as tabelas pedidos, itens e enderecos. pedidos: já validados.
+    """
+    outros = []
+    for pedido in pedidos:
+        cliente_e_cep = banco.execute("SELECT cliente, cep FROM pedidos JOIN enderecos "
+                                      "USING (pedido) WHERE pedido = :pedido", pedido).fetchone()
+        itens = banco.execute("SELECT produto, quantidade FROM itens WHERE pedido = :pedido "
+                              "ORDER BY produto", pedido)
+        if cliente_e_cep and (*cliente_e_cep, *itens) != conteudo(pedido):
+            outros.append(pedido["pedido"])
+    return outros
+
+
 def validar(dados, mais: Iterable[str] = ()) -> dict:
     """Confere um pedido e o devolve completo, com id e com o CEP na forma 00000-000.
 

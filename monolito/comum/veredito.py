@@ -9,9 +9,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from comum.leitura import lendo
+from comum.banco import lendo
 from comum.loja import DONOS
-from comum.relato import CORES
+from comum.raias import CORES
 from comum.tela import curto, dizer, reais
 
 OLHADAS = 10  # quantas vezes se olha de novo antes de acreditar numa violação

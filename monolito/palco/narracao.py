@@ -6,8 +6,7 @@ um participante que tem algo travado: do SIM dele até a decisão chegar.
 
 import time
 
-from comum.diagrama import Diagrama
-from comum.raias import Raias
+from comum.raias import Diagrama, Raias
 from comum.tela import curto, dizer
 from decisoes import CONFIRMAR, Decisao
 

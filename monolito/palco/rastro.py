@@ -10,10 +10,9 @@ import sqlite3
 from pathlib import Path
 from typing import Iterator
 
-from comum.diagrama import Diagrama
-from comum.leitura import lendo
+from comum.banco import lendo
 from comum.loja import id_pelo_comeco
-from comum.relato import relatar, relatar_espera
+from comum.raias import Diagrama, relatar, relatar_espera
 from comum.tela import dizer, reais
 from decisoes import ARQUIVO, conduzindo, o_que_diz
 from palco.narracao import COORDENADOR, RAIAS, Narrador

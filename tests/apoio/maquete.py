@@ -115,9 +115,9 @@ class Maquete:
         banco = M.banco.abrir(self.pasta / "pedidos.db", "")
         repetidos = MODULOS["pedidos"].entrar_na_saga(banco, funcao, [entrada])
         if isinstance(entrada, dict):  # um pedido, e não o id de um cancelamento
-            outros = M.repetidos.de_outro_conteudo(banco, repetidos)
+            outros = M.loja.de_outro_conteudo(banco, repetidos)
             iguais = [repetido["pedido"] for repetido in repetidos if not outros]
-            M.repetidos.dizer_repetidos(iguais, outros, M.servico_pedidos.MARGEM)
+            M.opcoes.dizer_repetidos(iguais, outros, M.servico_pedidos.MARGEM)
         banco.close()
         if "pedidos" in self.ligados:
             self.publicar("pedidos")
@@ -192,7 +192,7 @@ class Maquete:
 
     def rastro(self, id: str) -> None:
         """rastro ID: o que rastro.py mostraria agora, sem broker a que perguntar"""
-        with M.leitura.lendo(self.pasta, SERVICOS) as bancos:
+        with M.banco.lendo(self.pasta, SERVICOS) as bancos:
             M.rastro.mostrar(M.historia.Historia(bancos, id), M.opcoes.DADOS, None)
 
     def pendentes(self) -> list[str]:

@@ -29,7 +29,7 @@ def conferir_que_terminou(h) -> None:
 
 def conferir_rastros(pasta: Path) -> int:
     """O rastro de cada pedido da pasta, um por um, acaba no resultado dele; devolve quantos são."""
-    with M.leitura.lendo(pasta, SERVICOS) as bancos:
+    with M.banco.lendo(pasta, SERVICOS) as bancos:
         ids = [id for id, in bancos.execute("SELECT pedido FROM pedidos")]
         for id in ids:
             historia = M.historia.Historia(bancos, id)

@@ -32,8 +32,7 @@ from coreografia import SERVICOS
 from publicar import evento, publicar
 from rabbitmq import filas
 from rabbitmq.canal import Publicador
-from comum.carimbo import LOJA as ARQUIVO
-from comum.identidade import identidade
+from comum.identidade import LOJA as ARQUIVO, identidade
 from comum.falha import Falha
 from comum.tela import dizer, executar
 

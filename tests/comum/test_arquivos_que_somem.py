@@ -121,7 +121,7 @@ def test_so_quem_tem_o_banco_exclusivo_o_abre(tmp_path):
     """E nem ler o cabeçalho dele no mesmo processo solta a trava."""
     with closing(M.banco.abrir(tmp_path / "log.db", "CREATE TABLE a (x)", exclusivo=True)):
         assert not (tmp_path / "log.db-shm").exists()
-        M.carimbo.do_arquivo(tmp_path / "log.db")
+        M.identidade.carimbo_do_arquivo(tmp_path / "log.db")
         ler = "import sqlite3; sqlite3.connect(%r, timeout=0).execute('SELECT * FROM a')" % str(tmp_path / "log.db")
         programa = Programa("-c", ler, url="")
         assert programa.fim() == 1 and "database is locked" in programa.texto

@@ -74,7 +74,7 @@ def test_em_ascii_a_raia_retida_continua_diferente():
 
 def test_o_diagrama_so_desativa_quem_esta_ativo(tmp_path):
     """O Mermaid recusa o arquivo inteiro por um deactivate a mais."""
-    raias = M.raias.Raias(["A"], diagrama=M.diagrama.Diagrama(str(tmp_path / "d"), ["A"], 2))
+    raias = M.raias.Raias(["A"], diagrama=M.raias.Diagrama(str(tmp_path / "d"), ["A"], 2))
     for pedido, retem in (("x", False), ("x", True), ("x", True), ("y", True), ("x", False), ("x", False), ("y", False)):
         raias.reter("A", pedido, retem)
     assert re.findall("(de)?activate A", (tmp_path / "d").read_text()) == ["", "", "de", "de"]

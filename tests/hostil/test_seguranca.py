@@ -267,7 +267,7 @@ PERIGOS_NO_CODIGO = {
         "lancador.py": "inicia os quatro serviços",
         "guardiao.py": "liga o epmd e o rabbitmq-server instalados", "no.py": "o guardião: um script daqui"},
     r".*\.execute(many|script)?\((?!('[^']*'|\"[^\"]*\")[,)])": dict.fromkeys(  # um PRAGMA e um nome de tabela não aceitam parâmetros
-        ("banco.py", "caixas.py", "carimbo.py", "decisoes.py", "historia.py", "lancador.py", "leitura.py",
+        ("banco.py", "caixas.py", "decisoes.py", "historia.py", "identidade.py", "lancador.py",
          "rastro.py", "recuperacao.py", "veredito.py"), "constantes do arquivo, números, ou nomes que a coreografia dá"),
 }
 

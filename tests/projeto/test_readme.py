@@ -160,7 +160,7 @@ def desenhar_2pc(cenario: str, pasta) -> str:
 
 
 def desenhar_saga(cenario: str, pasta) -> str:
-    maquete = Maquete(pasta, M.diagrama.Diagrama(pasta / "desenho", M.desenho.NOMES, 1))
+    maquete = Maquete(pasta, M.raias.Diagrama(pasta / "desenho", M.desenho.NOMES, 1))
     maquete.fazer(f"enviar p-1 {cenario}")
     maquete.fazer("andar")
     return (pasta / "desenho").read_text(encoding="utf-8")

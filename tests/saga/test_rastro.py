@@ -157,7 +157,7 @@ def test_sem_o_pika_e_com_um_servico_que_ainda_nao_rodou_tambem_diz_onde_espera(
 
 
 def test_o_diagrama_do_rastro_e_o_da_execucao(tmp_path, capsys):
-    vivo = Maquete(tmp_path / "dados", M.diagrama.Diagrama(tmp_path / "vivo", M.desenho.NOMES, 1))
+    vivo = Maquete(tmp_path / "dados", M.raias.Diagrama(tmp_path / "vivo", M.desenho.NOMES, 1))
     vivo.fazer("enviar p-1 envio-recusado")
     vivo.fazer("andar")
     fim = rodar(RASTRO, "p-1", "--dados", tmp_path / "dados", "--diagrama", tmp_path / "depois")
