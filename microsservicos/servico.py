@@ -21,7 +21,7 @@ from comum.encerramento import adiando_o_fim
 from comum.falha import Falha, em_portugues
 from comum.identidade import identidade
 from comum.loja import id_pelo_comeco
-from comum.tela import dizer
+from comum.tela import dizer, executar
 from coreografia import o_que_ouve, o_que_publica
 from rabbitmq.canal import LOTE, Canal
 from rabbitmq.mensagem import MensagemInvalida, entender
@@ -131,8 +131,6 @@ class Servico:
         eventos = caixas.a_enviar(self.banco, tipos, 2 * LOTE)
         mortas = [] if fila in em_pausa else self.tentativas.esgotadas()
         self.sobrou = len(eventos) == 2 * LOTE or bool(mortas)
-        if not (eventos or mortas or recebidas):
-            return [], []
         self.terminal.antes_de_publicar(canal, recebidas, eventos)
         recusadas = canal.publicar(eventos, mortas, recebidas[-1].entrega if recebidas else 0)
         self.reconexao.responderam([linha[1] for linha in eventos] + [fila] * len(mortas),
@@ -171,7 +169,7 @@ def montar(nome: str, tabelas: str, ouve: dict, escolha) -> Servico:
     return servico
 
 
-def ouvir(nome: str, tabelas: str, ouve: dict, descricao: str) -> int:
-    """O `main` de um serviço que só ouve; devolve o status de saída."""
-    escolha = opcoes_de_servico(descricao).parse_args()
-    return montar(nome, tabelas, ouve, escolha).rodar()
+def ouvir(nome: str, tabelas: str, ouve: dict, descricao: str) -> None:
+    """O programa de um serviço que só ouve, da linha de comando ao status de saída."""
+    opcoes = opcoes_de_servico(descricao)
+    executar(lambda: montar(nome, tabelas, ouve, opcoes.parse_args()).rodar())

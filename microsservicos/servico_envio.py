@@ -15,7 +15,6 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 from comum.loja import CEP_FORA_DA_AREA
-from comum.tela import executar
 from servico import ouvir
 
 TABELAS = """
@@ -64,10 +63,6 @@ OUVE = {
 }
 
 
-def main():
-    return ouvir("envio", TABELAS, OUVE,
-                 "Serviço de envio: despacha, ou recusa antes de despachar.")
-
-
 if __name__ == "__main__":
-    executar(main)
+    ouvir("envio", TABELAS, OUVE,
+          "Serviço de envio: despacha, ou recusa antes de despachar.")

@@ -16,7 +16,6 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 from comum.loja import ESTOQUE_INSUFICIENTE
-from comum.tela import executar
 from servico import ouvir
 
 TABELAS = """
@@ -85,10 +84,6 @@ OUVE = {
 }
 
 
-def main():
-    return ouvir("estoque", TABELAS, OUVE,
-                 "Serviço de estoque: reserva, e libera quando a saga volta atrás.")
-
-
 if __name__ == "__main__":
-    executar(main)
+    ouvir("estoque", TABELAS, OUVE,
+          "Serviço de estoque: reserva, e libera quando a saga volta atrás.")

@@ -15,7 +15,6 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 from comum.loja import CLIENTE_DESCONHECIDO, SALDO_INSUFICIENTE
-from comum.tela import executar
 from servico import ouvir
 
 TABELAS = """
@@ -82,10 +81,6 @@ OUVE = {
 }
 
 
-def main():
-    return ouvir("pagamentos", TABELAS, OUVE,
-                 "Serviço de pagamentos: cobra, e estorna quando a saga volta atrás.")
-
-
 if __name__ == "__main__":
-    executar(main)
+    ouvir("pagamentos", TABELAS, OUVE,
+          "Serviço de pagamentos: cobra, e estorna quando a saga volta atrás.")

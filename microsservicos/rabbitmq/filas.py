@@ -33,13 +33,13 @@ ARGUMENTOS = {"x-queue-type": "quorum", "x-delivery-limit": 100_000, "x-overflow
 def declarar(conexao: Conexao) -> None:
     """Cria as filas, o exchange e as ligações de todos; repetir não muda nada.
 
-    De que loja é o vhost se confere antes de tudo. Qualquer serviço declara tudo: assim o primeiro a subir já guarda os eventos dos que ainda não
-    subiram. O exchange vem por último: só se publica em filas que já sobreviveriam a um kill -9
-    no broker. Nada aqui espera resposta, menos a última: o broker executa na ordem, e encerra o
-    canal no que recusar.
+    De que loja é o vhost se confere antes de tudo. Qualquer serviço declara tudo: assim o primeiro
+    a subir já guarda os eventos dos que ainda não subiram. O exchange vem por último: só se publica
+    em filas que já sobreviveriam a um kill -9 no broker. Nada aqui espera resposta, menos a última:
+    o broker executa na ordem, e encerra o canal no que recusar.
     """
     canal = conexao.canal
-    conferir_identidade(conexao, conexao.loja)
+    conferir_identidade(conexao)
     novas = not conexao.perguntar(404, "exchange_declare", EXCHANGE, passive=True)
     for servico in SERVICOS:
         mortas = f"{servico}.mortas"
@@ -55,10 +55,10 @@ def declarar(conexao: Conexao) -> None:
     conexao.pedir(canal.exchange_declare, EXCHANGE, passive=True)
 
 
-def conferir_identidade(conexao: Conexao, loja: str | None) -> None:
-    """Toma o vhost para a loja, se é de ninguém; Falha (código 2) se é de outra."""
-    if loja:
-        conexao.pedir(conexao.canal.exchange_declare, **identidade_de(loja))
+def conferir_identidade(conexao: Conexao) -> None:
+    """Toma o vhost para a loja da conexão, se é de ninguém; Falha (código 2) se é de outra."""
+    if conexao.loja:
+        conexao.pedir(conexao.canal.exchange_declare, **identidade_de(conexao.loja))
 
 
 def identidade_de(loja: str) -> dict:
@@ -79,14 +79,14 @@ def gravar_ultima_fila(canal) -> None:
     canal.queue_delete(seguinte)
 
 
-def profundidades(loja: str | None = None) -> dict[str, int]:
+def profundidades(loja: str | None) -> dict[str, int]:
     """Quantas mensagens esperam em cada fila do projeto, sem criar nada; {} se não há fila nenhuma.
 
     Levanta o mesmo que Conexao(), e Falha (código 2) se o vhost é de outra loja.
     """
-    with Conexao("rastro") as conexao:
+    with Conexao("rastro", loja) as conexao:
         if filas := existentes(conexao):  # quem as criou deixou antes a marca de quem era
-            conferir_identidade(conexao, loja)
+            conferir_identidade(conexao)
         return {nome: fila.message_count for nome, fila in filas.items()}
 
 
@@ -102,11 +102,11 @@ def conferir_limpeza(lojas: list[str], tomar: bool = False) -> None:
     lojas: as da pasta; o vhost tem de ser de uma delas. tomar: ou de outra loja qualquer. Nem assim
     se apagam as filas de que alguém recebe: os pedidos dele ficariam pendentes para sempre.
     """
-    with Conexao("limpeza") as conexao:
-        *outras, ultima = lojas
+    *outras, ultima = lojas
+    with Conexao("limpeza", ultima) as conexao:
         if not tomar and not any(conexao.perguntar(406, "exchange_declare", **identidade_de(loja))
                                  for loja in outras):
-            conferir_identidade(conexao, ultima)
+            conferir_identidade(conexao)
         ouvidas = [nome for nome, fila in existentes(conexao).items() if fila.consumer_count]
         if ouvidas:
             raise Falha(f"há programas recebendo de {' e '.join(ouvidas)} em {onde()}: encerre-os "

@@ -31,7 +31,7 @@ class Quinto(NamedTuple):
 
 
 def exigir_o_servico(quinto: Quinto) -> None:
-    modulo(M, "microsservicos", f"servico_{quinto.nome}", "TABELAS", "OUVE", "main")
+    modulo(M, "microsservicos", f"servico_{quinto.nome}", "TABELAS", "OUVE")
     exigir(quinto.nome in M.coreografia.SERVICOS, f"{quinto.nome} em SERVICOS, em microsservicos/coreografia.py")
     for tipo, quem in quinto.eventos.items():
         exigir(M.coreografia.EVENTOS.get(tipo) == quem, f"{tipo} ser {quem}, em EVENTOS de microsservicos/coreografia.py")

@@ -14,7 +14,6 @@ import sys
 
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
-from comum.tela import executar
 from servico import ouvir
 
 TABELAS = """
@@ -68,10 +67,6 @@ OUVE = {
 }
 
 
-def main():
-    return ouvir("fidelidade", TABELAS, OUVE,
-                 "Serviço de fidelidade: dá pontos, e os tira quando a saga volta atrás.")
-
-
 if __name__ == "__main__":
-    executar(main)
+    ouvir("fidelidade", TABELAS, OUVE,
+          "Serviço de fidelidade: dá pontos, e os tira quando a saga volta atrás.")

@@ -17,7 +17,6 @@ import sys
 
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
-from comum.tela import executar
 from servico import ouvir
 
 TABELAS = """
@@ -88,10 +87,6 @@ def saga(banco, pedido):
 OUVE = dict.fromkeys(SEGUE, seguir) | {"pedido.cancelamento_solicitado": desistir}
 
 
-def main():
-    return ouvir("orquestrador", TABELAS, OUVE,
-                 "Serviço orquestrador: manda em cada passo da saga, e na volta.")
-
-
 if __name__ == "__main__":
-    executar(main)
+    ouvir("orquestrador", TABELAS, OUVE,
+          "Serviço orquestrador: manda em cada passo da saga, e na volta.")
