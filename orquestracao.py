@@ -25,13 +25,14 @@ from comum.tela import alertar, dizer, executar
 
 import rastro
 from coreografia import SERVICOS
-from no_privado import compartilhado as broker
+from no_privado.no import garantir
 from palco.desenho import NOMES
 from palco.espectador import Espectador
 from palco.lancador import Lancador
 from rabbitmq import filas
 from rabbitmq.acesso import onde
 from rabbitmq.canal import Plateia
+from rabbitmq.conexao import Conexao
 
 
 def opcoes():
@@ -91,9 +92,9 @@ def executar_tudo(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: E
         dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
     if not escolha.so_assistir:
         # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
-        entrar = lambda: Plateia("plateia", identidade(pasta)).fechar()  # noqa: E731
-        no = broker.garantir(escolha.dados / "rabbitmq",
-                             broker.entrar_e_sair if escolha.limpar else entrar)
+        entrar = lambda: (Conexao("orquestracao") if escolha.limpar  # noqa: E731
+                          else Plateia("plateia", identidade(pasta))).fechar()
+        no = garantir(escolha.dados / "rabbitmq", entrar)
         fim.callback(dizer, "tudo encerrado")
     if no:
         fim.callback(no.largar)

@@ -26,7 +26,6 @@ Se o broker está em outra máquina, diga onde: RABBITMQ_URL=amqp://usuario:senh
 SERVIDORES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server",
               "/opt/homebrew/sbin/rabbitmq-server", "/usr/local/sbin/rabbitmq-server")
 
-MAIOR_MENSAGEM = 1024 * 1024  # bytes; as da loja têm no máximo 64 KiB
 # Só isto entra do ambiente do usuário: além de `RABBITMQ_*`, o RabbitMQ obedece às mesmas
 # variáveis sem o prefixo (`NODENAME`, `LOGS`...), e o Erlang a `ERL_*`.
 DO_USUARIO = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
@@ -63,8 +62,6 @@ def configuracao(porta: int, pagina: int) -> str:
     porta: em 127.0.0.1 e, se a máquina o tem e ela está livre, em ::1. pagina: a porta dela.
     """
     linhas = {"listeners.tcp.ipv4": f"127.0.0.1:{porta}", "load_definitions": "./definicoes.json",
-              # Um serviço recebe até 400 mensagens antes de tratar a primeira: têm de caber.
-              "max_message_size": MAIOR_MENSAGEM,
               "management.tcp.ip": "127.0.0.1", "management.tcp.port": pagina}
     if porta_livre(porta, "::1"):
         linhas["listeners.tcp.ipv6"] = f"::1:{porta}"

@@ -23,21 +23,17 @@ PASSO = 0.1          # segundos entre duas perguntas "ainda há alguém?"
 PRAZO_PARADA = 30.0  # segundos até trocar o pedido gentil pelo SIGKILL; medido: 1 a 6
 
 
-def travar(arquivo, so_eu: bool) -> bool:
-    """Pede a trava do arquivo aberto (so_eu: a exclusiva; senão, a compartilhada), sem esperar.
+def travar(arquivo, como: int) -> bool:
+    """Pede a trava do arquivo aberto, sem esperar (manual do sistema: flock(2)).
 
-    Quem troca uma pela outra solta a primeira, consiga ou não. (Manual do sistema: flock(2).)
-    Levanta OSError num disco que não tem travas.
+    como: LOCK_EX, a exclusiva; LOCK_SH, a compartilhada; LOCK_UN solta a que se tem. Quem troca uma
+    pela outra solta a primeira, consiga ou não. Levanta OSError num disco que não tem travas.
     """
     try:
-        fcntl.flock(arquivo, fcntl.LOCK_NB | (fcntl.LOCK_EX if so_eu else fcntl.LOCK_SH))
+        fcntl.flock(arquivo, fcntl.LOCK_NB | como)
     except BlockingIOError:
         return False
     return True
-
-
-def soltar(arquivo) -> None:
-    fcntl.flock(arquivo, fcntl.LOCK_UN)
 
 
 def main() -> None:
@@ -47,11 +43,11 @@ def main() -> None:
     with open("uso", "rb+") as uso:
         epmd = subprocess.Popen(["epmd"], **herdam)  # o endereço e a porta estão no ambiente
         while not responde(int(os.environ["ERL_EPMD_PORT"])):
-            if epmd.poll() is not None or travar(uso, so_eu=True):
+            if epmd.poll() is not None or travar(uso, fcntl.LOCK_EX):
                 sys.exit("epmd: eaddrinuse")
             time.sleep(0.02)
         no = subprocess.Popen([servidor], **herdam)
-        while no.poll() is None and not travar(uso, so_eu=True):
+        while no.poll() is None and not travar(uso, fcntl.LOCK_EX):
             time.sleep(PASSO)
         if responde(porta):  # a meio caminho, ele não atende o pedido, e nada há a perder
             no.terminate()

@@ -1,7 +1,12 @@
-"""Um nó de RabbitMQ só desta pasta, que os lançadores dividem; o último que sai o desliga.
+"""Um broker para quem precisa: o que já responde, ou um nó de RabbitMQ só desta pasta.
 
-Roda o `rabbitmq-server` instalado, como o usuário atual, sem tocar no RabbitMQ do sistema: pasta,
-nome, cookie, epmd e configuração são próprios, e nada escuta além do loopback. Na pasta dele:
+    no = garantir(pasta)                 # None: responde um broker que não é nosso
+    ...
+    no.largar()                          # o último que sai desliga
+
+O nó privado, que os lançadores da pasta dividem, é o `rabbitmq-server` instalado, como o usuário
+atual, sem tocar no RabbitMQ do sistema: pasta, nome, cookie, epmd e configuração são próprios, e
+nada escuta além do loopback. Na pasta dele:
 
     guardiao      travado enquanto o nó está ligado, por guardiao.py, que é o pai dele
     uso           travado por todo lançador que usa o nó (ver guardiao.py)
@@ -20,15 +25,18 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from fcntl import LOCK_EX, LOCK_SH, LOCK_UN
 from pathlib import Path
 
-from comum.falha import Falha, em_portugues
+from comum.falha import Falha
+from comum.tela import dizer
 from no_privado import guardiao
 from no_privado.configuracao import (COMO_INSTALAR, ambiente, configuracao, definicoes,
                                      localizar_rabbitmq, numeros, porta_livre, rabbitmqctl,
                                      versao_instalada)
-from no_privado.guardiao import soltar, travar
-from rabbitmq.acesso import BrokerFora
+from no_privado.guardiao import travar
+from rabbitmq.acesso import DESTA_MAQUINA, BrokerFora, enderecos
+from rabbitmq.conexao import Conexao
 
 PRAZO_INICIO = 60.0  # segundos; medido: 7 numa máquina de 2 núcleos
 PASSO = 0.05         # segundos entre duas perguntas "já?"
@@ -76,7 +84,7 @@ class NoPrivado:
     def vivo(self) -> bool:
         """Se o nó está ligado, seja por quem for: se alguém tem a trava do guardião."""
         with suppress(OSError), open(self.pasta / "guardiao", "rb+") as trava:
-            return not travar(trava, so_eu=True)
+            return not travar(trava, LOCK_EX)
         return False
 
     def responde(self) -> bool:
@@ -87,27 +95,42 @@ class NoPrivado:
         return False
 
     @property
-    def pagina_url(self) -> str | None:
-        """O endereço da página de administração, ou None se não há."""
-        porta = re.search(r"management\.tcp\.port = (\d+)", self._ler("rabbitmq.conf"))
-        return f"http://127.0.0.1:{porta[1]}/" if porta and self.vivo() else None
+    def pagina_url(self) -> str:
+        """O endereço da página de administração, de um nó já ligado uma vez."""
+        porta = re.search(r"management\.tcp\.port = (\d+)", self._ler("rabbitmq.conf"))[1]
+        return f"http://127.0.0.1:{porta}/"
 
     # --- usar, e deixar de usar ---
 
     def usar(self) -> bool:
         """Passa a usar o nó, ligando-o se preciso; volta quando ele responde. Pode repetir.
 
-        Interrompido no meio, ou com uma Falha, o guardião acaba com este processo ou com largar().
+        A partir da trava de `uso`, enquanto este processo viver, o guardião não acaba; depois, ou
+        com largar(), acaba, mesmo se isto foi interrompido no meio.
         False se quem responde na porta não é o desta pasta: não há o que ligar.
-        Levanta Falha (código 2): não instalado, porta ocupada, pasta sem permissão, prazo.
+        Levanta OSError, e Falha (código 2): não instalado, porta ocupada, prazo.
         """
         self.largar()
-        try:
-            self.pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._uso = open(self.pasta / "uso", "ab")
-            return self._ligar_se_preciso()
-        except OSError as erro:
-            raise em_portugues(erro, str(self.pasta)) from erro
+        self.pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._uso = open(self.pasta / "uso", "ab")
+        inicios, limite = 0, time.monotonic() + PRAZO_INICIO
+        while not (travar(self._uso, LOCK_SH) and self.vivo() and self.responde()):
+            with open(self.pasta / "guardiao", "ab") as trava:
+                # Sem as duas, alguém o está ligando ou desligando.
+                if travar(self._uso, LOCK_SH) and travar(trava, LOCK_EX):
+                    if self.responde():
+                        return False
+                    if inicios:
+                        self._depois_de_acabar(inicios)
+                    if porta_livre(self.porta):
+                        inicios += 1
+                        self._ligar(trava)
+            if time.monotonic() > limite:
+                raise self._falha(DEMOROU if inicios or self.vivo() else OCUPADA)
+            time.sleep(PASSO)
+        if inicios:
+            self._gravar("versao", self._instalada)
+        return True
 
     def largar(self) -> None:
         """Deixa de usar o nó; se era o último, espera que o guardião o desligue. Pode repetir."""
@@ -119,34 +142,13 @@ class NoPrivado:
             while self.vivo() and time.monotonic() < prazo:
                 # Trocar a trava solta a que se tinha. Se dá para ter a compartilhada, e não a
                 # exclusiva, há quem continue; se nem ela, o guardião está acabando.
-                if not travar(uso, so_eu=True) and travar(uso, so_eu=False):
+                if not travar(uso, LOCK_EX) and travar(uso, LOCK_SH):
                     break
-                soltar(uso)
+                travar(uso, LOCK_UN)
                 time.sleep(PASSO)
         self._uso = None
 
     # --- ligar ---
-
-    def _ligar_se_preciso(self) -> bool:
-        """A partir da trava de `uso`, enquanto este processo viver, o guardião não acaba."""
-        inicios, limite = 0, time.monotonic() + PRAZO_INICIO
-        while not (travar(self._uso, so_eu=False) and self.vivo() and self.responde()):
-            with open(self.pasta / "guardiao", "ab") as trava:
-                # Sem as duas, alguém o está ligando ou desligando.
-                if travar(self._uso, so_eu=False) and travar(trava, so_eu=True):
-                    if self.responde():
-                        return False
-                    if inicios:
-                        self._depois_de_acabar(inicios)
-                    if porta_livre(self.porta) is not None:
-                        inicios += 1
-                        self._ligar(trava)
-            if time.monotonic() > limite:
-                raise self._falha(DEMOROU if inicios or self.vivo() else OCUPADA)
-            time.sleep(PASSO)
-        if inicios:
-            self._gravar("versao", self._instalada)
-        return True
 
     def _ligar(self, trava) -> None:
         """trava: o arquivo `guardiao`, já travado; o guardião a herda."""
@@ -202,3 +204,44 @@ class NoPrivado:
         """Legível só pelo dono: o Erlang recusa um cookie que outros possam ler."""
         with open(self.pasta / nome, "w", opener=lambda *onde: os.open(*onde, 0o600)) as arquivo:
             arquivo.write(texto)
+
+
+# --- para quem precisa de um broker ---
+
+def garantir(pasta: Path, entrar=lambda: Conexao("orquestracao").fechar()) -> NoPrivado | None:
+    """Usa o RabbitMQ que responde; se nenhum, e o endereço é desta máquina, liga um em `pasta`.
+
+    entrar(): a primeira conexão; levanta BrokerFora se ninguém responde.
+    Devolve o nó privado, ou None se o broker é de outro. Levanta Falha (código 2).
+    """
+    no = next((NoPrivado(pasta, e.port, e.credentials.username, e.credentials.password,
+                         e.virtual_host, entrar)
+               for e in enderecos() if e.ssl_options is None and e.host in DESTA_MAQUINA), None)
+    try:
+        entrar()
+        if no is None or not e_privado(no):
+            return None
+    except BrokerFora as fora:
+        if no is None:
+            raise Falha(f"{fora}: suba-o, ou tire RABBITMQ_URL para usar um nó privado nesta "
+                        "máquina", 2) from None
+        if porta_livre(no.porta):
+            dizer(f"nenhum RabbitMQ responde: inicio um nó privado em {pasta}")
+        else:  # o Docker abre a porta antes que o RabbitMQ de dentro fique pronto
+            dizer(f"quem tem a porta {no.porta} ainda não responde como um RabbitMQ: espero por "
+                  "ele")
+    if no.usar():  # o de outro orquestracao.py desta pasta passa a ser nosso também
+        dizer(f"página de administração: {no.pagina_url} (usuário guest, senha guest)")
+        return no
+    if not e_privado(no):  # um broker que só não respondia ainda
+        return None
+    # Entrar no de outra pasta misturaria duas lojas, e ninguém cria outro vhost num nó privado.
+    raise Falha(f"na porta {no.porta} responde o nó privado de outra pasta (de outra pessoa, ou da "
+                "original de que esta é cópia): use outra, com "
+                f"RABBITMQ_URL=amqp://guest:guest@localhost:{no.porta + 1}/", 2)
+
+
+def e_privado(no: NoPrivado) -> bool:
+    """Se quem responde é um nó privado, desta pasta ou de outra: só eles têm esse nome."""
+    with Conexao("orquestracao") as conexao:
+        return conexao.nome_do_broker.split("@")[0] == no.pasta.name
