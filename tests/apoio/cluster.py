@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from conftest import carregar, esperar, processos_do_no
 
-instalacao, configuracao = carregar("microsservicos", "configuracao"), carregar("microsservicos", "configuracao")
+instalacao = carregar("microsservicos", "configuracao")
 modulo = carregar("microsservicos", "no")
 PRAZO = 120.0  # segundos para os nós se encontrarem; medido: 20 com três nós em 2 núcleos
 
@@ -31,14 +31,14 @@ class No(modulo.NoPrivado):
     """Um nó de teste, sem página. Os argumentos de NoPrivado, e:
 
     familia: "loja" para ver de fora o que um lançador ligou (o lançador recusa o de outra pasta).
-    vhosts: outros, além do da URL. conf: mais linhas de rabbitmq.conf, {chave: valor}.
+    conf: mais linhas de rabbitmq.conf, {chave: valor}.
     cookie, epmd: num cluster, o segredo comum e a porta do epmd comum.
     """
 
-    def __init__(self, pasta, porta=None, *args, familia="teste", pagina=False, vhosts=(), conf=None,
+    def __init__(self, pasta, porta=None, *args, familia="teste", pagina=False, conf=None,
                  cookie=None, epmd=None):
         self.familia, self.pagina = familia, pagina
-        self.vhosts, self.conf, self.cookie, self.epmd = list(vhosts), conf or {}, cookie, epmd
+        self.conf, self.cookie, self.epmd = conf or {}, cookie, epmd
         super().__init__(pasta, porta or instalacao.porta_livre(), *args)
 
     @property
@@ -63,8 +63,6 @@ class No(modulo.NoPrivado):
             self._gravar("plugins", "[].\n")
         self._gravar("rabbitmq.conf", self._ler("rabbitmq.conf") + "\n"
                      + "".join(f"{chave} = {valor}\n" for chave, valor in self.conf.items()))
-        self._gravar("definicoes.json", configuracao.definicoes(
-            self.usuario, self.senha, list(dict.fromkeys([self.vhost, *self.vhosts]))))
         return self.epmd or do_no
 
     def iniciar(self) -> No:

@@ -2,7 +2,7 @@
 
 Quase todo teste daqui espera por processos e pelo disco: dois por núcleo ainda se dão bem. Depois
 de a coleta acabar, o pytest faz uns forks: cada processo pega o próximo arquivo que ninguém pegou,
-com o seu RabbitMQ e as suas fixtures. Os outros contam ao primeiro o que aconteceu; quem escreve na
+com as suas fixtures; só o RabbitMQ é de todos. Os outros contam ao primeiro o que aconteceu; quem escreve na
 tela, e faz o resumo, é só o primeiro. Morto ele, o próximo relato dos outros não tem a quem ir, e
 eles acabam, com o que ligaram.
 
@@ -55,6 +55,7 @@ def pytest_runtestloop(session):
     os.close(por_na_fila)
     outros = {}
     with tempfile.TemporaryDirectory(prefix="pytest-", ignore_cleanup_errors=True) as pasta:
+        os.environ["PASTA_DE_TODOS"] = pasta
         for _ in range(opcoes.processos - 1):
             do_outro, ao_primeiro = multiprocessing.Pipe(duplex=False)
             outros[do_outro] = multiprocessing.get_context("fork").Process(

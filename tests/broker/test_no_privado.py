@@ -16,8 +16,8 @@ import pytest
 
 from cluster import No, modulo, rabbitmqctl
 from bloqueante import conectar, declarar
-from conftest import RAIZ, carregar, conferir_que_acabou, esperar, processos_do_no
-from verbos import SERVICOS, Programa
+from conftest import RAIZ, carregar, conferir_que_acabou, esperar, processos_do_no, vhost_novo
+from verbos import SERVICOS, Loja, Programa, mistura
 
 instalacao = carregar("microsservicos", "configuracao")
 Falha, em_portugues = carregar("microsservicos", "falha").Falha, carregar("microsservicos", "falha").em_portugues
@@ -144,6 +144,36 @@ def test_kill_9_no_guardiao_leva_o_no_que_volta_com_tudo_o_que_ja_tinha_confirma
             metodo, _, corpo = next(canal.consume(fila, inactivity_timeout=20))
             assert metodo and corpo == b"guarde", f"{fila} perdeu o que tinha confirmado"
             canal.cancel()
+
+
+# --- o broker no limite ---
+
+@pytest.fixture
+def loja(no_ligado, tmp_path):
+    loja = Loja(tmp_path / "dados", f"{no_ligado.url.rsplit('/', 1)[0]}/{vhost_novo(no_ligado)}", fartura=True)
+    yield loja
+    loja.fechar()
+
+
+def test_broker_no_limite_bloqueia_e_tudo_anda_quando_ele_se_alivia(no_ligado, loja):
+    loja.enviar(*mistura(200, "a"))
+    loja.iniciar("pedidos", "estoque")
+    esperar(lambda: loja.profundidade("pagamentos") == 150, que="a fila de pagamentos")
+    try:
+        rabbitmqctl(no_ligado, "set_vm_memory_high_watermark", "0.0001")
+        loja.iniciar("pagamentos", "envio")
+        loja.enviar(*mistura(200, "b"))
+        for nome in ("pedidos", "pagamentos"):
+            loja.programas[nome][0].esperar_dizer("não aceita publicações agora (memória ou disco no limite)")
+        assert loja.pendentes() >= 350 and all(loja.programas[nome][0].vivo() for nome in SERVICOS)
+    finally:
+        rabbitmqctl(no_ligado, "set_vm_memory_high_watermark", "0.4")
+    esperar(lambda: loja.programas["pedidos"][0].texto.count(": pronto") == 2, que="pedidos dizer que voltou")
+    loja.conferir_repouso()
+    for nome in SERVICOS:
+        [programa] = loja.programas[nome]
+        assert programa.texto.count("não aceita publicações") <= 1 and programa.texto.count(": pronto") <= 2, programa.texto
+        programa.limpo()
 
 
 # --- o broker de outro ---

@@ -28,7 +28,7 @@ sys.path[:0] = [str(TESTES), str(TESTES / "apoio")]
 import medidas_2pc as duas_fases
 import medidas_saga as saga
 from cluster import No
-from conftest import RAIZ, VHOSTS_POR_VEZ
+from conftest import RAIZ
 from medidas import alternar, linha, maquina, percentil, razoes
 
 SO_OUVEM = saga.SERVICOS[1:]
@@ -178,8 +178,7 @@ def main() -> int:
     print(maquina())
     with tempfile.TemporaryDirectory(prefix="desempenho-") as temporaria:
         pasta = Path(temporaria)
-        broker = No(pasta / "rabbitmq", vhosts=[f"medida-{n}" for n in range(VHOSTS_POR_VEZ)]).iniciar()
-        broker.vhosts_livres, broker.vhosts_feitos = broker.vhosts, 0
+        broker = No(pasta / "rabbitmq").iniciar()
         try:
             for nome in escolha.secao or SECOES:
                 SECOES[nome](broker, pasta, escolha.rapido)

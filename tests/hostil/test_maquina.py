@@ -1,4 +1,4 @@
-"""As falhas da máquina: disco cheio, arquivo corrompido, relógio, broker sem memória.
+"""As falhas da máquina: disco cheio, arquivo corrompido, relógio.
 
 O que se promete: uma linha clara, nenhum traceback, nada perdido, e a volta sem ajuda onde ela é possível. Onde
 não é (um banco corrompido), nada é dado por feito: os pedidos esperam na fila por quem restaure o arquivo.
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from cluster import rabbitmqctl
 from conftest import RAIZ, esperar
 from verbos import M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, loja, mistura, propriedades, rodar  # noqa: F401
 
@@ -166,27 +165,3 @@ def test_a_hora_do_dia_so_e_lida_para_carimbar_mensagens():
     leem = re.compile(r"\btime\.time(_ns)?\b|\.(now|utcnow|today)\(|\bdatetime\b|unixepoch|julianday|'now'")
     fontes = [*(RAIZ / "monolito").rglob("*.py"), *(RAIZ / "microsservicos").rglob("*.py"), RAIZ / "orquestracao.py"]
     assert {fonte.name for fonte in fontes if leem.search(fonte.read_text(encoding="utf-8"))} == {"canal.py"}
-
-
-# --- o broker no limite ---
-
-def test_broker_no_limite_bloqueia_e_tudo_anda_quando_ele_se_alivia(broker, loja):
-    loja.repor()
-    loja.enviar(*mistura(200, "a"))
-    loja.iniciar("pedidos", "estoque")
-    esperar(lambda: loja.profundidade("pagamentos") == 150, que="a fila de pagamentos")
-    try:
-        rabbitmqctl(broker, "set_vm_memory_high_watermark", "0.0001")
-        loja.iniciar("pagamentos", "envio")
-        loja.enviar(*mistura(200, "b"))
-        for nome in ("pedidos", "pagamentos"):
-            loja.programas[nome][0].esperar_dizer("não aceita publicações agora (memória ou disco no limite)")
-        assert loja.pendentes() >= 350 and all(loja.programas[nome][0].vivo() for nome in SERVICOS)
-    finally:
-        rabbitmqctl(broker, "set_vm_memory_high_watermark", "0.4")
-    esperar(lambda: loja.programas["pedidos"][0].texto.count(": pronto") == 2, que="pedidos dizer que voltou")
-    loja.conferir_repouso()
-    for nome in SERVICOS:
-        [programa] = loja.programas[nome]
-        assert programa.texto.count("não aceita publicações") <= 1 and programa.texto.count(": pronto") <= 2, programa.texto
-        programa.limpo()
