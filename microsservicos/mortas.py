@@ -13,21 +13,11 @@ import sys
 
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
-from comum.falha import Falha
 from comum.identidade import identidade_se_houver
 from comum.opcoes import Opcoes
 from comum.tela import dizer, executar, visivel
 from coreografia import SERVICOS
-from rabbitmq.mensagens_mortas import Morta, ler
-
-
-def listar(mortas: list[Morta]) -> None:
-    """Já saíram da rede: quem lê devagar não segura nada de ninguém."""
-    for morta in mortas:
-        for linha in (f"{morta.servico}.mortas  {str(morta.id)[:64]}  {str(morta.tipo)[:40]}",
-                      f"    motivo: {morta.motivo}",
-                      f"    corpo:  {morta.comeco}"):
-            dizer(visivel(linha))
+from rabbitmq.mensagens_mortas import ler
 
 
 def main() -> int:
@@ -47,10 +37,12 @@ def main() -> int:
     if escolha.reenviar:
         dizer("1 mensagem devolvida à fila" if uma else
               f"{len(mortas)} mensagens devolvidas às filas")
-        if escolha.mensagem and not mortas:
-            raise Falha("nenhuma mensagem morta tem esse id", 1)
         return 0
-    listar(mortas)
+    for morta in mortas:  # já saíram da rede: quem lê devagar não segura nada de ninguém
+        for linha in (f"{morta.servico}.mortas  {str(morta.id)[:64]}  {str(morta.tipo)[:40]}",
+                      f"    motivo: {morta.motivo}",
+                      f"    corpo:  {morta.comeco}"):
+            dizer(visivel(linha))
     if mortas:
         dizer("consertada a causa, --reenviar as devolve às filas; onde cada pedido espera, "
               "quem diz é  python microsservicos/rastro.py --pendentes")

@@ -37,26 +37,6 @@ class Broker(NamedTuple):
     mortas: dict[tuple[str, str], str]  # (serviço, mensagem) -> motivo
 
 
-# Onde um evento pode estar, e o que o faz andar; depois, os comandos, sem a pasta dos dados.
-NA_FILA = "na fila «{ouvinte}»: já saiu da caixa de saída ({dono}.db), e {parado}{contadas}"
-ESPERAS = {
-    "caixa de saída": (
-        "na caixa de saída ({dono}.db), sem a resposta do broker; com ele no ar", "{ligar_dono}"),
-    "fila": (NA_FILA, "{tratar}"),
-    "perdido": (
-        NA_FILA + "; se não é de outro broker, nem um serviço o tem em mãos, ele se perdeu: o "
-        "primeiro o publica de novo, o segundo o trata",
-        "servico_{dono}.py --republicar {pedido}", "{tratar}"),
-    "tentativa": (
-        "outra tentativa em {ouvinte} ({ouvinte}.db: {motivo}); restam {restam}, e com {ouvinte} "
-        "no ar a próxima vem em até {pausa}; consertada a causa", "{tratar}"),
-    "mortas": (
-        "em «{ouvinte}.mortas», ou a caminho de lá quando {ouvinte} estiver no ar ({ouvinte}.db: "
-        "{motivo}); consertada a causa, o segundo a devolve à fila, e o primeiro a trata",
-        "{tratar}", "{voltar}"),
-}
-
-
 def ler(pasta: Path, ids: Iterable[str]) -> list[Historia]:
     """A história de cada pedido. pasta: a dos bancos; levanta Falha se não dá para lê-los."""
     with lendo(pasta, que_rodaram(pasta)) as banco:
@@ -70,47 +50,49 @@ def que_rodaram(pasta: Path) -> list[str]:
 
 def pendentes(pasta: Path) -> list[str]:
     """Os pedidos que ainda não têm resultado."""
-    if "pedidos" not in que_rodaram(pasta):
-        return []
-    with lendo(pasta, ["pedidos"]) as banco:
+    with lendo(pasta, ["pedidos"], {"pedidos": "CREATE TABLE pedidos (pedido, estado)"}) as banco:
         return [id for id, in banco.execute("SELECT pedido FROM pedidos WHERE estado = 'pendente' "
                                             "ORDER BY rowid")]
 
 
 def esperas(historia: Historia, broker: Broker | None) -> list[tuple[str, ...]]:
-    """[(um evento que espera, onde, e o que o faz andar; os comandos, como em ESPERAS...)].
+    """[(um evento que espera, onde, e o que o faz andar; os comandos, sem a pasta dos dados...)].
 
     broker: None se ele não respondeu.
     """
-    return [(f"{tipo}, {onde}", *comandos) for tipo, ouvinte in historia.por_tratar()
-            for onde, *comandos in [_onde(historia, tipo, ouvinte, broker)]]
+    return [_espera(historia, tipo, ouvinte, broker) for tipo, ouvinte in historia.por_tratar()]
 
 
-def _onde(historia: Historia, tipo: str, ouvinte: str, broker: Broker | None) -> list[str]:
-    restam, motivo = historia.falhas.get((ouvinte, tipo), (None, ""))
-    mensagem, contadas = f"{historia.pedido}:{tipo}", ""
-    if broker:
-        # Uma mensagem que chegou estragada está nas mortas, e ninguém sabe de que pedido era.
-        contadas = "; neste broker: " + ", ".join(
-            f"{broker.filas.get(fila, 'não há')} em «{fila}»"
-            for fila in (ouvinte, f"{ouvinte}.mortas"))
-        if restam in (None, -1):  # do que já foi para as mortas, ele sabe mais
-            motivo = broker.mortas.get((ouvinte, mensagem), "")
-            restam = -1 if motivo else None
-    if restam is not None:
-        situacao = "tentativa" if restam > 0 else "mortas"
-    elif tipo in historia.por_enviar:
-        situacao = "caixa de saída"
-    else:
-        situacao = "perdido" if broker and not broker.filas.get(ouvinte) else "fila"
-    dono, tratar = quem_publica(tipo), ligar(ouvinte)
-    return [texto.format(
-        dono=dono, ligar_dono=ligar(dono), ouvinte=ouvinte, tratar=tratar, pedido=historia.pedido,
-        voltar=f"mortas.py {ouvinte} --mensagem {mensagem} --reenviar", motivo=motivo,
-        restam=restam, pausa=em_segundos(pausa(restam or 0)), contadas=contadas,
-        parado=f"não foi tratado ({ouvinte}.db)" if ouvinte in historia.servicos else
-        f"{ouvinte} ainda não rodou nesta pasta (não há {ouvinte}.db)",
-    ) for texto in ESPERAS[situacao]]
+def _espera(historia: Historia, tipo: str, ouvinte: str, broker: Broker | None) -> tuple[str, ...]:
+    dono, tratar, mensagem = quem_publica(tipo), ligar(ouvinte), f"{historia.pedido}:{tipo}"
+    restam, motivo = historia.falhas.get((ouvinte, tipo), (-1, ""))
+    if broker and restam < 0:  # do que já foi para as mortas, ele sabe mais
+        motivo = broker.mortas.get((ouvinte, mensagem), "")
+    if motivo and restam > 0:
+        return (f"{tipo}, outra tentativa em {ouvinte} ({ouvinte}.db: {motivo}); restam {restam}, "
+                f"e com {ouvinte} no ar a próxima vem em até {em_segundos(pausa(restam))}; "
+                "consertada a causa", tratar)
+    if motivo:
+        return (f"{tipo}, em «{ouvinte}.mortas», ou a caminho de lá quando {ouvinte} estiver no ar "
+                f"({ouvinte}.db: {motivo}); consertada a causa, o segundo a devolve à fila, e o "
+                "primeiro a trata",
+                tratar, f"mortas.py {ouvinte} --mensagem {mensagem} --reenviar")
+    if tipo in historia.por_enviar:
+        return (f"{tipo}, na caixa de saída ({dono}.db), sem a resposta do broker; com ele no ar",
+                ligar(dono))
+    parado = (f"não foi tratado ({ouvinte}.db)" if ouvinte in historia.servicos else
+              f"{ouvinte} ainda não rodou nesta pasta (não há {ouvinte}.db)")
+    na_fila = f"{tipo}, na fila «{ouvinte}»: já saiu da caixa de saída ({dono}.db), e {parado}"
+    if not broker:
+        return na_fila, tratar
+    # Uma mensagem que chegou estragada está nas mortas, e ninguém sabe de que pedido era.
+    na_fila += "; neste broker: " + ", ".join(f"{broker.filas.get(fila, 'não há')} em «{fila}»"
+                                              for fila in (ouvinte, f"{ouvinte}.mortas"))
+    if broker.filas.get(ouvinte):
+        return na_fila, tratar
+    return (f"{na_fila}; se não é de outro broker, nem um serviço o tem em mãos, ele se perdeu: o "
+            "primeiro o publica de novo, o segundo o trata",
+            f"servico_{dono}.py --republicar {historia.pedido}", tratar)
 
 
 def ligar(servico: str) -> str:

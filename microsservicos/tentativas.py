@@ -13,17 +13,15 @@ from typing import Callable, Iterable, NamedTuple
 
 from comum.tela import curto, visivel
 
+# AUTOINCREMENT: um número já usado não volta. Sem ele, uma cópia do serviço que apaga tarde "o 3"
+# apagaria outra mensagem, que ainda não foi a lugar nenhum.
 TABELAS = """
--- O que falhou, e quantas tentativas restam (0: vai para a fila de mensagens mortas).
-CREATE TABLE tentativas (
-    -- AUTOINCREMENT: um número já usado não volta. Sem ele, uma cópia do serviço que apaga tarde
-    -- "o 3" apagaria outra mensagem, que ainda não foi a lugar nenhum.
+CREATE TABLE tentativas (  -- o que falhou; restam=0: vai para a fila de mensagens mortas
     ordem INTEGER PRIMARY KEY AUTOINCREMENT, mensagem TEXT UNIQUE, corpo BLOB NOT NULL,
     propriedades TEXT NOT NULL CHECK (json_type(propriedades) = 'object'),
     restam INTEGER NOT NULL, motivo TEXT NOT NULL) STRICT;
-
--- Os eventos que já foram para a fila de mensagens mortas, e por quê: é lá que está o corpo.
-CREATE TABLE mortas (mensagem TEXT PRIMARY KEY, motivo TEXT NOT NULL) STRICT, WITHOUT ROWID
+CREATE TABLE mortas (  -- os eventos que já foram para ela, e por quê: é lá que está o corpo
+    mensagem TEXT PRIMARY KEY, motivo TEXT NOT NULL) STRICT, WITHOUT ROWID
 """
 TENTATIVAS = 5  # quantas vezes se tenta de novo um evento em que o serviço falhou
 PRIMEIRA_PAUSA = 0.2  # segundos antes da primeira; dobra a cada vez

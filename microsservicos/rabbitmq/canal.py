@@ -172,8 +172,6 @@ def refazer(propriedades: dict, motivo: str | None):
 
     propriedades: as que simplificar() devolveu.
     """
-    cabecalhos = {nome: valor for nome, valor in (propriedades.get("headers") or {}).items()
-                  if nome in ("causa", "versao")}
-    if motivo is not None:
-        cabecalhos["motivo"] = motivo
+    eram = propriedades.get("headers") or {}
+    cabecalhos = {"causa": eram.get("causa"), "versao": eram.get("versao"), "motivo": motivo}
     return pika.BasicProperties(**{**propriedades, "headers": cabecalhos, "delivery_mode": 2})

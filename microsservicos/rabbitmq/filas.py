@@ -107,10 +107,9 @@ def conferir_limpeza(lojas: list[str], tomar: bool = False) -> None:
         if not tomar and not any(conexao.perguntar(406, "exchange_declare", **identidade_de(loja))
                                  for loja in outras):
             conferir_identidade(conexao)
-        ouvidas = [nome for nome, fila in existentes(conexao).items() if fila.consumer_count]
-        if ouvidas:
-            raise Falha(f"há programas recebendo de {' e '.join(ouvidas)} em {onde()}: encerre-os "
-                        "antes de --limpar", 2)
+        if any(fila.consumer_count for fila in existentes(conexao).values()):
+            raise Falha(f"há programas recebendo destas filas em {onde()}: encerre-os antes de "
+                        "--limpar", 2)
 
 
 def esvaziar_filas(loja: str | None) -> None:

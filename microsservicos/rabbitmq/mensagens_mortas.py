@@ -61,7 +61,7 @@ def _resumir(servico: str, corpo: bytes, propriedades: dict) -> Morta:
     """O motivo é dito nas palavras do serviço ou, se foi o broker que desistiu, na dele."""
     cabecalhos = propriedades.get("headers") or {}
     do_broker = cabecalhos.get("x-first-death-reason", "não diz por quê")
-    motivo = cabecalhos.get("motivo", f"o broker desistiu de entregá-la: «{do_broker}»")
+    motivo = cabecalhos.get("motivo") or f"o broker desistiu de entregá-la: «{do_broker}»"
     comeco = corpo[:COMECO].decode("utf-8", "replace") + "…" * (len(corpo) > COMECO)
     return Morta(servico, propriedades.get("message_id"), propriedades.get("type"), str(motivo),
                  comeco)

@@ -62,7 +62,7 @@ def test_limpar_nao_esvazia_as_filas_de_outra_loja_e_tomar_vhost_as_toma(loja, t
     esperar(lambda: loja.profundidade("estoque") == 1, que="o evento na fila do estoque")
     outra = "orquestracao.py", "--dados", tmp_path / "outra"
     em_uso = rodar(*outra, *LIMPAR, "--tomar-vhost", url=loja.url)
-    assert em_uso.fim() == 2 and "recebendo de pedidos em" in em_uso.linhas[-1] + em_uso.linhas[-2]
+    assert em_uso.fim() == 2 and "recebendo destas filas em" in em_uso.linhas[-1] + em_uso.linhas[-2]
     loja.encerrar("pedidos")
     recusado(rodar(*outra, *LIMPAR, url=loja.url))
     assert loja.profundidade("estoque") == 1
