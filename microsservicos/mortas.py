@@ -37,7 +37,7 @@ def main() -> int:
     if escolha.reenviar:
         dizer("1 mensagem devolvida à fila" if uma else
               f"{len(mortas)} mensagens devolvidas às filas")
-        return 0
+        return 1 if escolha.mensagem and not mortas else 0
     for morta in mortas:  # já saíram da rede: quem lê devagar não segura nada de ninguém
         for linha in (f"{morta.servico}.mortas  {str(morta.id)[:64]}  {str(morta.tipo)[:40]}",
                       f"    motivo: {morta.motivo}",
