@@ -16,8 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "microsservicos"))
 
 from comum import veredito  # comum, antes de tudo o que precise do SQLite
 from comum.banco import lendo
-from comum.identidade import (apagar_bancos, conferir_sem_uso, identidade, lojas_da_pasta,
-                               trocar_identidade)
+from comum.identidade import apagar_bancos, identidade, lojas_da_pasta, trocar_identidade
 from comum.loja import de_outro_conteudo
 from comum.opcoes import Opcoes, chaves, confirmar_limpeza, inteiro, pedidos_escolhidos
 from comum.raias import Diagrama
@@ -27,8 +26,7 @@ import rastro
 from coreografia import SERVICOS
 from no_privado.no import garantir
 from palco.desenho import NOMES
-from palco.espectador import Espectador
-from palco.lancador import Lancador
+from palco.lancador import Espectador, Lancador
 from rabbitmq import filas
 from rabbitmq.acesso import onde
 from rabbitmq.canal import Plateia
@@ -60,7 +58,6 @@ def main() -> int:
     pasta = escolha.dados / "microsservicos"
     pedidos = pedidos_escolhidos(escolha)
     if escolha.limpar:
-        conferir_sem_uso(pasta)  # antes de ligar um broker à toa
         confirmar_limpeza(pasta, escolha.sim)
     elif escolha.estado:
         veredito.imprimir_estado(pasta, recem_criados())

@@ -132,7 +132,7 @@ def mostrar(historia: Historia, dados: Path, broker: Broker | None, diagrama=Non
     dizer(desenho.cabecalho(), "forte")
     for linha in desenho.historia(historia):
         dizer(linha)
-    relatar(historia.fatos, historia.pedido,
+    relatar(historia.fatos(), historia.pedido,
             *(historia.registro or (None, None, "pedidos.db não o conhece", None))[2:])
     for texto, *comandos in esperas(historia, broker):
         relatar_espera(texto, [f"microsservicos/{comando}" for comando in comandos], dados)

@@ -55,7 +55,7 @@ class Servico:
         loja = identidade(pasta)
         self.banco = bancos.abrir(pasta / f"{nome}.db", tabelas + ";" + TABELAS, loja)
         self.terminal = Terminal(nome, mostrar, segundos)
-        self.tentativas = tentativas.Tentativas(self.banco, nome, self.terminal.avisar)
+        self.tentativas = tentativas.Tentativas(self.banco, nome, self.terminal.linhas.append)
         self.reconexao = Reconexao(nome, loja, vigiar=morrer_com_o_lancador)
         self.sobrou = True  # a caixa de saída pode ter ficado cheia
 

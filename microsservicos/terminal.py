@@ -33,7 +33,7 @@ def morrer_com_o_lancador() -> None:
 class Terminal:
     """O que um serviço conta, e onde para com --devagar, que é onde uma turma quer vê-lo parado.
 
-    nome: o do serviço. mostrar: se cada evento vira uma linha; os avisos aparecem sempre.
+    nome: o do serviço. mostrar: se cada evento vira uma linha.
     segundos: quanto dura cada parada; zero, nenhuma. fim: se alguém pediu o fim deste lote.
     """
 
@@ -41,7 +41,7 @@ class Terminal:
 
     def __init__(self, nome: str, mostrar: bool, segundos: float):
         self.nome, self.mostrar, self.segundos = nome, mostrar, segundos
-        self.linhas: list[str] = []  # o que contar, se a transação valer
+        self.linhas: list[str] = []  # o que contar, se a transação valer; também os avisos
 
     # --- as linhas ---
 
@@ -53,9 +53,6 @@ class Terminal:
             self.linhas += [f"{curto(novo.pedido):12} ▶ {novo.tipo}" +
                             (f": {novo.dados['motivo']}" if "motivo" in novo.dados else "")
                             for novo in novos or ()]
-
-    def avisar(self, texto: str) -> None:
-        self.linhas.append(texto)
 
     def contar(self) -> None:
         for linha in self.linhas:

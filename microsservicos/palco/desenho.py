@@ -32,8 +32,8 @@ class Desenho:
         """A legenda e, na última linha, o nome de cada raia."""
         return f"{self.raias.retida} {LEGENDA}\n{self.raias.cabecalho()}"
 
-    def evento(self, tipo: str, pedido: str, dados: dict, so_para: str = "") -> list[str]:
-        """Um evento publicado: uma seta por ouvinte, ou só até um deles.
+    def evento(self, tipo: str, pedido: str, dados: dict) -> list[str]:
+        """Um evento publicado: uma seta por ouvinte.
 
         dados: com o motivo, se ele leva um.
         """
@@ -44,7 +44,7 @@ class Desenho:
         if not ouvintes:
             texto = f"{tipo}: {motivo}" if "motivo" in dados else tipo
             linhas += self.nota(pedido, de, texto, _cor(tipo))
-        for para in [so_para] if so_para else ouvintes:
+        for para in ouvintes:
             raias = de.capitalize(), para.capitalize()
             linhas.append(pintar(self.raias.seta(pedido, *raias, tipo, traco), _cor(tipo)))
         self.reter(tipo, pedido)

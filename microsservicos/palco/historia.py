@@ -8,7 +8,7 @@ cancelamento) ou foi publicado à mão.
 
 import json
 import sqlite3
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 from comum.tela import reais
 from coreografia import SERVICOS, o_que_ouve, o_que_publica, quem_ouve
@@ -38,7 +38,7 @@ class Historia:
     registro: (cliente, total, estado, motivo), da tabela pedidos, ou None se ela não o conhece.
     passos: na ordem das causas. motivos: {evento publicado: o motivo que leva, ou None}.
     por_enviar: os eventos sem a resposta do broker. falhas: {(serviço, evento): (restam, motivo)},
-    com restam negativo se já foi para as mortas. fatos: [(banco, o que ele diz)].
+    com restam negativo se já foi para as mortas.
 
     banco: a conexão de lendo(), sem o banco de quem ainda não rodou.
     Levanta sqlite3.Error se algum não pode ser lido.
@@ -55,7 +55,6 @@ class Historia:
         logs = [self._ler(servico) for servico in self.servicos]
         self.tratados = {(passo.servico, passo.tratou) for log in logs for passo in log}
         self.passos = self._em_ordem(logs)
-        self.fatos = [*self._fatos()]
 
     def _ler(self, servico: str) -> list[Passo]:
         """O log de um serviço: os passos dele, na ordem em que os deu."""
@@ -99,7 +98,8 @@ class Historia:
             ditos += ordem[-1].publicou
         return ordem
 
-    def _fatos(self):
+    def fatos(self) -> Iterator[tuple[str, str]]:
+        """(banco, o que ele diz), um a um."""
         if self.registro:
             cliente, total, estado, _ = self.registro
             yield "pedidos.db", f"pedido de {cliente}, {reais(total)}, {estado}"

@@ -1,22 +1,26 @@
-"""O que uma pessoa faria com um terminal por serviço: iniciar cada um, e ficar de olho.
+"""O que uma pessoa faria com um terminal por serviço: iniciar cada um, ficar de olho, assistir.
 
-Quem morre é iniciado de novo; quem morre sempre, uma vez por segundo.
+Quem morre é iniciado de novo; quem morre sempre, uma vez por segundo. A plateia ouve por uma fila
+só sua, que some com ela, e não diz nada a ninguém: os serviços nem sabem se há alguém assistindo.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO
 
 from comum.banco import lendo
 from comum.falha import Falha
+from comum.raias import Diagrama
 from comum.tela import Progresso, alertar, dizer
 from coreografia import SERVICOS
-from palco.espectador import Espectador
+from palco.desenho import Desenho
+from rabbitmq.acesso import BrokerFora, onde
+from rabbitmq.canal import Plateia
 
 MICROSSERVICOS = Path(__file__).resolve().parent.parent
 POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha de progresso
@@ -53,7 +57,7 @@ class Processo:
     pronto uma vez: a essa altura eles estão no banco dele.
     """
 
-    def __init__(self, nome: str, opcoes: list[str], pedidos: IO | None):
+    def __init__(self, nome: str, opcoes: list[str], pedidos=None):
         self.nome, self.opcoes, self.pedidos = nome, opcoes, pedidos
         self.pronto = False  # alguma vez
         self.iniciar()
@@ -92,6 +96,55 @@ class Processo:
             self.iniciar()
 
 
+class Espectador:
+    """Mostra os eventos; se a ligação com o broker cai, diz isso uma vez, e abre outra.
+
+    loja: a identidade dela. diagrama: onde mais anotar os eventos, ou None.
+    """
+
+    def __init__(self, loja: str, diagrama: Diagrama | None):
+        self.loja, self.desenho = loja, Desenho(diagrama)
+        self.plateia: Plateia | None = None
+        self.dito, self.desenhadas = "", 0  # desenhadas: linhas
+
+    def abrir(self) -> None:
+        """Daqui em diante nenhum evento passa sem ser visto, nem antes de mostrar(). Pode repetir.
+
+        Levanta BrokerFora se ninguém responde, e Falha se o broker recusa a plateia.
+        """
+        if not self.plateia:
+            self.plateia, self.dito = Plateia(self.loja), ""
+            dizer(f"plateia: assistindo em {onde()}")
+
+    def mostrar(self, segundos: float) -> None:
+        """Mostra os eventos dos próximos instantes; os nomes das raias não saem da tela.
+
+        Sem ligação, abre outra. Levanta Falha se o broker recusa a plateia.
+        """
+        try:
+            self.abrir()
+            recebidas = self.plateia.receber(segundos)
+        except BrokerFora as falha:
+            self.fechar()
+            if self.dito != str(falha):
+                self.dito = str(falha)
+                alertar(f"plateia: {falha}; continuo tentando (Ctrl-C encerra)")
+            time.sleep(segundos)
+            return
+        cabem = max(shutil.get_terminal_size().lines - 5, 8) if sys.stdout.isatty() else sys.maxsize
+        for linha in self.desenho.recebidas(recebidas):
+            if self.desenhadas % cabem == 0:
+                dizer()
+                dizer(self.desenho.cabecalho(), "forte")
+            dizer(linha)
+            self.desenhadas += 1
+
+    def fechar(self) -> None:
+        if self.plateia:
+            self.plateia.fechar()
+            self.plateia = None
+
+
 class Lancador:
     """Os processos, a plateia e a espera.
 
@@ -111,9 +164,12 @@ class Lancador:
         """
         if self.poucos:
             self.espectador.abrir()
-        entrada = em_arquivo(pedidos, self.pasta) if pedidos else None
+        # Um arquivo já sem nome, e na pasta dos bancos: noutro lugar pode não se poder escrever.
+        arquivo = tempfile.TemporaryFile("w+", dir=self.pasta)
+        arquivo.writelines(json.dumps(pedido) + "\n" for pedido in pedidos)
         for nome in SERVICOS:
-            self.processos.append(Processo(nome, opcoes, entrada if nome == "pedidos" else None))
+            da_porta = arquivo if pedidos and nome == "pedidos" else None
+            self.processos.append(Processo(nome, opcoes, da_porta))
             self.esperar_pronto(self.processos[-1])
 
     def esperar_pronto(self, processo: Processo) -> None:
@@ -181,11 +237,3 @@ class Lancador:
             um.processo.kill()
             um.processo.wait()
         self.espectador.fechar()
-
-
-def em_arquivo(pedidos: list[dict], pasta: Path):
-    """Um arquivo já sem nome, na pasta dos bancos, com um pedido JSON por linha."""
-    arquivo = tempfile.TemporaryFile("w+", dir=pasta, encoding="utf-8")
-    arquivo.writelines(json.dumps(pedido, ensure_ascii=False) + "\n" for pedido in pedidos)
-    arquivo.flush()
-    return arquivo

@@ -25,12 +25,12 @@ class NaMaquete(M.servico.Servico):
     def __init__(self, nome: str, dados: Path):
         super().__init__(nome, MODULOS[nome].TABELAS, MODULOS[nome].OUVE, dados)
         self.terminal = DoQueAsRaiasNaoMostram(nome, True, 0)
-        self.tentativas.avisar = self.terminal.avisar
+        self.tentativas.avisar = self.terminal.linhas.append
 
 
 class DoQueAsRaiasNaoMostram(M.terminal.Terminal):
     def contar(self) -> None:
-        self.linhas = [linha for linha in self.linhas if "◀" not in linha and "▶" not in linha or "repetido" in linha]
+        self.linhas[:] = [linha for linha in self.linhas if "◀" not in linha and "▶" not in linha or "repetido" in linha]
         super().contar()
 
 

@@ -384,7 +384,7 @@ def rastro(passos: list[Passo]) -> list[str]:
         elif verbo == "em dobro":
             notas = [(alvo.pedido, f"publica; outra cópia publica e trata {alvo.tipo}")]
         else:
-            linhas += desenho.evento(alvo.tipo, alvo.pedido, json.loads(alvo.corpo), servico)
+            linhas += desenho.evento(alvo.tipo, alvo.pedido, json.loads(alvo.corpo))
             notas = [(alvo.pedido, "chegou outra vez")] if passo in passos[:n] else []
         for pedido, texto in notas:
             linhas += desenho.nota(pedido, servico, texto)

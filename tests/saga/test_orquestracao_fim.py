@@ -260,8 +260,11 @@ def test_so_assistir_espera_pelo_broker_e_recusa_o_de_outra_loja(url, dados, tmp
 
 
 def test_os_pedidos_nao_dependem_de_uma_pasta_de_temporarios(tmp_path, monkeypatch):
+    entregues = {}
+    pronto = lambda nome, opcoes, arquivo: entregues.update({nome: arquivo}) or SimpleNamespace(pronto=True)
     monkeypatch.setattr(M.lancador.tempfile, "tempdir", str(tmp_path / "não existe"))
-    (tmp_path / "dados").mkdir()
-    with M.lancador.em_arquivo([cenario("sucesso")], tmp_path / "dados") as arquivo:
+    monkeypatch.setattr(M.lancador, "Processo", pronto)
+    M.lancador.Lancador(tmp_path, None, [], SimpleNamespace(abrir=lambda: None)).iniciar([cenario("sucesso")], [])
+    with entregues.pop("pedidos") as arquivo:
         arquivo.seek(0)
-        assert '"p-1"' in arquivo.read() and not list((tmp_path / "dados").iterdir())
+        assert '"p-1"' in arquivo.read() and not list(tmp_path.iterdir()) and not any(entregues.values())
