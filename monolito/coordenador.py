@@ -17,7 +17,7 @@ Uma rodada leva uma transação, ou muitas, que dividem essas gravações (grava
 import itertools
 import time
 
-from comum.banco import Banco, conferir_arquivos
+from comum.banco import conferir_arquivos
 from decisoes import ABORTAR, CONFIRMAR, Decisao, LogDeDecisoes, NaoGravada
 from palco import quedas
 from palco.narracao import Narrador
@@ -30,8 +30,6 @@ class Transacao:
     sim: os participantes que já votaram SIM. decisao: o que se decidiu, ou None.
     desde: o instante em que parou numa trava, ou None.
     """
-
-    __slots__ = ("nome", "execucao", "pedido", "id", "sim", "decisao", "desde")
 
     def __init__(self, nome: str, execucao: str, pedido: dict):
         self.nome, self.execucao, self.pedido, self.id = nome, execucao, pedido, pedido["pedido"]
@@ -50,6 +48,7 @@ class Coordenador:
     def __init__(self, execucao: str, participantes: list[Participante], log: LogDeDecisoes,
                  narrador: Narrador):
         self.participantes, self.log, self.narrador = participantes, log, narrador
+        self.bancos = [*(participante.banco for participante in participantes), log.banco]
         # Pedidos é avisado por último: o resultado só aparece depois dos efeitos.
         self.avisados = [*participantes[1:], participantes[0]]
         self.execucao, self._numeros = execucao, itertools.count(1)
@@ -117,7 +116,7 @@ class Coordenador:
     def _decidir(self, prontas: list[Transacao]) -> None:
         """Todas com todos os SIM."""
         quedas.ponto("antes-da-decisao")
-        conferir_arquivos(*self._bancos())  # um SIM vale enquanto está no arquivo
+        conferir_arquivos(*self.bancos)  # um SIM vale enquanto está no arquivo
         try:
             with self.log.decidindo():
                 self.log.anotar(self.execucao, prontas)
@@ -172,7 +171,4 @@ class Coordenador:
 
     def forcadas(self) -> int:
         """Quantas vezes, desde o início, este programa esperou pelo disco."""
-        return sum(banco.forcadas for banco in self._bancos())
-
-    def _bancos(self) -> list[Banco]:
-        return [*(participante.banco for participante in self.participantes), self.log.banco]
+        return sum(banco.forcadas for banco in self.bancos)

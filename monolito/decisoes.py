@@ -102,7 +102,7 @@ class LogDeDecisoes:
         except sqlite3.Error as erro:
             if escrito and "is full" not in str(erro):
                 raise Falha(f"{em_portugues(erro, ARQUIVO)}; {SEM_SABER}") from erro
-            raise NaoGravada(str(em_portugues(erro, ARQUIVO))) from erro
+            raise NaoGravada from erro
 
     def anotar(self, execucao: str, transacoes: list) -> None:
         """Dentro de decidindo(): CONFIRMAR cada transação."""

@@ -35,7 +35,6 @@ CREATE TABLE heuristicas (
     quando TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) STRICT, WITHOUT ROWID
 """
 SIM, NAO, TRAVADO = "SIM", "NÃO", "TRAVADO"
-em_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Recusa(Exception):
@@ -133,7 +132,7 @@ class Participante:
             assert self.banco.total_changes == antes, f"{self.nome} escreveu antes de recusar"
             return Voto(NAO, str(recusa))
         self.banco.execute("INSERT INTO preparadas VALUES (?, ?, ?, ?, ?)",
-                           (t.nome, t.execucao, t.id, "\n".join(linhas), em_json(pedido)))
+                           (t.nome, t.execucao, t.id, "\n".join(linhas), json.dumps(pedido)))
         travadas.update(dict.fromkeys(linhas, (t.nome, t.id)))
         return Voto(SIM, pedido=pedido, linhas=linhas)
 
@@ -146,24 +145,24 @@ class Participante:
                 self._aplicar(decisao)
 
     def insistir(self, decisoes: list[Decisao], preparadas: list[str]) -> None:
-        """Aplica, de novo e de novo, com uma pausa; depois de PACIENCIA segundos levanta Falha.
+        """Aplica; se falha, de novo e de novo, por PACIENCIA segundos; e então levanta Falha.
 
         preparadas: as transações que aqui ficam em dúvida até que se consiga.
         """
-        prazo, avisado = time.monotonic() + PACIENCIA, False
+        prazo = None
         while True:
             try:
                 return self.aplicar(decisoes)
             except sqlite3.Error as erro:
                 falha = em_portugues(erro, f"{self.negocio.arquivo}.db")
-            if time.monotonic() > prazo:
+            if prazo is None:
+                prazo = time.monotonic() + PACIENCIA
+                alertar(f"{falha}; insisto por {PACIENCIA:.0f} s")
+            elif time.monotonic() > prazo:
                 raise Falha(f"{falha}; " + (
                     f"{', '.join(preparadas)} em dúvida: a recuperação termina no próximo início"
                     if preparadas else
                     "o pedido recusado não foi anotado, e nada mais foi mexido"))
-            if not avisado:
-                alertar(f"{falha}; insisto por {PACIENCIA:.0f} s")
-            avisado = True
             time.sleep(PAUSA)
 
     def _aplicar(self, decisao: Decisao) -> None:
@@ -182,8 +181,7 @@ class Participante:
     def forcar_ao_disco(self, execucao: str) -> None:
         """Uma gravação forçada: leva ao disco o que foi aplicado antes, por quem quer que fosse."""
         with transacao(self.banco, forcada=True):
-            self.banco.execute("DELETE FROM no_disco")
-            self.banco.execute("INSERT INTO no_disco VALUES (?)", (execucao,))
+            self.banco.execute("REPLACE INTO no_disco (rowid, execucao) VALUES (1, ?)", (execucao,))
         conferir_arquivos(self.banco)
 
     # --- o que está em dúvida ---

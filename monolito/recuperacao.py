@@ -156,16 +156,10 @@ def _recusar_o_impossivel(participantes: list[Participante], onde: list[Particip
     """O que os bancos, sem o log, já provam: a decisão é uma só, e é a mesma em todos.
 
     Quem não está preparado já mostra a resposta: se o efeito vale, foi decidido CONFIRMAR; se não
-    vale, ele não votou SIM, ou já abortou, e não pode ter sido CONFIRMAR.
+    vale, ele não votou SIM, ou já abortou, e não pode ter sido CONFIRMAR. O mesmo se um --forcar
+    morreu no meio: só se continua na direção dele.
     """
-    for participante in participantes:
-        if participante.banco.execute(
-                "SELECT 1 FROM heuristicas WHERE transacao = ? AND decisao <> ?",
-                (decisao.transacao, decisao.qual)).fetchone():
-            raise Falha(f"--forcar: uma parte de {decisao.transacao} já foi forçada ao contrário; "
-                        "repita aquela decisão", 2)
-        if participante in onde:
-            continue
+    for participante in (p for p in participantes if p not in onde):
         vale = participante.banco.execute(participante.negocio.vale, (pedido,)).fetchone()[0]
         if decisao.qual == ABORTAR and vale:
             raise Falha(f"--forcar: {participante.nome} já aplicou o pedido {pedido} ({vale}): "

@@ -424,7 +424,7 @@ def test_forcar_pela_metade_so_continua_na_mesma_direcao(pasta):
     transacao = cair(pasta)
     apagar(pasta)
     assert no_filho(forcar_e_morrer, pasta, f"{transacao}=confirmar").morto
-    assert "ao contrário" in no_filho(forcar, pasta, f"{transacao}=abortar").saida
+    assert "Envio já aplicou o pedido p-1" in no_filho(forcar, pasta, f"{transacao}=abortar").saida
     assert no_filho(forcar, pasta, f"{transacao}=confirmar").saida == ""
     no_filho(so_recuperar, pasta)
     conferir_repouso(pasta)
