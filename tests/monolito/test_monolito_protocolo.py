@@ -420,15 +420,18 @@ def test_nao_se_forca_o_que_o_log_sabe(pasta):
     assert Retrato(pasta).esperando("p-1") == set(DONOS)
 
 
-def test_forcar_pela_metade_so_continua_na_mesma_direcao(pasta):
+@pytest.mark.parametrize("certa, outra, diz, fim", [
+    ("confirmar", "abortar", "Pagamentos já aplicou o pedido p-1", "concluido"),
+    ("abortar", "confirmar", "Pagamentos não está preparado, e nada aplicou", "cancelado")])
+def test_forcar_pela_metade_so_continua_na_mesma_direcao(certa, outra, diz, fim, pasta):
     transacao = cair(pasta)
     apagar(pasta)
-    assert no_filho(forcar_e_morrer, pasta, f"{transacao}=confirmar").morto
-    assert "Envio já aplicou o pedido p-1" in no_filho(forcar, pasta, f"{transacao}=abortar").saida
-    assert no_filho(forcar, pasta, f"{transacao}=confirmar").saida == ""
+    assert no_filho(forcar_e_morrer, pasta, f"{transacao}={certa}").morto
+    assert diz in no_filho(forcar, pasta, f"{transacao}={outra}").saida
+    assert no_filho(forcar, pasta, f"{transacao}={certa}").saida == ""
     no_filho(so_recuperar, pasta)
     conferir_repouso(pasta)
-    assert Retrato(pasta).pedidos == {"p-1": "concluido"}
+    assert Retrato(pasta).pedidos == {"p-1": fim}
 
 
 def forcar_e_morrer(pasta, escolha):
