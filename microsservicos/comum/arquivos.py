@@ -84,6 +84,17 @@ class Arquivos:
         self.conexao, self.pasta = conexao, os.path.dirname(real)
         agora = na_pasta(self.pasta)  # um banco exclusivo não tem -shm
         self.eram = {nome: agora.get(nome) for nome in (real, f"{real}-wal", f"{real}-shm")}
+        self.indice = f"{real}-shm" if self.eram[f"{real}-shm"] else ""
+
+    def conferir_indice(self) -> None:
+        """Antes de cada COMMIT: sem o -shm que todos usam, ele escreveria por cima de outros.
+
+        Quem abriu o banco desde que ele sumiu criou outro, e grava por esse.
+        """
+        with suppress(OSError):  # apagado, ou a pasta já não deixa ver
+            if not self.indice or os.stat(self.indice).st_ino == self.eram[self.indice]:
+                return
+        self.acabar(self.sumidos(na_pasta(self.pasta)) or [self.indice])
 
     def sumidos(self, agora: dict[str, int]) -> list[str]:
         """Os que já não são os mesmos. agora: o que há na_pasta()."""
@@ -118,23 +129,6 @@ class Arquivos:
             if self.conexao.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0] == 0:
                 return f"o que só ele ainda via já passei ao banco{guardei}"
         return f"o que só ele ainda via não pôde ser passado ao banco{guardei}"
-
-
-def conferir_arquivos(*bancos) -> None:
-    """Antes de cada COMMIT, e antes de contar a alguém o que se gravou: são os mesmos arquivos?
-
-    Sem o -shm que todos usam, o COMMIT escreveria por cima do que outros gravaram desde que ele
-    sumiu; sem um dos outros, o que se gravou não está onde se diz que está.
-    bancos: os de comum/banco.py. Lê a pasta uma vez, e não faz um stat por arquivo: depois que
-    alguém pergunta pela hora de um arquivo, o Linux a anota com mais cuidado na gravação seguinte,
-    e num -wal isso custa 30 µs em cada COMMIT (tests/desempenho).
-    """
-    pasta, agora = None, {}
-    for arquivos in filter(None, (banco.arquivos for banco in bancos)):  # None: só na memória
-        if arquivos.pasta != pasta:
-            pasta, agora = arquivos.pasta, na_pasta(arquivos.pasta)
-        if sumidos := arquivos.sumidos(agora):
-            arquivos.acabar(sumidos)
 
 
 def na_pasta(pasta: str) -> dict[str, int]:
