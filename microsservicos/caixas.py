@@ -37,14 +37,12 @@ CREATE INDEX do_pedido ON caixa_saida (pedido)
 
 em_json = json.JSONEncoder(ensure_ascii=False).encode
 
-# A função de negócio: recebe o banco e o evento, devolve [(tipo, dados), ...] a publicar.
-Funcao = Callable[[sqlite3.Connection, Evento], "list[tuple[str, dict]]"]
 
-
-def tratar(banco: sqlite3.Connection, servico: str, funcao: Funcao,
+def tratar(banco: sqlite3.Connection, servico: str, funcao: Callable,
            evento: Evento) -> list[Evento] | None:
     """Trata um evento na transação aberta por quem chama; None se ele já tinha sido tratado.
 
+    funcao: a do negócio; recebe o banco e o evento, e devolve [(tipo, dados), ...] a publicar.
     Se a função falha, nada do que ela fez fica (nem a caixa de entrada: senão a
     próxima tentativa pareceria uma repetição e o evento se perderia).
     """

@@ -14,7 +14,7 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
 from comum.identidade import identidade_se_houver
-from comum.opcoes import Opcoes
+from comum.opcoes import Opcoes, chaves
 from comum.tela import dizer, executar, visivel
 from coreografia import SERVICOS
 from rabbitmq.mensagens_mortas import ler
@@ -25,8 +25,7 @@ def main() -> int:
     opcoes.dos_dados("microsservicos")
     opcoes.add_argument("servico", nargs="?", metavar="SERVICO", choices=SERVICOS,
                         help=", ".join(SERVICOS) + " (padrão: todos)")
-    opcoes.add_argument("--reenviar", action="store_true",
-                        help="devolve as mensagens à fila do serviço")
+    chaves(opcoes, {"--reenviar": "devolve as mensagens à fila do serviço"})
     opcoes.add_argument("--mensagem", metavar="ID", action="append", default=[],
                         help="só a mensagem com este message_id")
     escolha = opcoes.parse_args()

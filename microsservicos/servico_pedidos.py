@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com P
 import caixas
 from comum.banco import conferir_arquivos, transacao
 from comum.loja import PRODUTO_DESCONHECIDO, de_outro_conteudo, id_pelo_comeco
-from comum.opcoes import POUCOS, dizer_repetidos, pedidos_escolhidos
+from comum.opcoes import POUCOS, chaves, dizer_repetidos, pedidos_escolhidos
 from comum.tela import dizer, executar
 from servico import montar
 from terminal import opcoes_de_servico
@@ -114,9 +114,8 @@ def entrar_na_saga(banco, funcao, entradas):
 def main():
     opcoes = opcoes_de_servico("Serviço de pedidos: envia o pedido e ouve como a saga termina.")
     opcoes.dos_pedidos()
-    opcoes.add_argument("--sem-pedido", action="store_true", help="não envia nada, só ouve")
-    opcoes.add_argument("--so-enviar", action="store_true",
-                        help="deixa os pedidos no banco, para a cópia que está no ar, e sai")
+    chaves(opcoes, {"--sem-pedido": "não envia nada, só ouve",
+                    "--so-enviar": "deixa os pedidos no banco, para a cópia que está no ar, e sai"})
     opcoes.add_argument("--cancelar", metavar="ID",
                         help="pede o cancelamento do pedido (o começo do id basta) e fica ouvindo; "
                              "com --so-enviar, só o pede")
