@@ -113,7 +113,7 @@ class Espectador:
         Levanta BrokerFora se ninguém responde, e Falha se o broker recusa a plateia.
         """
         if not self.plateia:
-            self.plateia, self.dito = Plateia(self.loja), ""
+            self.plateia, self.dito = Plateia("plateia", self.loja), ""
             dizer(f"plateia: assistindo em {onde()}")
 
     def mostrar(self, segundos: float) -> None:
