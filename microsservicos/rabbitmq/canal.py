@@ -74,7 +74,6 @@ class Publicador(Conexao):
 
     def abrir_saida(self) -> None:
         """Abre o canal das publicações; chamada de novo, troca-o por um que nada recusou ainda."""
-        self._devolvida: str | None = None
         self._ultima = 0  # o broker numera as publicações de um canal a partir de 1
         self._sem_resposta: set[int] = set()
         self._recusadas: set[int] = set()
@@ -96,9 +95,6 @@ class Publicador(Conexao):
         """
         self.esperar(lambda: not self._sem_resposta)
         recusadas = self._recusadas
-        if self._devolvida:
-            raise BrokerFora(f"nenhuma fila recebeu {self._devolvida}: alguém apagou uma fila; "
-                             "declaro de novo")
         if recusadas:
             # Um canal que uma fila quorum recusou pode não saber que o limite dela já é outro, e
             # recusar por ela para sempre (rabbit_fifo_client.erl).
@@ -117,7 +113,8 @@ class Publicador(Conexao):
             self.acordar()
 
     def _ao_devolver(self, canal, metodo, propriedades, corpo):
-        self._devolvida = metodo.routing_key
+        self.derrubar(BrokerFora(f"nenhuma fila recebeu {metodo.routing_key}: alguém apagou uma "
+                                 "fila; declaro de novo"))
 
 
 class Canal(Ouvinte, Publicador):
