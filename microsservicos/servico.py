@@ -17,11 +17,10 @@ from pathlib import Path
 import caixas
 import tentativas
 from comum import banco as bancos
-from comum.encerramento import adiando_o_fim
 from comum.falha import Falha, em_portugues
 from comum.identidade import identidade
 from comum.loja import id_pelo_comeco
-from comum.tela import dizer, executar
+from comum.tela import adiando_o_fim, dizer, executar
 from coreografia import o_que_ouve, o_que_publica
 from rabbitmq.canal import LOTE, Canal
 from rabbitmq.mensagem import MensagemInvalida, entender

@@ -18,8 +18,8 @@ sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com P
 import caixas
 from comum.banco import conferir_arquivos, transacao
 from comum.loja import PRODUTO_DESCONHECIDO, de_outro_conteudo, id_pelo_comeco
-from comum.opcoes import POUCOS, chaves, dizer_repetidos, pedidos_escolhidos
-from comum.tela import dizer, executar
+from comum.opcoes import chaves, dizer_repetidos, pedidos_escolhidos
+from comum.tela import POUCOS, dizer, executar
 from servico import montar
 from terminal import opcoes_de_servico
 

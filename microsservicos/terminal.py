@@ -3,9 +3,8 @@
 import os
 import time
 
-from comum.encerramento import Fim
 from comum.opcoes import Opcoes, chaves
-from comum.tela import curto, dizer, visivel
+from comum.tela import Fim, curto, dizer, visivel
 from coreografia import Evento
 
 

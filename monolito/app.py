@@ -20,17 +20,16 @@ import envio
 import estoque
 import pagamentos
 import pedidos
-from comum.encerramento import adiando_o_fim
-from comum.identidade import identidade, limpar
+from comum.identidade import apagar_bancos, identidade, trocar_identidade
 from comum.opcoes import (Opcoes, ate, chaves, confirmar_limpeza, dizer_repetidos,
                           pedidos_escolhidos)
 from comum.raias import Diagrama
-from comum.tela import Progresso, alertar, dizer, executar
+from comum.tela import POUCOS, Progresso, adiando_o_fim, alertar, dizer, executar
 from comum.veredito import imprimir_estado, veredito
 from coordenador import Coordenador
 from decisoes import LogDeDecisoes
 from palco import quedas
-from palco.narracao import COORDENADOR, POUCOS, RAIAS, Narrador
+from palco.narracao import COORDENADOR, RAIAS, Narrador
 from palco.rastro import rastrear
 from participante import ForaDoAr, Participante, em_duvida
 from recuperacao import abrir_log, conferir, forcar, recuperar, reter
@@ -47,7 +46,8 @@ def main() -> int | None:
         return rastrear(pasta, opcoes.rastro, NEGOCIOS, opcoes.diagrama)
     if opcoes.limpar:
         confirmar_limpeza(pasta, opcoes.sim)
-        limpar(pasta)
+        trocar_identidade(pasta)
+        apagar_bancos(pasta)
         if not (novos or opcoes.estado or opcoes.sem_pedido):
             dizer(f"{pasta}: linhas iniciais")
             return 0

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from comum.banco import EmUso
 from comum.falha import Falha, em_portugues
-from comum.tela import alertar, dizer
+from comum.tela import POUCOS, alertar, dizer
 from decisoes import ABORTAR, ARQUIVO, CONFIRMAR, Decisao, LogDeDecisoes
 from palco import quedas
-from palco.narracao import COORDENADOR, POUCOS, Narrador
+from palco.narracao import COORDENADOR, Narrador
 from participante import Participante, em_duvida
 
 # O que o log responde: (o motivo de quem aborta, o que se desenha, a cor).

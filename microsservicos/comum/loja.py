@@ -10,7 +10,7 @@ import re
 import uuid
 from typing import Iterable
 
-from comum.falha import Falha, em_portugues
+from comum.falha import Falha
 
 DONOS = ("pedidos", "estoque", "pagamentos", "envio")  # dos dados; cada um com o seu banco
 CENARIOS = {
@@ -91,8 +91,7 @@ def validar(dados, mais: Iterable[str] = ()) -> dict:
     if len({item["produto"] for item in dados["itens"]}) < len(dados["itens"]):
         raise Falha("itens: um produto aparece duas vezes", 2)
     return {"pedido": dados.get("pedido") or str(uuid.uuid4()), "cliente": dados["cliente"],
-            "itens": [{"produto": item["produto"], "quantidade": item["quantidade"]}
-                      for item in dados["itens"]],
+            "itens": dados["itens"],
             "cep": "-".join(_CEP.fullmatch(dados["cep"]).groups())}
 
 
@@ -135,14 +134,11 @@ def ler_json(texto: bytes):
         raise ValueError(f"maior que {MAIOR_LINHA // 1024} KiB")
     try:
         return _LEITOR.decode(texto.decode("utf-8"))
-    except RecursionError as erro:  # cada versão do Python aguenta uma profundidade
-        raise ValueError("JSON aninhado demais") from erro
-    except UnicodeDecodeError as erro:
-        raise ValueError(f"não é UTF-8: byte {erro.start + 1}") from erro
     except json.JSONDecodeError as erro:
         raise ValueError(f"não é JSON: coluna {erro.pos + 1}") from erro
-    except ValueError as erro:  # o limite do Python para um número, que ele diz em inglês
-        raise ValueError("JSON com chave repetida, ou com um número longo demais") from erro
+    except (ValueError, RecursionError) as erro:  # cada versão do Python tem os seus limites
+        raise ValueError("não é UTF-8, ou é um JSON com uma chave repetida, um número longo demais "
+                         "ou aninhado demais") from erro
 
 
 def _sem_repetir(pares: list) -> dict:
@@ -159,14 +155,11 @@ def ler_arquivo(caminho: str) -> list[dict]:
     """Lê um pedido JSON por linha; `-` é a entrada padrão; linhas em branco são puladas.
 
     Uma linha ruim condena o arquivo inteiro: levanta Falha (código 2) com o número dela,
-    e nenhum pedido é enviado.
+    e nenhum pedido é enviado. Levanta OSError se não dá para ler.
     """
     nome = "entrada padrão" if caminho == "-" else caminho
-    try:
-        with open(0 if caminho == "-" else caminho, "rb", closefd=caminho != "-") as entrada:
-            pedidos = list(_ler_linhas(entrada, nome))
-    except OSError as erro:
-        raise em_portugues(erro, nome) from erro
+    with open(0 if caminho == "-" else caminho, "rb", closefd=caminho != "-") as entrada:
+        pedidos = list(_ler_linhas(entrada, nome))
     if not pedidos:
         raise Falha(f"{nome}: não há nenhum pedido", 2)
     return pedidos

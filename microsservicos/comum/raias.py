@@ -5,17 +5,17 @@ cada passo vira uma linha de texto. O mesmo passo pode ir também para um arquiv
 linguagem Mermaid, que o GitHub desenha.
 """
 
+import os
 import shlex
 from pathlib import Path
 from typing import Iterable
 
 from comum.falha import Falha
 from comum.opcoes import DADOS
-from comum.tela import curto, dizer, largura, visivel
+from comum.tela import POUCOS, curto, dizer, largura, visivel
 
 MAIOR, MENOR = 80, 60  # colunas: acima da maior o olho se perde; abaixo da menor nada cabe
 CORES = {"concluido": "verde", "cancelado": "roxo"}  # um pedido sem resultado: vermelho
-MAIS_PEDIDOS = 4  # acima disso ninguém lê o desenho, e o GitHub nem o faz
 SETAS = {"─": "->>", "═": "-->>"}
 # Num texto, o Mermaid tem o seu próprio uso para estes; pelo número, eles voltam a ser só texto.
 ESPECIAIS = {ord(c): f"#{ord(c)};" for c in "#;<>&"}
@@ -34,8 +34,8 @@ class Diagrama:
     """
 
     def __init__(self, caminho: str, raias: list[str], pedidos: int):
-        if pedidos > MAIS_PEDIDOS:
-            raise Falha(f"--diagrama: cabem até {MAIS_PEDIDOS} pedidos num desenho, "
+        if pedidos > POUCOS:  # ninguém leria o desenho, e o GitHub nem o faz
+            raise Falha(f"--diagrama: cabem até {POUCOS} pedidos num desenho, "
                         f"e são {pedidos}", 2)
         open(caminho, "wb").close()
         self._caminho = caminho
@@ -68,21 +68,21 @@ class Raias:
 
     nomes: os participantes, da esquerda para a direita. retida: como se desenha a raia de quem
     retém algo de algum pedido (uma trava, na 2PC; na saga, o que ainda pode ser compensado).
-    diagrama: o arquivo em que também se anota cada passo, ou None.
+    diagrama: o arquivo em que também se anota cada passo; sem um, /dev/null.
     """
 
     MARGEM = 15  # as colunas do pedido; a primeira raia vem logo depois
 
     def __init__(self, nomes: list[str], retida: str = "┃", diagrama: Diagrama | None = None):
-        self.nomes, self.retida, self.diagrama = list(nomes), retida, diagrama
+        self.nomes, self.retida = list(nomes), retida
+        self.diagrama = diagrama or Diagrama(os.devnull, nomes, 0)
         self._retencoes: set[tuple[str, str]] = set()
 
     def reter(self, raia: str, pedido: str, retem: bool = True) -> None:
         """Daqui em diante esta raia retém algo deste pedido, ou já não; repetir não muda nada."""
         if ((raia, pedido) in self._retencoes) != retem:
             self._retencoes ^= {(raia, pedido)}
-            if self.diagrama:
-                self.diagrama.reter(raia, retem)
+            self.diagrama.reter(raia, retem)
 
     @property
     def colunas(self) -> dict[str, int]:
@@ -100,8 +100,7 @@ class Raias:
 
     def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> str:
         """A mensagem `rotulo`, da raia `de` à raia `para` (traço "═": compensação)."""
-        if self.diagrama:
-            self.diagrama.seta(pedido, de, para, rotulo, traco)
+        self.diagrama.seta(pedido, de, para, rotulo, traco)
         rotulo = visivel(rotulo)
         if largura() < MENOR:
             return self._em_texto(pedido, f"{de} {traco}▶ {para}: {rotulo}")
@@ -118,8 +117,7 @@ class Raias:
 
     def nota(self, pedido: str, raia: str, texto: str) -> str:
         """Algo que aconteceu dentro de uma raia, sem mensagem para ninguém."""
-        if self.diagrama:
-            self.diagrama.nota(pedido, raia, texto)
+        self.diagrama.nota(pedido, raia, texto)
         texto = visivel(texto)
         if largura() < MENOR:
             return self._em_texto(pedido, f"{raia} ● {texto}")

@@ -1,9 +1,12 @@
-"""O que uma pessoa vê: linhas, cores, progresso e mensagens de erro.
+"""O terminal de uma pessoa: o que ela lê nele, e como ela pede o fim (Ctrl-C, fechar a janela).
 
 Nada sai mais largo que o terminal (80 colunas num pipe), e a linha que não cabe se parte entre
 palavras. A cor é um enfeite: nada é dito só por ela, e todas se leem em fundo claro e em fundo
 escuro (por isso não há amarelo nem azul). Onde o terminal não conhece um caractere, sai o mais
 parecido que ele tem, em vez de um erro.
+
+O pedido de fim vira KeyboardInterrupt na linha em que o programa estiver. No meio de um lote nada
+se perderia, mas o trabalho seria repetido: ali ele só fica anotado, e quem trabalha o vê ao acabar.
 """
 
 import codecs
@@ -11,17 +14,19 @@ import errno
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import sys
 import textwrap
-import time
 import unicodedata
+from contextlib import contextmanager
+from typing import Iterator
 
-from comum.encerramento import encerrar_uma_vez_so
 from comum.falha import Falha, em_portugues
 
 CORES = {"verde": "32", "vermelho": "31", "roxo": "35", "fraco": "2", "forte": "1"}
 DE_COR = re.compile(r"\x1b\[\d+m")
+POUCOS = 4  # pedidos que ainda se leem um por um, na tela ou num desenho; se são mais, só quantos
 SEM_UNICODE = dict(zip("─═│┃┊├┤╞╡▶◀●○…·█░«»—×", "-=|H:||||><*o~-#.\"\"-x"))
 
 
@@ -145,24 +150,18 @@ def curto(texto: str, largura: int = 12) -> str:
     return texto if len(texto) <= largura else texto[: largura - 1] + "…"
 
 
-PAUSA = 0.1  # segundos entre dois desenhos de uma barra
-
-
 class Progresso:
     """Uma barra que se redesenha no terminal; num pipe, nada."""
 
     _na_tela = False
 
     def __init__(self, total: int, texto: str):
-        self.total, self.texto, self.visto = total, texto, -PAUSA
+        self.total, self.texto = total, texto
 
     def mostrar(self, feitos: int, resto: str = "") -> None:
         """feitos: quantos dos `total` já terminaram. resto: o que mais dizer na mesma linha."""
-        agora = time.monotonic()
-        cedo = feitos < self.total and agora < self.visto + PAUSA  # redesenhar também custa
-        if cedo or not sys.stdout.isatty():
+        if not sys.stdout.isatty():
             return
-        self.visto = agora
         # Uma coluna a menos: escrever na última já passa à linha seguinte em alguns terminais.
         cabe, dito = largura() - 1, f" {feitos}/{self.total} {resto}".rstrip()
         barra = max(0, min(24, cabe - len(self.texto) - len(dito) - 1))
@@ -177,3 +176,50 @@ class Progresso:
         if Progresso._na_tela:
             Progresso._na_tela = False
             _escrever("\r" + " " * (largura() - 1) + "\r", sys.stdout)
+
+
+# --- o pedido de fim ---
+
+class Fim:
+    """sinal: o que pediu o fim deste programa; None, nenhum."""
+
+    sinal: int | None = None
+
+
+@contextmanager
+def adiando_o_fim() -> Iterator[Fim]:
+    """Dentro do bloco, um pedido de fim só fica anotado no Fim que ele dá; o mesmo outra vez, não.
+
+    No terminal de orquestracao.py um Ctrl-C chega a todos, e o SIGTERM com que ele encerra os
+    serviços vem logo depois: não é insistência de ninguém.
+    """
+    fim = Fim()
+
+    def anotar(sinal, quadro):
+        if fim.sinal == sinal:
+            raise KeyboardInterrupt
+        fim.sinal = fim.sinal or sinal
+    antes = {sinal: signal.signal(sinal, anotar) for sinal in sinais_de_fim()}
+    try:
+        yield fim
+    finally:
+        for sinal, tratador in antes.items():
+            signal.signal(sinal, tratador)
+
+
+def encerrar_uma_vez_so() -> None:
+    """O primeiro pedido de fim interrompe o programa; outro não corta a limpeza."""
+    sinais = sinais_de_fim()
+
+    def ao_chegar(sinal, quadro):
+        for um in sinais:
+            signal.signal(um, signal.SIG_IGN)
+        raise KeyboardInterrupt
+    for sinal in sinais:
+        signal.signal(sinal, ao_chegar)
+
+
+def sinais_de_fim() -> list[int]:
+    """Os que interrompem este programa: não os que o nohup, por exemplo, mandou ignorar."""
+    todos = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [sinal for sinal in todos if signal.getsignal(sinal) != signal.SIG_IGN]

@@ -62,6 +62,8 @@ def configuracao(porta: int, pagina: int) -> str:
     porta: em 127.0.0.1 e, se a máquina o tem e ela está livre, em ::1. pagina: a porta dela.
     """
     linhas = {"listeners.tcp.ipv4": f"127.0.0.1:{porta}", "load_definitions": "./definicoes.json",
+              # Um serviço recebe até 400 mensagens antes de tratar a primeira: têm de caber.
+              "max_message_size": 1024 ** 2,  # bytes; as da loja têm no máximo 64 KiB
               "management.tcp.ip": "127.0.0.1", "management.tcp.port": pagina}
     if porta_livre(porta, "::1"):
         linhas["listeners.tcp.ipv6"] = f"::1:{porta}"

@@ -16,14 +16,13 @@ from pathlib import Path
 from comum.banco import lendo
 from comum.falha import Falha
 from comum.raias import Diagrama
-from comum.tela import Progresso, alertar, dizer
+from comum.tela import POUCOS, Progresso, alertar, dizer
 from coreografia import SERVICOS
 from palco.desenho import Desenho
 from rabbitmq.acesso import BrokerFora, onde
 from rabbitmq.canal import Plateia
 
 MICROSSERVICOS = Path(__file__).resolve().parent.parent
-POUCOS = 4  # até tantos pedidos, a saga é desenhada; acima disso, uma linha de progresso
 PAUSA = 1.0  # segundos entre dois inícios do mesmo serviço, se ele morre logo
 # Segundos para um serviço dizer que está pronto; e para o fim: o lote em mãos, o adeus ao
 # broker, e uma folga.

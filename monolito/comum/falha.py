@@ -39,8 +39,6 @@ CONSELHOS = (  # o que se acha no que o SQLite ou o sistema disse, e o que isso 
      "OUTRA_PASTA"),
     ("Not a directory|File exists", "não é uma pasta: use --dados OUTRA_PASTA"),
     ("No such file", "não existe"),
-    ("resource busy|Too many levels", "é uma montagem, ou um link que leva a si mesmo: use --dados "
-                                      "OUTRA_PASTA"),
     ("File name too long", "tem um nome longo demais: use --dados OUTRA_PASTA"),
     ("Is a directory", "é uma pasta, e aqui se esperava um arquivo"),
 )

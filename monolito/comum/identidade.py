@@ -140,12 +140,6 @@ def apagar_bancos(pasta: Path) -> None:
                 arquivo.with_name(arquivo.name + fim).unlink(missing_ok=True)
 
 
-def limpar(pasta: Path) -> None:
-    """A limpeza de quem só tem bancos."""
-    trocar_identidade(pasta)
-    apagar_bancos(pasta)
-
-
 def _no_arquivo(pasta: Path) -> str:
     """O que o .loja diz."""
     lida = (pasta / LOJA).read_text(encoding="ascii", errors="replace").strip()

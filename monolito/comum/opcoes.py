@@ -8,7 +8,7 @@ from typing import Iterable
 
 from comum.falha import Falha
 from comum.loja import CENARIOS, MAIS_PEDIDOS, ler_arquivo, validar
-from comum.tela import dizer
+from comum.tela import POUCOS, dizer
 
 # O argparse só fala inglês: o que ele diz e como se diz aqui, na ordem em que se troca.
 EM_PORTUGUES = (
@@ -24,7 +24,6 @@ EM_PORTUGUES = (
     (r"invalid choice: (.*) \(choose from (.*)\)", r"não existe \1; escolha entre \2"),
     ("ignored explicit argument (.*)", r"esta opção não tem valor (sobrou \1)"),
 )
-POUCOS = 4  # até tantos pedidos repetidos, uma linha para cada um
 DADOS = Path(__file__).resolve().parents[2] / "dados"
 PROPRIO = ("cliente", "produto", "quantidade", "cep")  # um pedido escrito na linha de comando
 # Com uma destas não se faz pedido nenhum (cada programa tem algumas delas).

@@ -10,7 +10,6 @@ from comum.raias import Diagrama, Raias
 from comum.tela import curto, dizer
 from decisoes import CONFIRMAR, Decisao
 
-POUCOS = 4  # até tantos pedidos, o protocolo é desenhado; acima disso, uma barra de progresso
 COORDENADOR = "Coordenador"
 RAIAS = [COORDENADOR, "Pedidos", "Estoque", "Pagamentos", "Envio"]
 LEGENDA = "tem algo travado: do SIM até a decisão chegar"

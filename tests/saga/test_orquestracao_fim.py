@@ -110,7 +110,7 @@ def test_interrompido_enquanto_o_no_privado_parte(privado, dados):
 def test_outros_sinais_nao_cortam_a_limpeza_ao_meio(request):
     for sinal in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         request.addfinalizer(partial(signal.signal, sinal, signal.getsignal(sinal)))
-    M.encerramento.encerrar_uma_vez_so()
+    M.tela.encerrar_uma_vez_so()
     vezes = 0
     for sinal in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         try:
