@@ -74,61 +74,62 @@ def recusar_diario_apagado(caminho: Path) -> None:
         time.sleep(0.01)
 
 
-class Arquivos:
-    """O banco, e o que o SQLite mantém ao lado dele: o -wal, e o índice do WAL, o -shm.
+def arquivos_de(real: str) -> dict[str, int | None]:
+    """{arquivo: inode}: o banco, o -wal que o SQLite mantém ao lado, e o índice dele, o -shm.
 
-    conexao: a do SQLite, com todos já abertos. real: o caminho do banco, sem links.
+    real: o caminho do banco já aberto, sem links. None: o que não há (um exclusivo não tem -shm).
     """
+    agora = na_pasta(os.path.dirname(real))
+    return {nome: agora.get(nome) for nome in (real, f"{real}-wal", f"{real}-shm")}
 
-    def __init__(self, conexao: sqlite3.Connection, real: str):
-        self.conexao, self.pasta = conexao, os.path.dirname(real)
-        agora = na_pasta(self.pasta)  # um banco exclusivo não tem -shm
-        self.eram = {nome: agora.get(nome) for nome in (real, f"{real}-wal", f"{real}-shm")}
-        self.indice = f"{real}-shm" if self.eram[f"{real}-shm"] else ""
 
-    def conferir_indice(self) -> None:
-        """Antes de cada COMMIT: sem o -shm que todos usam, ele escreveria por cima de outros.
+def conferir_indice(banco) -> None:
+    """Antes de cada COMMIT: sem o -shm que todos usam, ele escreveria por cima de outros.
 
-        Quem abriu o banco desde que ele sumiu criou outro, e grava por esse.
-        """
-        with suppress(OSError):  # apagado, ou a pasta já não deixa ver
-            if not self.indice or os.stat(self.indice).st_ino == self.eram[self.indice]:
-                return
-        self.acabar(self.sumidos(na_pasta(self.pasta)) or [self.indice])
+    Quem abriu o banco desde que ele sumiu criou outro, e grava por esse.
+    """
+    _, _, indice = banco.arquivos
+    with suppress(OSError):  # apagado, ou a pasta já não deixa ver
+        if not banco.arquivos[indice] or banco.arquivos[indice] == os.stat(indice).st_ino:
+            return
+    acabar(banco, sumidos(banco, na_pasta(banco.pasta)) or [indice])
 
-    def sumidos(self, agora: dict[str, int]) -> list[str]:
-        """Os que já não são os mesmos. agora: o que há na_pasta()."""
-        return [nome for nome, era in self.eram.items() if era and agora.get(nome) != era]
 
-    def acabar(self, sumidos: list[str]) -> None:
-        """O fim do processo, sem fechar o banco; o próximo início é a recuperação.
+def sumidos(banco, agora: dict[str, int]) -> list[str]:
+    """Os arquivos dele que já não são os mesmos. agora: o que há na_pasta()."""
+    return [nome for nome, era in banco.arquivos.items() if era and agora.get(nome) != era]
 
-        Fechar já escreveria por cima do que outro programa tenha gravado desde então.
-        """
-        como_ficou = self._salvar(sumidos)
-        with suppress(OSError, ValueError):  # haja ou não a quem dizer
-            print(f"{sumidos[0]} foi trocado ou apagado com o programa no ar: encerro; "
-                  f"{como_ficou}", file=sys.stderr, flush=True)
-        os._exit(2)
 
-    def _salvar(self, sumidos: list[str]) -> str:
-        """Leva ao banco o que só esta conexão ainda vê; devolve o que foi feito."""
-        banco, wal, _ = self.eram
-        if banco not in sumidos and wal not in sumidos:
-            return "o que foi gravado está no -wal, e o próximo início o lê"
-        guardei = ""
-        # Páginas de outro, sobre as nossas, estragariam o banco; e as nossas, o banco de outro.
-        if os.path.exists(banco) and os.path.exists(wal):
-            de_outro = f"{wal}.{uuid.uuid4().hex[:8]}"
-            os.replace(wal, de_outro)
-            guardei = f"; o -wal que estava no lugar ficou em {de_outro}"
-        if banco in sumidos:
-            return f"o que este programa gravou estava no arquivo que sumiu{guardei}"
-        with suppress(sqlite3.Error):
-            self.conexao.rollback()
-            if self.conexao.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0] == 0:
-                return f"o que só ele ainda via já passei ao banco{guardei}"
-        return f"o que só ele ainda via não pôde ser passado ao banco{guardei}"
+def acabar(banco, sumidos: list[str]) -> None:
+    """O fim do processo, sem fechar o banco; o próximo início é a recuperação.
+
+    Fechar já escreveria por cima do que outro programa tenha gravado desde então.
+    """
+    como_ficou = salvar(banco, sumidos)
+    with suppress(OSError, ValueError):  # haja ou não a quem dizer
+        print(f"{sumidos[0]} foi trocado ou apagado com o programa no ar: encerro; {como_ficou}",
+              file=sys.stderr, flush=True)
+    os._exit(2)
+
+
+def salvar(banco, sumidos: list[str]) -> str:
+    """Leva ao banco o que só esta conexão ainda vê; devolve o que foi feito."""
+    arquivo, wal, _ = banco.arquivos
+    if arquivo not in sumidos and wal not in sumidos:
+        return "o que foi gravado está no -wal, e o próximo início o lê"
+    guardei = ""
+    # Páginas de outro, sobre as nossas, estragariam o banco; e as nossas, o banco de outro.
+    if os.path.exists(arquivo) and os.path.exists(wal):
+        de_outro = f"{wal}.{uuid.uuid4().hex[:8]}"
+        os.replace(wal, de_outro)
+        guardei = f"; o -wal que estava no lugar ficou em {de_outro}"
+    if arquivo in sumidos:
+        return f"o que este programa gravou estava no arquivo que sumiu{guardei}"
+    with suppress(sqlite3.Error):
+        banco.rollback()
+        if banco.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0] == 0:
+            return f"o que só ele ainda via já passei ao banco{guardei}"
+    return f"o que só ele ainda via não pôde ser passado ao banco{guardei}"
 
 
 def na_pasta(pasta: str) -> dict[str, int]:

@@ -37,8 +37,7 @@ class Diagrama:
         if pedidos > POUCOS:  # ninguém leria o desenho, e o GitHub nem o faz
             raise Falha(f"--diagrama: cabem até {POUCOS} pedidos num desenho, "
                         f"e são {pedidos}", 2)
-        open(caminho, "wb").close()
-        self._caminho = caminho
+        self._arquivo = open(caminho, "w", encoding="utf-8", newline="\n")
         self._escrever("sequenceDiagram", *(f"    participant {nome}" for nome in raias))
 
     def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> None:
@@ -55,8 +54,7 @@ class Diagrama:
         self._escrever(f"    {'activate' if retem else 'deactivate'} {raia}")
 
     def _escrever(self, *linhas: str) -> None:
-        with open(self._caminho, "a", encoding="utf-8", newline="\n") as arquivo:
-            arquivo.write("\n".join(linhas) + "\n")
+        print(*linhas, sep="\n", file=self._arquivo, flush=True)
 
 
 def _texto(texto: str) -> str:

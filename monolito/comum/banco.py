@@ -12,7 +12,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Iterable, Iterator, Mapping
 
-from comum.arquivos import Arquivos, na_pasta, nascendo, recusar_diario_apagado, so_se_existe
+from comum.arquivos import (acabar, arquivos_de, conferir_indice, na_pasta, nascendo,
+                            recusar_diario_apagado, so_se_existe, sumidos)
 from comum.falha import Falha, em_portugues
 from comum.identidade import carimbo, ler_carimbo, recusar_outra_loja, recusar_outra_versao
 
@@ -28,10 +29,11 @@ class Banco(sqlite3.Connection):
     """Uma conexão que sabe quais eram os seus arquivos, e quantas vezes esperou pelo disco.
 
     caminho: o que foi pedido. forcada: se a última transação era forçada. forcadas: quantas
-    gravações forçadas escreveram algo. arquivos: ver comum/arquivos.py.
+    gravações forçadas escreveram algo. pasta, arquivos: a dele, e os de arquivos_de(); num banco
+    só na memória, nenhum.
     """
 
-    caminho, forcada, forcadas, arquivos = ":memory:", None, 0, None
+    caminho, forcada, forcadas, pasta, arquivos = ":memory:", None, 0, "", {}
 
 
 @contextmanager
@@ -51,7 +53,7 @@ def transacao(banco: Banco, forcada: bool = True) -> Iterator[Banco]:
     try:
         yield banco
         if banco.arquivos:
-            banco.arquivos.conferir_indice()
+            conferir_indice(banco)
         banco.execute("COMMIT")
         banco.forcadas += forcada and banco.total_changes != antes
     finally:
@@ -66,12 +68,10 @@ def conferir_arquivos(*bancos) -> None:
     alguém pergunta pela hora de um arquivo, o Linux a anota com mais cuidado na gravação seguinte,
     e num -wal isso custa 30 µs em cada COMMIT (tests/desempenho).
     """
-    pasta, agora = None, {}
-    for arquivos in filter(None, (banco.arquivos for banco in bancos)):  # None: só na memória
-        if arquivos.pasta != pasta:
-            pasta, agora = arquivos.pasta, na_pasta(arquivos.pasta)
-        if sumidos := arquivos.sumidos(agora):
-            arquivos.acabar(sumidos)
+    agora = {pasta: na_pasta(pasta) for pasta in {banco.pasta for banco in bancos}}
+    for banco in bancos:
+        if faltam := sumidos(banco, agora[banco.pasta]):
+            acabar(banco, faltam)
 
 
 def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool = False) -> Banco:
@@ -133,7 +133,8 @@ def _preparar(banco: Banco, caminho: Path, loja: str | None, exclusivo: bool) ->
                     "use --dados OUTRA_PASTA", 2)
     with transacao(banco):  # só assim o SQLite abre todos os arquivos, e pega a trava exclusiva
         banco.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    banco.caminho, banco.arquivos = str(caminho), Arquivos(banco, os.path.realpath(caminho))
+    banco.arquivos = arquivos_de(os.path.realpath(caminho))
+    banco.caminho, banco.pasta = str(caminho), os.path.dirname(os.path.realpath(caminho))
     recusar_outra_loja(caminho, dele, loja)
 
 

@@ -40,25 +40,20 @@ PROMESSAS = {
         SELECT pedido, estado FROM pedidos LEFT JOIN envios USING (pedido)
          WHERE (estado = 'concluido') <> (situacao IS 'despachado') AND estado <> 'pendente'"""),
     "atomicidade": ("nenhum dono aplicou o que outro desfez", """
-        SELECT pedido, 'itens sem reserva' FROM itens JOIN pedidos USING (pedido)
-          LEFT JOIN reservas r USING (pedido, produto)
-         WHERE estado = 'concluido' AND r.quantidade IS NOT itens.quantidade
-        UNION ALL
-        SELECT pedido, 'reserva sem pedido concluido' FROM reservas r
-          LEFT JOIN pedidos USING (pedido)
-          LEFT JOIN itens i USING (pedido, produto)
-         WHERE estado IS NOT 'pendente' AND (estado IS NOT 'concluido' OR i.produto IS NULL)
-        UNION ALL
-        SELECT pedido, 'concluido sem cobrança igual' FROM pedidos d
-          LEFT JOIN cobrancas b USING (pedido)
-         WHERE estado = 'concluido' AND (b.total IS NOT d.total OR b.cliente IS NOT d.cliente)
-        UNION ALL
-        SELECT pedido, 'cobrança sem pedido concluido' FROM cobrancas
-          LEFT JOIN pedidos USING (pedido)
-         WHERE estado IS NULL OR estado = 'cancelado'
-        UNION ALL
-        SELECT pedido, 'envio sem pedido' FROM envios LEFT JOIN pedidos USING (pedido)
-         WHERE estado IS NULL"""),
+        WITH devido (dono, pedido, de_que, quanto) AS (
+            SELECT 'estoque', pedido, produto, quantidade FROM itens JOIN pedidos USING (pedido)
+             WHERE estado = 'concluido'
+            UNION ALL SELECT 'pagamentos', pedido, cliente, total FROM pedidos
+             WHERE estado = 'concluido'
+            UNION ALL SELECT 'envio', pedido, cep, 'despachado' FROM enderecos
+              JOIN pedidos USING (pedido) WHERE estado = 'concluido'),
+        aplicado (dono, pedido, de_que, quanto) AS (
+            SELECT 'estoque', pedido, produto, quantidade FROM reservas
+            UNION ALL SELECT 'pagamentos', pedido, cliente, total FROM cobrancas
+            UNION ALL SELECT 'envio', pedido, cep, situacao FROM envios)
+        SELECT 'falta', * FROM (SELECT * FROM devido EXCEPT SELECT * FROM aplicado)
+        UNION ALL SELECT 'sobra', * FROM (SELECT * FROM aplicado EXCEPT SELECT * FROM devido)
+         WHERE pedido NOT IN (SELECT pedido FROM pedidos WHERE estado = 'pendente')"""),
 }
 
 
