@@ -91,18 +91,16 @@ class LogDeDecisoes:
     def decidindo(self) -> Iterator[None]:
         """O bloco em que se anotam decisões; ao fim dele, o COMMIT forçado que as torna sem volta.
 
-        Levanta NaoGravada se é certo que nada ficou; e Falha se o COMMIT falhou de um jeito em que
-        pode ter ficado: então ninguém sabe, e ninguém deve ser avisado.
+        Levanta NaoGravada se é certo que nada ficou (faltou lugar no disco); e Falha se o COMMIT
+        falhou de outro jeito, e pode ter ficado: ninguém sabe, e ninguém deve ser avisado.
         """
-        escrito = False
         try:
             with transacao(self.banco, forcada=True):
                 yield
-                escrito = True
         except sqlite3.Error as erro:
-            if escrito and "is full" not in str(erro):
-                raise Falha(f"{em_portugues(erro, ARQUIVO)}; {SEM_SABER}") from erro
-            raise NaoGravada from erro
+            if "is full" in str(erro):
+                raise NaoGravada from erro
+            raise Falha(f"{em_portugues(erro, ARQUIVO)}; {SEM_SABER}") from erro
 
     def anotar(self, execucao: str, transacoes: list) -> None:
         """Dentro de decidindo(): CONFIRMAR cada transação."""

@@ -82,10 +82,6 @@ def rastrear(pasta: Path, ditos: list[str] | None, donos: list, arquivo: str | N
     ditos: ids de pedidos, ou o começo deles; None: todos os que esperam uma decisão. donos: os
     Negocio. Levanta Falha (código 2) se ninguém conhece um deles, ou se faltam bancos.
     """
-    if not ditos and conduzindo(pasta):
-        dizer("um programa conduz pedidos nesta pasta agora: o que está preparado é assunto dele, "
-              "e ele o termina")
-        return
     esperam = " UNION ".join(f"SELECT pedido FROM {dono.arquivo}_db.preparadas" for dono in donos)
     with lendo(pasta, [dono.arquivo for dono in donos]) as bancos:
         ids = [id for id, in bancos.execute(esperam)]
@@ -93,7 +89,8 @@ def rastrear(pasta: Path, ditos: list[str] | None, donos: list, arquivo: str | N
             conhecidos = {*ids, *(id for id, in bancos.execute("SELECT pedido FROM pedidos"))}
             ids = dict.fromkeys(id_pelo_comeco(dito, conhecidos) for dito in ditos)
         else:
-            dizer(f"em dúvida: {len(ids)}")
+            dizer("um programa conduz pedidos nesta pasta agora, e termina o que está preparado"
+                  if conduzindo(pasta) else f"em dúvida: {len(ids)}")
         historias = [Historia(bancos, donos, id) for id in ids]
     diagrama = Diagrama(arquivo, RAIAS, len(historias)) if arquivo else None
     for historia in historias:

@@ -349,18 +349,20 @@ def forcar(pasta, o_que):
     return ""
 
 
-@pytest.mark.parametrize("ponto, possivel, diz", [
-    ("entre-votos", "abortar", "não está preparado, e nada aplicou do pedido p-1"),
-    ("entre-confirmacoes", "confirmar", "já aplicou o pedido p-1")])
-def test_nao_se_forca_o_que_os_bancos_provam_impossivel(ponto, possivel, diz, pasta):
-    """A decisão é uma só: quem não votou SIM prova que não foi CONFIRMAR; quem já aplicou, que foi."""
-    transacao = cair(pasta, ponto)
+@pytest.mark.parametrize("ponto, possivel", [("entre-votos", "abortar"), ("entre-confirmacoes", "confirmar"),
+                                             (None, "abortar"), (None, "confirmar")])
+def test_nao_se_forca_o_que_os_bancos_provam_impossivel(ponto, possivel, pasta):
+    """A decisão é uma só: quem não votou SIM prova que não foi CONFIRMAR; quem já aplicou, que foi. None: um --forcar morto no meio."""
+    impossivel, diz, fim = {"abortar": ("confirmar", "não está preparado, e nada aplicou do pedido p-1", "cancelado"),
+                            "confirmar": ("abortar", "já aplicou o pedido p-1", "concluido")}[possivel]
+    transacao = cair(pasta, ponto or "antes-da-decisao")
     apagar(pasta)
-    impossivel = {"abortar": "confirmar", "confirmar": "abortar"}[possivel]
+    assert ponto or no_filho(forcar_e_morrer, pasta, f"{transacao}={possivel}").morto
     assert diz in no_filho(forcar, pasta, f"{transacao}={impossivel}").saida
     assert no_filho(forcar, pasta, f"{transacao}={possivel}").saida == ""
     no_filho(so_recuperar, pasta)
     conferir_repouso(pasta)
+    assert Retrato(pasta).pedidos == {"p-1": fim}
 
 
 @pytest.mark.parametrize("ponto, escolha, diverge", [
@@ -418,20 +420,6 @@ def test_nao_se_forca_o_que_o_log_sabe(pasta):
     assert "nenhuma transação" in no_filho(forcar, pasta, "outra-1=abortar").saida
     assert "use TRANSACAO=" in no_filho(forcar, pasta, transacao).saida
     assert Retrato(pasta).esperando("p-1") == set(DONOS)
-
-
-@pytest.mark.parametrize("certa, outra, diz, fim", [
-    ("confirmar", "abortar", "Pagamentos já aplicou o pedido p-1", "concluido"),
-    ("abortar", "confirmar", "Pagamentos não está preparado, e nada aplicou", "cancelado")])
-def test_forcar_pela_metade_so_continua_na_mesma_direcao(certa, outra, diz, fim, pasta):
-    transacao = cair(pasta)
-    apagar(pasta)
-    assert no_filho(forcar_e_morrer, pasta, f"{transacao}={certa}").morto
-    assert diz in no_filho(forcar, pasta, f"{transacao}={outra}").saida
-    assert no_filho(forcar, pasta, f"{transacao}={certa}").saida == ""
-    no_filho(so_recuperar, pasta)
-    conferir_repouso(pasta)
-    assert Retrato(pasta).pedidos == {"p-1": fim}
 
 
 def forcar_e_morrer(pasta, escolha):
