@@ -4,7 +4,6 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import Iterable
 
 from comum.falha import Falha
 from comum.loja import CENARIOS, MAIS_PEDIDOS, ler_arquivo, validar
@@ -158,7 +157,7 @@ def pedidos_escolhidos(opcoes: argparse.Namespace) -> list[dict]:
     return [validar(modelo) for modelo in modelos]
 
 
-def _ditas(opcoes: argparse.Namespace, nomes: Iterable[str]) -> list[str]:
+def _ditas(opcoes: argparse.Namespace, nomes: tuple[str, ...]) -> list[str]:
     """Destas opções, as que estão na linha de comando."""
     return [nome for nome in nomes if getattr(opcoes, nome, None)]
 

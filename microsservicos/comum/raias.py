@@ -8,7 +8,6 @@ linguagem Mermaid, que o GitHub desenha.
 import os
 import shlex
 from pathlib import Path
-from typing import Iterable
 
 from comum.falha import Falha
 from comum.opcoes import DADOS
@@ -37,7 +36,8 @@ class Diagrama:
         if pedidos > POUCOS:  # ninguém leria o desenho, e o GitHub nem o faz
             raise Falha(f"--diagrama: cabem até {POUCOS} pedidos num desenho, "
                         f"e são {pedidos}", 2)
-        self._arquivo = open(caminho, "w", encoding="utf-8", newline="\n")
+        open(caminho, "wb").close()
+        self._caminho = caminho
         self._escrever("sequenceDiagram", *(f"    participant {nome}" for nome in raias))
 
     def seta(self, pedido: str, de: str, para: str, rotulo: str, traco: str = "─") -> None:
@@ -54,7 +54,8 @@ class Diagrama:
         self._escrever(f"    {'activate' if retem else 'deactivate'} {raia}")
 
     def _escrever(self, *linhas: str) -> None:
-        print(*linhas, sep="\n", file=self._arquivo, flush=True)
+        with open(self._caminho, "a", encoding="utf-8", newline="\n") as arquivo:
+            print(*linhas, sep="\n", file=arquivo)
 
 
 def _texto(texto: str) -> str:
@@ -74,12 +75,12 @@ class Raias:
     def __init__(self, nomes: list[str], retida: str = "┃", diagrama: Diagrama | None = None):
         self.nomes, self.retida = list(nomes), retida
         self.diagrama = diagrama or Diagrama(os.devnull, nomes, 0)
-        self._retencoes: set[tuple[str, str]] = set()
+        self._retencoes: dict[str, set[str]] = {nome: set() for nome in nomes}  # os pedidos
 
     def reter(self, raia: str, pedido: str, retem: bool = True) -> None:
         """Daqui em diante esta raia retém algo deste pedido, ou já não; repetir não muda nada."""
-        if ((raia, pedido) in self._retencoes) != retem:
-            self._retencoes ^= {(raia, pedido)}
+        if (pedido in self._retencoes[raia]) != retem:
+            self._retencoes[raia] ^= {pedido}
             self.diagrama.reter(raia, retem)
 
     @property
@@ -128,18 +129,15 @@ class Raias:
         return "".join(linha)[:_cabem()].rstrip()
 
     def _em_texto(self, pedido: str, texto: str) -> str:
-        retem = [raia for raia in self.nomes if self._retem(raia)]
+        retem = [raia for raia in self.nomes if self._retencoes[raia]]
         return f"{curto(visivel(pedido))} · {texto}" + (
             f" ({self.retida} {', '.join(retem)})" if retem else "")
 
     def _vazia(self, pedido: str) -> list[str]:
         linha = list(curto(visivel(pedido)).ljust(_cabem()))
         for nome, coluna in self.colunas.items():
-            linha[coluna] = self.retida if self._retem(nome) else "│"
+            linha[coluna] = self.retida if self._retencoes[nome] else "│"
         return linha
-
-    def _retem(self, raia: str) -> bool:
-        return any(raia == uma for uma, _ in self._retencoes)
 
 
 def _cabem() -> int:
@@ -147,7 +145,7 @@ def _cabem() -> int:
     return min(largura(), MAIOR)
 
 
-def relatar(fatos: Iterable[tuple[str, str]], pedido: str, estado: str,
+def relatar(fatos: list[tuple[str, str]], pedido: str, estado: str,
             motivo: str | None) -> None:
     """O que cada banco diz, e como o pedido está. fatos: [(banco, o que ele diz)]."""
     dizer()
@@ -157,7 +155,7 @@ def relatar(fatos: Iterable[tuple[str, str]], pedido: str, estado: str,
           CORES.get(estado, "vermelho"))
 
 
-def relatar_espera(texto: str, comandos: Iterable[str], dados: Path) -> None:
+def relatar_espera(texto: str, comandos: list[str], dados: Path) -> None:
     """O que o pedido espera, e os comandos, inteiros, que o fazem andar. dados: a de --dados."""
     da_pasta = "" if dados.resolve() == DADOS else f" --dados {shlex.quote(str(dados))}"
     dizer(visivel(f"  espera: {texto}" + (":" if comandos else "")), recuo=10)

@@ -50,23 +50,18 @@ def executar(principal) -> None:
 
 
 def preparar_saida() -> None:
-    """Faz a saída sobreviver a qualquer codificação."""
-    abrir_as_que_faltam()
-    codecs.register_error("aproximar", _aproximar)
-    for saida in (sys.stdout, sys.stderr):
-        if hasattr(saida, "reconfigure"):
-            saida.reconfigure(errors="aproximar", line_buffering=True)
+    """Faz a saída sobreviver a qualquer codificação, e a ter sido fechada (`>&-`).
 
-
-def abrir_as_que_faltam() -> None:
-    """Um programa iniciado com uma das três saídas fechadas (`>&-`) fala com /dev/null.
-
-    Sem isto, o próximo arquivo que se abrisse tomaria o lugar dela.
+    No lugar de uma das três que falta fica o /dev/null, antes que outro arquivo o tome.
     """
     for nome, modo in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, nome) is None:  # o sistema dá o menor número livre, que é o que falta
             setattr(sys, nome, open(os.open(os.devnull, os.O_RDWR), modo, encoding="utf-8",
                                     closefd=False))
+    codecs.register_error("aproximar", _aproximar)
+    for saida in (sys.stdout, sys.stderr):
+        if hasattr(saida, "reconfigure"):
+            saida.reconfigure(errors="aproximar", line_buffering=True)
 
 
 def _aproximar(erro: UnicodeEncodeError):

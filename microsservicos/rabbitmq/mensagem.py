@@ -57,7 +57,7 @@ def _conferir_envelope(evento: Evento, propriedades: dict) -> None:
 
 
 CORPOS = {  # as formas de coreografia.py
-    "pedido": lambda dados: {**validar(dados, ["pedido", "total"]), "total": dados["total"]},
+    "pedido": lambda dados: validar(dados, ["pedido", "total"]),
     "motivo": lambda dados: conferir(dados, "o corpo", {"pedido", "motivo"}),
 }
 

@@ -4,7 +4,6 @@ Não sabe de tela nenhuma: quem guarda dados ou conversa com o broker levanta Fa
 está na linha de comando a mostra.
 """
 
-import errno
 import re
 
 
@@ -51,9 +50,9 @@ def em_portugues(erro: Exception, onde: str = "") -> Falha:
     """
     if isinstance(erro, Falha):
         return erro
-    texto, numero = str(erro), getattr(erro, "errno", None)
+    texto = str(erro)
     onde = onde or getattr(erro, "filename", None) or "um arquivo da pasta de dados"
-    if "is full" in texto or numero in (errno.ENOSPC, errno.EDQUOT):
+    if re.search("is full|No space left|quota exceeded", texto):
         return Falha(f"disco cheio ao gravar {onde}: libere espaço; "
                      "nada do que já foi dito se perdeu", 1)
     for trecho, conselho in CONSELHOS:

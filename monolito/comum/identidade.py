@@ -111,20 +111,15 @@ def lojas_da_pasta(pasta: Path) -> list[str]:
     return [*{_no_arquivo(pasta), *(loja for _, loja in _bancos(pasta) if loja)}]
 
 
-def conferir_sem_uso(pasta: Path) -> None:
-    """Levanta Falha (código 2) se alguém usa algum dos nossos bancos."""
-    if any(em_uso(arquivo) for arquivo, _ in _bancos(pasta)):
-        raise Falha(f"há programas usando {pasta}: encerre-os (Ctrl-C em cada terminal) "
-                    "antes de --limpar", 2)
-
-
 def trocar_identidade(pasta: Path) -> str:
     """O começo de uma limpeza, num passo só: a loja que estava ali já não existe; devolve a nova.
 
     Levanta Falha (código 2) se alguém usa os bancos. Quem abrir um deles enquanto isso vê a
     identidade nova (recusar_outra_loja), ou o arquivo sumir (comum/arquivos.py).
     """
-    conferir_sem_uso(pasta)
+    if any(em_uso(arquivo) for arquivo, _ in _bancos(pasta)):
+        raise Falha(f"há programas usando {pasta}: encerre-os (Ctrl-C em cada terminal) "
+                    "antes de --limpar", 2)
     pasta.mkdir(mode=0o700, parents=True, exist_ok=True)
     nova, escrita = _sortear(), pasta / f"{LOJA}.nova"
     escrita.write_text(nova + "\n")
