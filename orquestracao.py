@@ -30,7 +30,6 @@ from palco.lancador import Espectador, Lancador
 from rabbitmq import filas
 from rabbitmq.acesso import onde
 from rabbitmq.canal import Plateia
-from rabbitmq.conexao import Conexao
 
 
 def opcoes():
@@ -87,11 +86,10 @@ def executar_tudo(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: E
     so_limpar = escolha.limpar and not (pedidos or escolha.sem_pedido or sem_servicos)
     if not (so_limpar or sem_servicos):
         dizer("Só inicia e vigia os serviços: a saga é coreografada, e ninguém a comanda.")
+    if not escolha.limpar:
+        identidade(pasta)  # uma pasta que não serve é recusada antes de se ligar um broker à toa
     if not escolha.so_assistir:
-        # A primeira conexão já confere se o vhost é desta loja; com --limpar, isso é da limpeza.
-        entrar = lambda: (Conexao("orquestracao") if escolha.limpar  # noqa: E731
-                          else Plateia("plateia", identidade(pasta))).fechar()
-        no = garantir(escolha.dados / "rabbitmq", entrar)
+        no = garantir(escolha.dados / "rabbitmq")
         fim.callback(dizer, "tudo encerrado")
     if no:
         fim.callback(no.largar)
@@ -101,6 +99,8 @@ def executar_tudo(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: E
         veredito.imprimir_estado(pasta, recem_criados())
     if so_limpar:
         return 0
+    if not escolha.so_assistir:
+        Plateia("plateia", identidade(pasta)).fechar()  # antes de tudo: o vhost é desta loja?
     lancador = Lancador(pasta, no, ids, Espectador(identidade(pasta), diagrama))
     fim.callback(lancador.parar)
     if no:

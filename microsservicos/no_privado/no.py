@@ -67,14 +67,13 @@ class NoPrivado:
 
     pasta: onde guardar tudo (é criada). porta: a do AMQP, em 127.0.0.1 e em ::1.
     usuario, senha, vhost: criados ou atualizados a cada início, com todas as permissões.
-    entrar(): a primeira conexão; levanta BrokerFora se ninguém responde ainda.
     """
 
     familia = "loja"  # o começo do nome Erlang
 
     def __init__(self, pasta, porta: int, usuario: str = "guest", senha: str = "guest",
-                 vhost: str = "/", entrar=lambda: None):
-        self.porta, self.entrar = porta, entrar
+                 vhost: str = "/"):
+        self.porta = porta
         self.usuario, self.senha, self.vhost = usuario, senha, vhost
         self.nome = f"{self.familia}-{porta}@localhost"
         self.pasta = Path(pasta).absolute() / self.nome.split("@")[0]
@@ -90,7 +89,7 @@ class NoPrivado:
     def responde(self) -> bool:
         """Se já se entra no broker da porta dele, seja de quem for."""
         with suppress(BrokerFora):
-            self.entrar()
+            quem_responde()
             return True
         return False
 
@@ -208,18 +207,17 @@ class NoPrivado:
 
 # --- para quem precisa de um broker ---
 
-def garantir(pasta: Path, entrar=lambda: Conexao("orquestracao").fechar()) -> NoPrivado | None:
+def garantir(pasta: Path) -> NoPrivado | None:
     """Usa o RabbitMQ que responde; se nenhum, e o endereço é desta máquina, liga um em `pasta`.
 
-    entrar(): a primeira conexão; levanta BrokerFora se ninguém responde.
     Devolve o nó privado, ou None se o broker é de outro. Levanta Falha (código 2).
     """
     no = next((NoPrivado(pasta, e.port, e.credentials.username, e.credentials.password,
-                         e.virtual_host, entrar)
+                         e.virtual_host)
                for e in enderecos() if e.ssl_options is None and e.host in DESTA_MAQUINA), None)
     try:
-        entrar()
-        if no is None or not e_privado(no):
+        quem = quem_responde()
+        if no is None or quem != no.pasta.name:
             return None
     except BrokerFora as fora:
         if no is None:
@@ -233,7 +231,7 @@ def garantir(pasta: Path, entrar=lambda: Conexao("orquestracao").fechar()) -> No
     if no.usar():  # o de outro orquestracao.py desta pasta passa a ser nosso também
         dizer(f"página de administração: {no.pagina_url} (usuário guest, senha guest)")
         return no
-    if not e_privado(no):  # um broker que só não respondia ainda
+    if quem_responde() != no.pasta.name:  # um broker que só não respondia ainda
         return None
     # Entrar no de outra pasta misturaria duas lojas, e ninguém cria outro vhost num nó privado.
     raise Falha(f"na porta {no.porta} responde o nó privado de outra pasta (de outra pessoa, ou da "
@@ -241,7 +239,7 @@ def garantir(pasta: Path, entrar=lambda: Conexao("orquestracao").fechar()) -> No
                 f"RABBITMQ_URL=amqp://guest:guest@localhost:{no.porta + 1}/", 2)
 
 
-def e_privado(no: NoPrivado) -> bool:
-    """Se quem responde é um nó privado, desta pasta ou de outra: só eles têm esse nome."""
+def quem_responde() -> str:
+    """O nome do broker: o de um nó privado, desta pasta ou de outra, é o da pasta dele."""
     with Conexao("orquestracao") as conexao:
-        return conexao.nome_do_broker.split("@")[0] == no.pasta.name
+        return conexao.nome_do_broker.split("@")[0]

@@ -202,9 +202,9 @@ def test_broker_alheio_na_porta_e_usado_e_nao_desligado(broker, tmp_path, monkey
 def test_com_um_broker_de_outra_maquina_o_no_privado_desligado_fica_desligado(tmp_path, monkeypatch):
     """A pasta dele existe, de outro dia; quem respondeu foi o primeiro endereço, e o segundo é desta máquina."""
     monkeypatch.setenv("RABBITMQ_URL", f"amqp://outra.maquina/,amqp://localhost:{instalacao.porta_livre()}/")
-    monkeypatch.setattr(modulo, "e_privado", lambda no: False)
+    monkeypatch.setattr(modulo, "quem_responde", lambda: "outra.maquina")
     (tmp_path / "rabbitmq").mkdir()
-    assert modulo.garantir(tmp_path / "rabbitmq", entrar=lambda: None) is None
+    assert modulo.garantir(tmp_path / "rabbitmq") is None
     assert not [*(tmp_path / "rabbitmq").iterdir()]
 
 
