@@ -75,7 +75,7 @@ class Coordenador:
     # --- fase 1 ---
 
     def _fase_1(self, seguem: list[Transacao]) -> list[Transacao]:
-        """Devolve as que têm o SIM de todos."""
+        """Pergunta a cada participante sobre as que seguem; devolve as que têm o SIM de todos."""
         quedas.ponto("antes-de-preparar")
         for participante in self.participantes:
             perguntadas = [t for t in seguem if participante not in t.sim]
