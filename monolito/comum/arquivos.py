@@ -92,10 +92,10 @@ def conferir_indice(banco) -> None:
     with suppress(OSError):  # apagado, ou a pasta já não deixa ver
         if not banco.arquivos[indice] or banco.arquivos[indice] == os.stat(indice).st_ino:
             return
-    acabar(banco, sumidos(banco, na_pasta(banco.pasta)) or [indice])
+    acabar(banco, sumiram(banco, na_pasta(banco.pasta)) or [indice])
 
 
-def sumidos(banco, agora: dict[str, int]) -> list[str]:
+def sumiram(banco, agora: dict[str, int]) -> list[str]:
     """Os arquivos dele que já não são os mesmos. agora: o que há na_pasta()."""
     return [nome for nome, era in banco.arquivos.items() if era and agora.get(nome) != era]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Iterable, Iterator, Mapping
 
 from comum.arquivos import (acabar, arquivos_de, conferir_indice, na_pasta, nascendo,
-                            recusar_diario_apagado, so_se_existe, sumidos)
+                            recusar_diario_apagado, so_se_existe, sumiram)
 from comum.falha import Falha, em_portugues
 from comum.identidade import carimbo, ler_carimbo, recusar_outra_loja, recusar_outra_versao
 
@@ -70,8 +70,8 @@ def conferir_arquivos(*bancos) -> None:
     """
     agora = {pasta: na_pasta(pasta) for pasta in {banco.pasta for banco in bancos}}
     for banco in bancos:
-        if faltam := sumidos(banco, agora[banco.pasta]):
-            acabar(banco, faltam)
+        if sumidos := sumiram(banco, agora[banco.pasta]):
+            acabar(banco, sumidos)
 
 
 def abrir(caminho: Path, tabelas: str, loja: str | None = None, exclusivo: bool = False) -> Banco:
