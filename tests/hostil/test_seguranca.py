@@ -155,7 +155,7 @@ def test_nada_escuta_fora_desta_maquina(no_tls):
 
 
 def test_cookie_e_configuracao_sao_so_do_dono(no_tls):
-    for nome in (".erlang.cookie", "rabbitmq.conf", "definicoes.json"):
+    for nome in (".erlang.cookie", "rabbitmq.conf", "definicoes.json", "rabbitmqctl"):
         assert stat.S_IMODE((no_tls.pasta / nome).stat().st_mode) == 0o600, nome
     assert stat.S_IMODE(no_tls.pasta.stat().st_mode) == 0o700
 
