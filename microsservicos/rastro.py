@@ -64,6 +64,7 @@ def esperas(historia: Historia, broker: Broker | None) -> list[tuple[str, ...]]:
 
 
 def _espera(historia: Historia, tipo: str, ouvinte: str, broker: Broker | None) -> tuple[str, ...]:
+    """Onde está este evento, e o que o faz andar: primeiro, o que só os bancos já provam."""
     dono, tratar, mensagem = quem_publica(tipo), ligar(ouvinte), f"{historia.pedido}:{tipo}"
     restam, motivo = historia.falhas.get((ouvinte, tipo), (-1, ""))
     if broker and restam < 0:  # do que já foi para as mortas, ele sabe mais
