@@ -9,7 +9,7 @@ from conftest import esperar
 from verbos import (MICROSSERVICOS, SERVICOS, M, Programa, cenario, loja, rodar,  # noqa: F401
                     vhost_novo)
 
-PROGRAMAS = ["orquestracao.py", *(f"microsservicos/servico_{nome}.py" for nome in SERVICOS)]
+PROGRAMAS = ["orquestracao.py", "microsservicos/mortas.py", *(f"microsservicos/servico_{nome}.py" for nome in SERVICOS)]
 LIMPAR = "--limpar", "--sim", "--estado"
 
 
@@ -29,7 +29,7 @@ def test_outra_pasta_no_mesmo_vhost_e_recusada_por_todos(loja, tmp_path):
     loja.iniciar()
     loja.conferir_repouso()
     outra = "--dados", tmp_path / "outra"
-    comandos = [*([script] for script in PROGRAMAS), ["microsservicos/mortas.py"], ["microsservicos/mortas.py", "--reenviar"]]
+    comandos = [*([script] for script in PROGRAMAS), ["microsservicos/mortas.py", "--reenviar"], ["orquestracao.py", "--so-broker"]]
     with ThreadPoolExecutor(3) as juntos:
         for programa in juntos.map(lambda comando: rodar(*comando, *outra, url=loja.url), comandos):
             assert M.identidade.identidade(loja.pasta) in recusado(programa)
