@@ -90,7 +90,7 @@ def validar(dados, mais: Iterable[str] = ()) -> dict:
         conferir(item, "itens: um item", {"produto", "quantidade"})
     if len({item["produto"] for item in dados["itens"]}) < len(dados["itens"]):
         raise Falha("itens: um produto aparece duas vezes", 2)
-    return {"pedido": str(uuid.uuid4()), **dados,
+    return {**dados, "pedido": dados.get("pedido") or str(uuid.uuid4()),
             "cep": "-".join(_CEP.fullmatch(dados["cep"]).groups())}
 
 
