@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from comum.banco import lendo
@@ -234,5 +235,7 @@ class Lancador:
             time.sleep(0.02)
         for um in self.processos:  # quem está parado com SIGSTOP, por exemplo, não ouviu
             um.processo.kill()
-            um.processo.wait()
+            # Um Ctrl-C no meio de um poll() pode deixar fechada a trava dele: wait() nunca voltaria.
+            with suppress(subprocess.TimeoutExpired):
+                um.processo.wait(1)
         self.espectador.fechar()

@@ -209,18 +209,19 @@ def test_o_tempo_em_que_tudo_esteve_parado_nao_conta_contra_ninguem(tmp_path, mo
 
 
 def test_quem_nao_ouve_o_fim_e_morto_depois_do_prazo(tmp_path, monkeypatch):
-    """Um serviço suspenso, por exemplo: o SIGTERM fica à espera de que ele continue."""
+    """Um suspenso, que só ouve o SIGTERM quando continua; e um que se interrompeu enquanto se perguntava por ele."""
     monkeypatch.setattr(M.lancador, "FIM", 0.3)
     lancador = M.lancador.Lancador(tmp_path, None, [], SimpleNamespace(fechar=lambda: None))
-    suspenso = subprocess.Popen(["sleep", "60"])
+    suspenso, perguntado = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
+    perguntado._waitpid_lock.acquire()
     suspenso.send_signal(signal.SIGSTOP)
     os.waitpid(suspenso.pid, os.WUNTRACED)  # só depois de parar: até lá o SIGTERM passaria à frente
-    lancador.processos = [SimpleNamespace(processo=suspenso)]
-    depois = threading.Timer(10, suspenso.send_signal, [signal.SIGCONT])  # se ninguém o matou, ouve o SIGTERM
+    lancador.processos = [SimpleNamespace(processo=um) for um in (suspenso, perguntado)]
+    depois = threading.Timer(10, lambda: (suspenso.send_signal(signal.SIGCONT), perguntado._waitpid_lock.release()))
     depois.start()
     lancador.parar()
+    assert depois.is_alive() and suspenso.returncode == -signal.SIGKILL, "ninguém o matou: ouviu o SIGTERM, ao continuar"
     depois.cancel()
-    assert suspenso.returncode == -signal.SIGKILL
 
 
 # --- só assistir ---
@@ -261,9 +262,8 @@ def test_so_assistir_espera_pelo_broker_e_recusa_o_de_outra_loja(url, dados, tmp
 
 def test_os_pedidos_nao_dependem_de_uma_pasta_de_temporarios(tmp_path, monkeypatch):
     entregues = {}
-    pronto = lambda nome, opcoes, arquivo: entregues.update({nome: arquivo}) or SimpleNamespace(pronto=True)
     monkeypatch.setattr(M.lancador.tempfile, "tempdir", str(tmp_path / "não existe"))
-    monkeypatch.setattr(M.lancador, "Processo", pronto)
+    monkeypatch.setattr(M.lancador, "Processo", lambda nome, _, arquivo: entregues.update({nome: arquivo}) or SimpleNamespace(pronto=True))
     M.lancador.Lancador(tmp_path, None, [], SimpleNamespace(abrir=lambda: None)).iniciar([cenario("sucesso")], [])
     with entregues.pop("pedidos") as arquivo:
         arquivo.seek(0)
