@@ -235,7 +235,7 @@ class Lancador:
             time.sleep(0.02)
         for um in self.processos:  # quem está parado com SIGSTOP, por exemplo, não ouviu
             um.processo.kill()
-            # Um Ctrl-C no meio de um poll() pode deixar fechada a trava dele: wait() nunca voltaria.
+            # Um Ctrl-C no meio de um poll() deixa fechada a trava dele: wait() nem voltaria.
             with suppress(subprocess.TimeoutExpired):
                 um.processo.wait(1)
         self.espectador.fechar()
