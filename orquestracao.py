@@ -12,7 +12,12 @@ from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "microsservicos"))
+MICROSSERVICOS = Path(__file__).resolve().parent / "microsservicos"
+if not MICROSSERVICOS.is_dir():
+    print(f"falta a pasta {MICROSSERVICOS}: baixe o projeto inteiro, ou use monolito/app.py",
+          file=sys.stderr)
+    sys.exit(2)
+sys.path.insert(0, str(MICROSSERVICOS))
 
 from comum import veredito  # comum, antes de tudo o que precise do SQLite
 from comum.banco import lendo

@@ -229,7 +229,8 @@ def garantir(pasta: Path) -> NoPrivado | None:
             dizer(f"quem tem a porta {no.porta} ainda não responde como um RabbitMQ: espero por "
                   "ele")
     if no.usar():  # o de outro orquestracao.py desta pasta passa a ser nosso também
-        dizer(f"página de administração: {no.pagina_url} (usuário guest, senha guest)")
+        senha = ", senha guest" if no.senha == "guest" else ""
+        dizer(f"página de administração: {no.pagina_url} (usuário {no.usuario}{senha})")
         return no
     if quem_responde() != no.pasta.name:  # um broker que só não respondia ainda
         return None

@@ -82,6 +82,8 @@ def rastrear(pasta: Path, ditos: list[str] | None, donos: list, arquivo: str | N
     ditos: ids de pedidos, ou o começo deles; None: todos os que esperam uma decisão. donos: os
     Negocio. Levanta Falha (código 2) se ninguém conhece um deles, ou se faltam bancos.
     """
+    if not (ditos or any(pasta.glob("*.db"))):
+        return dizer("em dúvida: 0")  # nada rodou nesta pasta
     esperam = " UNION ".join(f"SELECT pedido FROM {dono.arquivo}_db.preparadas" for dono in donos)
     with lendo(pasta, [dono.arquivo for dono in donos]) as bancos:
         ids = [id for id, in bancos.execute(esperam)]

@@ -82,7 +82,7 @@ class No(modulo.NoPrivado):
 def rabbitmqctl(no, *argumentos: str) -> str:
     """Roda o `rabbitmqctl` contra o nó e devolve o que ele disse; falha se ele falha."""
     resposta = subprocess.run(["sh", no.pasta / "rabbitmqctl", "--quiet", *argumentos], capture_output=True, text=True,
-                              errors="replace", timeout=60)
+                              errors="replace", timeout=120)
     assert resposta.returncode == 0, resposta.stdout + resposta.stderr
     return resposta.stdout
 

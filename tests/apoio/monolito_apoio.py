@@ -120,7 +120,7 @@ def no_filho(funcao, *argumentos) -> Filho:
 def app(dados: Path, *opcoes, entrada: str = "", python=(sys.executable,), **ambiente) -> subprocess.CompletedProcess:
     """app.py rodado até o fim: o que disse na `tela`, o `erro`, e `tudo`; nunca pode haver um traceback."""
     feito = subprocess.run([*python, MONOLITO / "app.py", "--dados", dados, *map(str, opcoes)], input=entrada.encode(),
-                           capture_output=True, env={**os.environ, "PYTHONUTF8": "1", **ambiente}, timeout=60)
+                           capture_output=True, env={**os.environ, "PYTHONUTF8": "1", **ambiente}, timeout=120)
     feito.tela, feito.erro = feito.stdout.decode("utf-8", "replace"), feito.stderr.decode("utf-8", "replace")
     feito.tudo = feito.tela + feito.erro
     assert "Traceback" not in feito.tudo, feito.tudo

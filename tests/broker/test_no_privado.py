@@ -49,7 +49,7 @@ def test_em_pasta_com_espacos_e_acentos_nada_escuta_fora_e_nada_fica(no_novo, tm
     conectar(no.url).close()
     assert "aula 1/" in rabbitmqctl(no, "list_vhosts"), "o script que se aconselha"
     sem_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with sem_proxy.open(no.pagina_url, timeout=10) as pagina:
+    with sem_proxy.open(no.pagina_url, timeout=60) as pagina:
         assert b"RabbitMQ" in pagina.read()
 
     assert os.getsid(no.pid) != os.getsid(0)  # outra sessão: o Ctrl-C deste terminal não chega ao nó

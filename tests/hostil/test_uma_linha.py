@@ -172,6 +172,10 @@ def sem_o_pika(cena):
     cena.python = (sys.executable, "-S")
 
 
+def sem_os_servicos(cena):
+    cena.python = (sys.executable, shutil.copy(RAIZ / LANCADOR, cena.pasta))
+
+
 def aluno(*permissoes):
     """Entra com um usuário que tem no vhost estas permissões, ou nenhuma."""
     def preparar(cena):
@@ -239,6 +243,7 @@ SITUACOES = {  # situação: (preparação, programas, a frase)
     "duas coisas de uma vez": (com("--estado", "--forcar", "x=confirmar"), (APP,), "use só uma destas"),
     "rastro de um pedido que não existe": (com("--rastro", "p-9", bancos=True), (APP,), "não há nenhum pedido"),
     "o pika não está instalado": (sem_o_pika, DA_SAGA[:-1], "pip install -r requirements.txt"),
+    "falta a pasta dos serviços": (sem_os_servicos, (LANCADOR,), "baixe o projeto inteiro"),
     "cancelar um pedido que não existe": (com("--cancelar", "p-9"), (PEDIDOS,), "não há nenhum pedido"),
     "mensagens mortas de quem não existe": (com("cozinha"), (MORTAS,), "escolha entre"),
     "RABBITMQ_URL malformada": (endereco("amqp://ana:segredo@"), COM_BROKER, "não está na forma amqp://"),

@@ -62,12 +62,13 @@ def test_depois_de_recuperar_muitas_sem_desenho_nenhuma_raia_fica_grossa(dados):
 @pytest.mark.parametrize("sinal", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_termina_a_rodada_em_andamento_e_nada_fica_em_duvida(sinal, dados):
     """E --limpar não apaga debaixo de quem trabalha."""
+    assert app(dados, "--em-duvida").tela.strip() == "em dúvida: 0" and not dados.exists()
     with subprocess.Popen([sys.executable, APP, "--dados", dados, "--pedidos", "100000", "--paralelos", "3"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as processo:
         esperar(lambda: dados.exists() and estado(dados)["pedidos"], que="o primeiro pedido")
         recusa = app(dados, "--limpar", "--sim", "--estado")
         processo.send_signal(sinal)
-        saida, erro = processo.communicate(timeout=20)
+        saida, erro = processo.communicate(timeout=120)
     assert recusa.returncode == 2 and "há programas usando" in recusa.erro
     assert processo.returncode == 130 and b"Traceback" not in erro and "em dúvida: 0" in saida.decode()
     assert app(dados, "--em-duvida").tela.strip() == "em dúvida: 0"

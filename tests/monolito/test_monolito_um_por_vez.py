@@ -146,7 +146,7 @@ class Parado:
 
     def soltar(self) -> str:
         self.processo.send_signal(signal.SIGCONT)
-        self.erro = self.processo.communicate(timeout=60)[1]
+        self.erro = self.processo.communicate(timeout=120)[1]
         assert "Traceback" not in self.erro
         return self.erro
 

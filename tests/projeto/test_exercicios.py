@@ -45,7 +45,7 @@ def rodar(copia, numero: str, *outros: str) -> tuple[int, str]:
          "--basetemp", copia / "dados", "tests/exercicios", *outros],
         cwd=copia, env={**os.environ, "EXERCICIO": numero, "PYTHONIOENCODING": "utf-8"},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        encoding="utf-8", timeout=120)
+        encoding="utf-8", timeout=300)
     return fim.returncode, fim.stdout
 
 

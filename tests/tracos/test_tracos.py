@@ -66,7 +66,7 @@ class NoShell:
     def __call__(self, comando: str) -> list[str]:
         fim = subprocess.run(["bash", "-c", comando], cwd=self.pasta, env=self.ambiente,
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT, timeout=60)
+                             stderr=subprocess.STDOUT, timeout=120)
         texto = fim.stdout.decode().replace(f"{self.pasta}/", "")
         texto = EXECUCAO.sub(lambda achado: self.execucoes.setdefault(
             achado[0], chr(ord("a") + len(self.execucoes)) * 8), texto)
