@@ -14,8 +14,7 @@ from pathlib import Path
 
 MICROSSERVICOS = Path(__file__).resolve().parent / "microsservicos"
 if not MICROSSERVICOS.is_dir():
-    print(f"falta a pasta {MICROSSERVICOS}: baixe o projeto inteiro, ou use monolito/app.py",
-          file=sys.stderr)
+    print(f"falta a pasta {MICROSSERVICOS}: baixe o projeto inteiro", file=sys.stderr)
     sys.exit(2)
 sys.path.insert(0, str(MICROSSERVICOS))
 

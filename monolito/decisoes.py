@@ -109,16 +109,13 @@ class LogDeDecisoes:
             [(t.nome, execucao, t.id) for t in transacoes])
 
     def decisao(self, transacao: str) -> str:
-        """CONFIRMAR se está escrito; se não está, ABORTAR. Só vale se o log conhece a execução."""
+        """CONFIRMAR se está escrito; se não está, ABORTAR. Só vale se ele conhece a execução."""
         linha = self.banco.execute("SELECT decisao FROM decisoes WHERE transacao = ?",
                                    (transacao,)).fetchone()
         return linha[0] if linha else ABORTAR
 
-    def conhece(self, execucao: str) -> bool:
-        """Se ele não a conhece, o silêncio dele não quer dizer aborto."""
-        return execucao in self.execucoes()
-
     def execucoes(self) -> list[str]:
+        """As que este log conhece; das outras, o silêncio dele não quer dizer aborto."""
         return [nome for nome, in self.banco.execute("SELECT execucao FROM execucoes")]
 
     def esquecer(self, execucoes: list[str]) -> None:

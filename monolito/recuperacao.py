@@ -71,7 +71,7 @@ def recuperar(participantes: list[Participante], log: LogDeDecisoes, narrador: N
     try:
         for execucao in sorted({execucao for execucao, _, _ in achadas.values()}):
             dela = {nome: dados for nome, dados in achadas.items() if dados[0] == execucao}
-            if log.conhece(execucao):
+            if execucao in log.execucoes():
                 _resolver(execucao, dela, log, narrador)
             else:
                 _deixar(dela, f"{ARQUIVO} não conhece a execução {execucao}: foi apagado, trocado "
@@ -141,7 +141,7 @@ def forcar(participantes: list[Participante], log: LogDeDecisoes | None, escrito
     if nome not in (achadas := em_duvida(participantes)):
         raise Falha(f"--forcar: nenhuma transação {nome!r} em dúvida (ver --em-duvida)", 2)
     execucao, pedido, onde = achadas[nome]
-    if log and log.conhece(execucao):
+    if log and execucao in log.execucoes():
         raise Falha(f"--forcar: o log conhece {nome}; a recuperação do próximo início "
                     "a resolve sem adivinhar", 2)
     decisao = Decisao(nome, *ESCOLHAS[escolha])
@@ -177,7 +177,7 @@ def conferir(participantes: list[Participante], log: LogDeDecisoes) -> None:
     for participante in participantes:
         for nome, execucao, decisao in participante.banco.execute(
                 "SELECT transacao, execucao, decisao FROM heuristicas"):
-            if log.conhece(execucao) and log.decisao(nome) != decisao:
+            if execucao in log.execucoes() and log.decisao(nome) != decisao:
                 alertar(f"DIVERGÊNCIA: em {participante.nome} a transação {nome} foi forçada a "
                         f"{decisao}, e o log diz {log.decisao(nome)}. Corrija os dados à mão, e "
                         f"depois rode, em {participante.negocio.arquivo}.db: "

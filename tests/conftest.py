@@ -158,17 +158,14 @@ def no_novo(tmp_path):
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory):
     """O nó que os testes dividem, em todos os processos deles. Quem precisa derrubar um usa `no_novo`."""
-    from cluster import No, instalacao
+    from cluster import No
     pasta = Path(os.environ.get("PASTA_DE_TODOS") or tmp_path_factory.mktemp("broker"))
-    with open(pasta / "porta", "a+") as dita:  # quem chega primeiro a escolhe
-        fcntl.flock(dita, fcntl.LOCK_EX)
-        dita.seek(0)
-        porta = int(dita.read() or 0)
-        if not porta:
-            porta = instalacao.porta_livre()
-            dita.write(str(porta))
-    no = No(pasta, porta).iniciar()
-    yield no
+    with open(pasta / "vez", "w") as vez:  # quem chega primeiro escolhe a porta, que está no nome da pasta do nó
+        fcntl.flock(vez, fcntl.LOCK_EX)
+        portas = [int(do_no.name.split("-")[1]) for do_no in pasta.glob("teste-*")]
+        no = No(pasta, *portas)
+        no.pasta.mkdir(exist_ok=True)
+    yield no.iniciar()
     no.parar()
     if not no.vivo():  # era o último
         conferir_que_acabou(no)

@@ -68,14 +68,11 @@ class Desenho:
         """As mensagens que a plateia recebeu; o que não é da coreografia não se desenha."""
         linhas = []
         for recebida in recebidas:
-            tipo = recebida.propriedades.get("type")
             try:
                 dados = ler_json(recebida.corpo)
-                conhecida = tipo in EVENTOS and isinstance(dados["pedido"], str)
-            except (ValueError, KeyError, TypeError):
-                conhecida = False
-            linhas += (self.evento(tipo, dados["pedido"], dados) if conhecida
-                       else [pintar(DESCONHECIDA, "fraco")])
+                linhas += self.evento(recebida.propriedades.get("type"), dados["pedido"], dados)
+            except (ValueError, KeyError, TypeError):  # o tipo ou o corpo não é dela
+                linhas.append(pintar(DESCONHECIDA, "fraco"))
         return linhas
 
     def historia(self, historia: Historia) -> list[str]:

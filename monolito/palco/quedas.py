@@ -27,8 +27,4 @@ def ponto(nome: str, depois_de: str | None = None) -> None:
     """O protocolo passa por aqui; depois_de: o participante que acabou de responder."""
     if nome == armado and DEPOIS_DE.get(nome) == depois_de:
         dizer(f"--cair-em {nome}: o processo morre aqui", "vermelho")
-        morrer()
-
-
-def morrer() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)

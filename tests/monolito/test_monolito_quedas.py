@@ -203,10 +203,10 @@ def criar_e_morrer(pasta, passo):
 
     def criar_contando(*argumentos):
         if next(faltam) == passo:
-            M.quedas.morrer()
+            os.kill(os.getpid(), 9)
         criar(*argumentos)
         if next(faltam) == passo:
-            M.quedas.morrer()
+            os.kill(os.getpid(), 9)
 
     M.banco._criar_se_falta = criar_contando
     abrir(pasta)
