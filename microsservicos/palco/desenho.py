@@ -70,7 +70,8 @@ class Desenho:
         for recebida in recebidas:
             try:
                 dados = ler_json(recebida.corpo)
-                linhas += self.evento(recebida.propriedades.get("type"), dados["pedido"], dados)
+                tipo, pedido = recebida.propriedades.get("type"), str(dados["pedido"])
+                linhas += self.evento(tipo, pedido, dados)
             except (ValueError, KeyError, TypeError):  # o tipo ou o corpo não é dela
                 linhas.append(pintar(DESCONHECIDA, "fraco"))
         return linhas
