@@ -29,6 +29,7 @@ def test_outra_pasta_no_mesmo_vhost_e_recusada_por_todos(loja, tmp_path):
     loja.iniciar()
     loja.conferir_repouso()
     outra = "--dados", tmp_path / "outra"
+    M.identidade.identidade(tmp_path / "outra" / "microsservicos")  # mortas.py não a sortearia, e não teria o que comparar
     comandos = [*([script] for script in PROGRAMAS), ["microsservicos/mortas.py", "--reenviar"], ["orquestracao.py", "--so-broker"]]
     with ThreadPoolExecutor(3) as juntos:
         for programa in juntos.map(lambda comando: rodar(*comando, *outra, url=loja.url), comandos):
