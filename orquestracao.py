@@ -2,8 +2,8 @@
 
 O nome foi pedido assim, e engana: a saga é coreografada, ninguém a comanda. Este programa só faz o
 que uma pessoa faria com um terminal por serviço: garante que há um RabbitMQ, inicia Pedidos já
-com os pedidos do cliente, depois os outros, e assiste. Não abre banco nenhum para escrever.
-Com ele desligado, tudo funciona igual.
+com os pedidos do cliente, depois os outros, e assiste. Não grava em banco nenhum (só --limpar os
+apaga). Com ele desligado, tudo funciona igual.
 """
 
 import sys
@@ -18,7 +18,7 @@ if not MICROSSERVICOS.is_dir():
     sys.exit(2)
 sys.path.insert(0, str(MICROSSERVICOS))
 
-from comum import veredito  # comum, antes de tudo o que precise do SQLite
+from comum import veredito  # comum antes: diz se falta o _sqlite3
 from comum.banco import lendo
 from comum.identidade import apagar_bancos, identidade, lojas_da_pasta, trocar_identidade
 from comum.loja import de_outro_conteudo
@@ -104,7 +104,7 @@ def executar_tudo(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: E
     if so_limpar:
         return 0
     if not escolha.so_assistir:
-        Plateia("plateia", identidade(pasta)).fechar()  # antes de tudo: o vhost é desta loja?
+        Plateia("plateia", identidade(pasta)).fechar()  # antes dos serviços: o vhost é desta loja?
     lancador = Lancador(pasta, no, ids, Espectador(identidade(pasta), diagrama))
     fim.callback(lancador.parar)
     if no:

@@ -11,8 +11,8 @@ Separar qualquer dos três em outra transação abre uma janela em que um `kill 
 perde ou repete um pedido. (Padrões "Transactional outbox" e "Idempotent consumer",
 Richardson, "Microservices Patterns", 2018.)
 
-Nada se apaga: a caixa de saída é também o log do serviço, com o que ele publicou, em que ordem e
-por causa de quê. Quem conta a história de um pedido (rastro.py) só lê as duas caixas.
+Nada se apaga: as duas caixas são o log do serviço, com o que ele tratou e o que publicou, em que
+ordem e por causa de quê. Quem conta a história de um pedido (palco/historia.py) a tira delas.
 Aqui não se sabe o que é pika nem produto.
 """
 

@@ -16,14 +16,15 @@ sys.path.insert(0, str(Path(__file__).parent))  # o Python já o faz, menos com 
 
 from typing import Iterable, NamedTuple
 
-import caixas
-from comum.banco import lendo
+from comum.banco import lendo  # comum antes: diz se falta o _sqlite3
 from comum.falha import Falha
 from comum.identidade import identidade_se_houver
 from comum.loja import id_pelo_comeco
 from comum.opcoes import Opcoes
 from comum.raias import Diagrama, relatar, relatar_espera
 from comum.tela import alertar, dizer, executar
+
+import caixas
 from coreografia import SERVICOS, quem_publica
 from palco.desenho import NOMES, Desenho
 from palco.historia import Historia
@@ -56,26 +57,27 @@ def pendentes(pasta: Path) -> list[str]:
 
 
 def esperas(historia: Historia, broker: Broker | None) -> list[tuple[str, ...]]:
-    """[(um evento que espera, onde, e o que o faz andar; os comandos, sem a pasta dos dados...)].
+    """[(onde um evento espera, e o que o faz andar; os comandos, sem --dados...)], um por evento.
 
     broker: None se ele não respondeu.
     """
     return [_espera(historia, tipo, ouvinte, broker) for tipo, ouvinte in historia.por_tratar()]
 
 
-def _espera(historia: Historia, tipo: str, ouvinte: str, broker: Broker | None) -> tuple[str, ...]:
-    """Onde está este evento, e o que o faz andar: primeiro, o que só os bancos já provam."""
+def _espera(historia: Historia, tipo: str, ouvinte: str | None,
+            broker: Broker | None) -> tuple[str, ...]:
+    """Onde está este evento, e o que o faz andar. ouvinte: None, um resultado por anunciar."""
     dono, tratar, mensagem = quem_publica(tipo), ligar(ouvinte), f"{historia.pedido}:{tipo}"
-    restam, motivo = historia.falhas.get((ouvinte, tipo), (-1, ""))
+    (restam, motivo), quem = historia.falhas.get((ouvinte, tipo), (-1, "")), f"{ouvinte}.db"
     if broker and restam < 0:  # do que já foi para as mortas, ele sabe mais
-        motivo = broker.mortas.get((ouvinte, mensagem), "")
+        motivo, quem = broker.mortas.get((ouvinte, mensagem), ""), "o broker"
     if motivo and restam > 0:
         return (f"{tipo}, outra tentativa em {ouvinte} ({ouvinte}.db: {motivo}); restam {restam}, "
                 f"e com {ouvinte} no ar a próxima vem em até {em_segundos(pausa(restam))}; "
                 "consertada a causa", tratar)
     if motivo:
         return (f"{tipo}, em «{ouvinte}.mortas», ou a caminho de lá quando {ouvinte} estiver no ar "
-                f"({ouvinte}.db: {motivo}); consertada a causa, o segundo a devolve à fila, e o "
+                f"({quem}: {motivo}); consertada a causa, o segundo a devolve à fila, e o "
                 "primeiro a trata",
                 tratar, f"mortas.py {ouvinte} --mensagem {mensagem} --reenviar")
     if tipo in historia.por_enviar:

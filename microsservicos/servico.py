@@ -7,7 +7,8 @@
 
 Morrer em qualquer ponto repete trabalho, e nunca o perde: antes de 2 a fila entrega de novo;
 entre 2 e 4 a caixa de saída ainda diz o que falta publicar. Reconectar é de
-rabbitmq/reconexao.py; tentar de novo, e desistir, de tentativas.py.
+rabbitmq/reconexao.py; tentar de novo, e desistir, de tentativas.py. No fim do arquivo, ouvir(): o
+programa de um serviço.
 """
 
 import signal
@@ -56,10 +57,10 @@ class Servico:
         self.terminal = Terminal(nome, mostrar, segundos)
         self.tentativas = tentativas.Tentativas(self.banco, nome, self.terminal.linhas.append)
         self.reconexao = Reconexao(nome, loja, vigiar=morrer_com_o_lancador)
-        self.sobrou = True  # a caixa de saída pode ter ficado cheia
+        self.sobrou = True  # pode ter ficado algo por publicar
 
     def rodar(self) -> int:
-        """Atende até Ctrl-C; o status de saída. Levanta Falha se nem a primeira conexão dá."""
+        """Atende até Ctrl-C; o status de saída. Levanta Falha se a primeira conexão é recusada."""
         try:
             self.reconexao.manter(self.dar_uma_volta)
         except KeyboardInterrupt:

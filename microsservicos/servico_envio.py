@@ -6,7 +6,7 @@ Ouve:     pagamento.aprovado               -> despachar
 Publica:  envio.despachado ou envio.recusado
 Desfaz:   nada: é o último a agir, e o que foi despachado não volta
 
-Fica ao lado de monolito/envio.py: mesmas tabelas do negócio, mesmos verbos.
+Leia lado a lado com monolito/envio.py: as mesmas tabelas do negócio, o mesmo verbo.
 """
 
 import os

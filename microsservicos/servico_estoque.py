@@ -7,7 +7,7 @@ Publica:  estoque.reservado ou estoque.recusado; estoque.liberado
 Desfaz:   a reserva, devolvendo as unidades (somadas ao que houver, nunca "como estava antes":
           entre a reserva e a devolução, outros pedidos mexeram no mesmo produto)
 
-Fica ao lado de monolito/estoque.py: mesmas tabelas do negócio, mesmos verbos.
+Leia lado a lado com monolito/estoque.py: as mesmas tabelas do negócio, o mesmo verbo.
 """
 
 import os

@@ -6,7 +6,7 @@ Ouve:     estoque.reservado   -> cobrar
 Publica:  pagamento.aprovado ou pagamento.recusado; pagamento.estornado
 Desfaz:   a cobrança, somando o valor de volta ao saldo
 
-Fica ao lado de monolito/pagamentos.py: mesmas tabelas do negócio, mesmos verbos.
+Leia lado a lado com monolito/pagamentos.py: as mesmas tabelas do negócio, o mesmo verbo.
 """
 
 import os

@@ -7,7 +7,7 @@ Publica:  pedido.criado; pedido.concluido ou pedido.cancelado; pedido.cancelamen
 Desfaz:   nada: cancelar é o fim do caminho de volta
 
 É também a porta de entrada: `python servico_pedidos.py` envia um pedido e fica ouvindo.
-Fica ao lado de monolito/pedidos.py: mesmas tabelas do negócio, mesmos verbos.
+Leia lado a lado com monolito/pedidos.py: as mesmas tabelas do negócio, o mesmo verbo.
 """
 
 import os
@@ -15,11 +15,11 @@ import sys
 
 sys.path.insert(0, os.path.dirname(__file__))  # o Python já o faz, menos com PYTHONSAFEPATH
 
-import caixas
-from comum.banco import conferir_arquivos, transacao
+from comum.banco import conferir_arquivos, transacao  # comum antes: diz se falta o _sqlite3
 from comum.loja import PRODUTO_DESCONHECIDO, de_outro_conteudo, id_pelo_comeco
 from comum.opcoes import chaves, dizer_repetidos, pedidos_escolhidos
 from comum.tela import POUCOS, dizer, executar
+import caixas
 from servico import montar
 from terminal import opcoes_de_servico
 

@@ -34,7 +34,7 @@ from palco.rastro import rastrear
 from participante import ForaDoAr, Participante, em_duvida
 from recuperacao import abrir_log, conferir, forcar, recuperar, reter
 
-NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]  # a da votação
+NEGOCIOS = [pedidos.NEGOCIO, estoque.NEGOCIO, pagamentos.NEGOCIO, envio.NEGOCIO]  # a ordem do voto
 PAUSA = 0.002  # segundos até olhar de novo, se todos esperam por travas
 
 
@@ -104,16 +104,15 @@ def iniciar(participantes: list[Participante], log: LogDeDecisoes, narrador: Nar
     conferir(participantes, log)
     if not sem_recuperar:
         recuperar(participantes, log, narrador)
-    reter(em_duvida(participantes), narrador)
+    reter(em_duvida(participantes), narrador)  # o que ficou, também sem recuperação
     return Coordenador(execucao, participantes, log, narrador)
 
 
 def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Participante],
             log: LogDeDecisoes, chegados: list[dict]) -> int:
     """Recupera, conduz os pedidos, e termina com o veredito; devolve o status de saída."""
-    desenhar = len(chegados) <= POUCOS
     diagrama = Diagrama(opcoes.diagrama, RAIAS, len(chegados)) if opcoes.diagrama else None
-    narrador = Narrador(desenhar, diagrama, opcoes.devagar)
+    narrador = Narrador(len(chegados) <= POUCOS, diagrama, opcoes.devagar)
     quedas.armado = opcoes.cair_em
     coordenador = iniciar(participantes, log, narrador, opcoes.sem_recuperar)
     novos, repetidos, trocados = pedidos.separar(participantes[0].banco, chegados)
@@ -133,9 +132,9 @@ def atender(opcoes: argparse.Namespace, pasta: Path, participantes: list[Partici
 def conduzir(coordenador: Coordenador, novos: list[dict], paralelos: int) -> list[dict]:
     """Leva os pedidos em rodadas, com até `paralelos` em andamento; devolve os que foram até o fim.
 
-    O que para numa trava espera a próxima rodada; o que termina dá lugar a outro. Ctrl-C (ou
+    O que esbarra numa trava espera a próxima rodada; o que termina dá lugar a outro. Ctrl-C (ou
     SIGTERM) não interrompe um pedido no meio: termina os que estão em andamento e não começa
-    outros. Um segundo, sim; e então a recuperação termina, no próximo início.
+    outros. O mesmo sinal outra vez, sim; e então a recuperação termina, no próximo início.
     """
     fila, em_andamento, feitos = deque(novos), [], []
     progresso = Progresso(len(novos), "pedidos") if len(novos) > POUCOS else None

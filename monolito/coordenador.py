@@ -25,10 +25,10 @@ from participante import NAO, SIM, Participante, Voto
 
 
 class Transacao:
-    """Um pedido a caminho. nome: o da transação. id: o do pedido.
+    """Um pedido a caminho. nome: o da transação. pedido: o dicionário; id: o dele.
 
     sim: os participantes que já votaram SIM. decisao: o que se decidiu, ou None.
-    desde: o instante em que parou numa trava, ou None.
+    desde: o instante em que esbarrou numa trava, ou None.
     """
 
     def __init__(self, nome: str, execucao: str, pedido: dict):
@@ -60,7 +60,7 @@ class Coordenador:
     def rodada(self, transacoes: list[Transacao]) -> list[Transacao]:
         """Leva cada transação até onde ela pode ir agora; devolve as que terminaram.
 
-        transacoes: todas as que estão em andamento. A que para numa trava fica para a próxima
+        transacoes: todas as que estão em andamento. A que esbarra numa trava fica para a próxima
         rodada, com os SIM que já tem. Levanta Falha se não há como continuar.
         """
         self.em_andamento = {t.nome for t in transacoes}
@@ -114,7 +114,7 @@ class Coordenador:
     # --- a decisão ---
 
     def _decidir(self, prontas: list[Transacao]) -> None:
-        """Todas com todos os SIM."""
+        """prontas: as que têm o SIM de todos. Grava CONFIRMAR de todas, ou as aborta."""
         quedas.ponto("antes-da-decisao")
         conferir_arquivos(*self.bancos)  # um SIM vale enquanto está no arquivo
         try:

@@ -127,6 +127,8 @@ class LogDeDecisoes:
         conferir_arquivos(self.banco)
 
 
+# --- para quem só olha ---
+
 def conduzindo(pasta: Path) -> bool:
     """Se algum programa tem o log agora. Só pergunta: nada se escreve, nem ao lado dele."""
     uri = f"{(pasta / ARQUIVO).resolve().as_uri()}?mode=ro&readonly_shm=1"

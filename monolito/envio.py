@@ -5,7 +5,7 @@ Prepara:     despachar: confere se a transportadora chega ao CEP; nada sai ainda
 Confirma:    anota o despacho
 Aborta:      nada a desfazer
 
-Fica ao lado de microsservicos/servico_envio.py: mesmas tabelas do negócio, mesmos verbos.
+Leia lado a lado com microsservicos/servico_envio.py: as mesmas tabelas do negócio, o mesmo verbo.
 """
 
 from comum.loja import CEP_FORA_DA_AREA

@@ -5,7 +5,7 @@ Prepara:     reservar: confere se há tudo; nada sai da prateleira ainda
 Confirma:    tira as unidades e anota a reserva
 Aborta:      nada a desfazer
 
-Fica ao lado de microsservicos/servico_estoque.py: mesmas tabelas do negócio, mesmos verbos.
+Leia lado a lado com microsservicos/servico_estoque.py: as mesmas tabelas do negócio, o mesmo verbo.
 """
 
 from comum.loja import ESTOQUE_INSUFICIENTE

@@ -5,7 +5,8 @@ Prepara:     cobrar: confere o saldo; nada sai dele ainda
 Confirma:    tira o total do saldo e anota a cobrança
 Aborta:      nada a desfazer
 
-Fica ao lado de microsservicos/servico_pagamentos.py: mesmas tabelas do negócio, mesmos verbos.
+Leia lado a lado com microsservicos/servico_pagamentos.py: as mesmas tabelas do
+negócio, o mesmo verbo.
 """
 
 from comum.loja import CLIENTE_DESCONHECIDO, SALDO_INSUFICIENTE

@@ -29,7 +29,7 @@ TABELAS = """
 CREATE TABLE preparadas (  -- travas: as linhas que ela segura até a decisão, separadas por \\n
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL,
     travas TEXT NOT NULL, registro TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE no_disco (execucao TEXT NOT NULL) STRICT;
+CREATE TABLE no_disco (execucao TEXT NOT NULL) STRICT;  -- uma linha, só para forçar as outras
 CREATE TABLE heuristicas (
     transacao TEXT PRIMARY KEY, execucao TEXT NOT NULL, pedido TEXT NOT NULL, decisao TEXT NOT NULL,
     quando TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) STRICT, WITHOUT ROWID
@@ -46,8 +46,7 @@ class Voto(NamedTuple):
 
     SIM      pedido: o que segue adiante (Pedidos lhe dá o preço); linhas: as que travou
     NAO      motivo
-    TRAVADO  ainda não é um voto: a primeira de `linhas` está com a transação `com`, do pedido
-             `do_pedido`
+    TRAVADO  ainda não é um voto; linhas: só a que está com a transação `com`, do pedido `do_pedido`
     """
 
     qual: str
@@ -61,12 +60,12 @@ class Voto(NamedTuple):
 class Negocio(NamedTuple):
     """O que um dono de dados diz sobre si; a última coisa do arquivo de cada um.
 
-    nome: a raia na tela. arquivo: o banco. tabelas: o SQL do negócio.
+    nome: a raia na tela. arquivo: o nome do banco, sem .db. tabelas: o SQL do negócio.
     vale: o SQL que diz, em palavras, o efeito que já vale de um pedido (NULL: nenhum).
     travar(pedido): os nomes das linhas que o pedido trava; quem as trava é o Participante.
     preparar(banco, pedido): confere; devolve o pedido que segue adiante, ou levanta Recusa.
     confirmar(banco, pedido): faz o efeito. Nunca recusa: já votou SIM.
-    abortar(banco, pedido, motivo): desfaz o que preparar escreveu (None: não escreveu nada).
+    abortar(banco, pedido, motivo): encerra o que preparar escreveu (None: não escreveu nada).
     anotar_recusa(banco, pedido, motivo): anota um pedido que nem chegou a ser preparado aqui.
     """
 
@@ -98,7 +97,7 @@ class Participante:
     # --- fase 1 ---
 
     def preparar(self, transacoes: list) -> list[Voto]:
-        """Vota em cada transação, na ordem delas, numa gravação forçada só.
+        """Vota em cada Transacao (coordenador.py), na ordem delas, numa gravação forçada só.
 
         Ao voltar, todo SIM já está no disco.
         """
@@ -120,7 +119,6 @@ class Participante:
             "SELECT travas, transacao, pedido FROM preparadas") for linha in travas.split("\n")}
 
     def _votar(self, t, travadas: dict[str, tuple]) -> Voto:
-        antes = self.banco.total_changes
         linhas = self.negocio.travar(t.pedido)
         for linha in linhas:
             if linha in travadas:
@@ -129,7 +127,6 @@ class Participante:
         try:
             pedido = self.negocio.preparar(self.banco, t.pedido)
         except Recusa as recusa:
-            assert self.banco.total_changes == antes, f"{self.nome} escreveu antes de recusar"
             return Voto(NAO, str(recusa))
         self.banco.execute("INSERT INTO preparadas VALUES (?, ?, ?, ?, ?)",
                            (t.nome, t.execucao, t.id, "\n".join(linhas), json.dumps(pedido)))
@@ -187,7 +184,7 @@ class Participante:
     # --- o que está em dúvida ---
 
     def em_aberto(self) -> set[str]:
-        """As execuções que o log ainda não pode esquecer: algo delas espera, ou alguém o forçou."""
+        """As execuções que o log ainda não esquece: algo espera, pode esperar, ou foi forçado."""
         return self.incertas | {execucao for execucao, in self.banco.execute(
             "SELECT execucao FROM preparadas UNION SELECT execucao FROM heuristicas")}
 
@@ -202,7 +199,7 @@ class Participante:
 
 
 class ForaDoAr(Participante):
-    """Um participante com quem não se fala, como se o banco dele estivesse fora do ar."""
+    """Um participante que não responde, nem ao voto nem ao aviso, como um banco fora do ar."""
 
     responde = False  # o NÃO que o coordenador conta não veio de ninguém: não é uma seta
 

@@ -5,7 +5,7 @@ Prepara:     receber: dá o preço e abre o pedido, pendente
 Confirma:    o pedido fica concluido
 Aborta:      o pedido fica cancelado, com o motivo
 
-Fica ao lado de microsservicos/servico_pedidos.py: mesmas tabelas do negócio, mesmos verbos.
+Leia lado a lado com microsservicos/servico_pedidos.py: as mesmas tabelas do negócio, o mesmo verbo.
 """
 
 from comum.loja import PRODUTO_DESCONHECIDO, de_outro_conteudo

@@ -39,12 +39,12 @@ def abrir_log(pasta: Path, loja: str, participantes: list[Participante],
               pessoa: str | None = None) -> LogDeDecisoes | None:
     """O log. Sem ele não se conduzem pedidos; uma pessoa decide até sem ele (None).
 
-    pessoa: o que ela força, se força. Levanta EmUso se outro programa tem o log, e Falha se não
+    pessoa: o valor de --forcar, ou None. Levanta EmUso se outro programa tem o log, e Falha se não
     pôde ser lido.
     """
     try:
         return LogDeDecisoes(pasta, loja)
-    except EmUso:
+    except EmUso:  # é uma Falha, e esta não se releva
         raise
     except Falha as falha:
         if pessoa:
@@ -60,7 +60,7 @@ def recuperar(participantes: list[Participante], log: LogDeDecisoes, narrador: N
     """Resolve tudo o que tem resposta e diz o que achou, o que decidiu e por quê.
 
     Só depois de log.registrar(), que força ao disco o que quem morreu deixou no log. O log não
-    esquece nada aqui: as confirmações ainda não foram forçadas. Levanta Falha.
+    esquece nada aqui: as confirmações ainda não foram forçadas. Levanta Falha se um banco falha.
     """
     achadas = em_duvida(participantes)
     if not achadas:
@@ -108,8 +108,8 @@ def _resolver(execucao: str, achadas: dict, log: LogDeDecisoes, narrador: Narrad
         narrador.nota(pedido, COORDENADOR, texto, cor)
         _resolver_transacao(Decisao(nome, qual, motivo), pedido, onde, narrador)
     if not narrador.raias:
-        dizer(f"  {confirmadas} com CONFIRMAR no log: confirmadas; "
-              f"{len(achadas) - confirmadas} sem decisão no log: abortadas")
+        dizer(f"  {confirmadas} com CONFIRMAR no log; "
+              f"{len(achadas) - confirmadas} sem decisão no log: aborto presumido")
 
 
 def _resolver_transacao(decisao: Decisao, pedido: str, onde: list[Participante],
@@ -121,7 +121,7 @@ def _resolver_transacao(decisao: Decisao, pedido: str, onde: list[Participante],
         try:
             participante.aplicar([decisao])
         except sqlite3.IntegrityError as erro:  # quem votou SIM podia; alguém mexeu nele
-            _deixar({decisao.transacao: (None, pedido, [participante])},
+            _deixar({decisao.transacao: (None, pedido, onde[:onde.index(participante) + 1])},
                     f"{participante.negocio.arquivo}.db já não aceita o efeito que prometeu "
                     f"({erro}): alguém mudou os dados. Devolva-os (sqlite3), e rode de novo.")
             return

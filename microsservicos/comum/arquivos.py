@@ -43,7 +43,7 @@ def so_se_existe(caminho: Path) -> str:
 
 
 def em_uso(caminho: Path) -> bool:
-    """Se algum processo tem este banco aberto, em WAL, ou o está lendo, fora dele.
+    """Se algum processo tem este banco aberto, em WAL; ou o está lendo, se ele não está em WAL.
 
     Em WAL, toda conexão segura uma trava compartilhada no arquivo principal até se fechar. Quem o
     pede só para si (`locking_mode=EXCLUSIVE`), antes da primeira leitura, descobre se há outra, e
@@ -84,7 +84,7 @@ def arquivos_de(real: str) -> dict[str, int | None]:
 
 
 def conferir_indice(banco) -> None:
-    """Antes de cada COMMIT: sem o -shm que todos usam, ele escreveria por cima de outros.
+    """Antes de cada COMMIT: sem o -shm que todos usam, este programa escreveria sobre os outros.
 
     Quem abriu o banco desde que ele sumiu criou outro, e grava por esse.
     """

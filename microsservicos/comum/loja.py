@@ -31,7 +31,7 @@ CLIENTE_DESCONHECIDO = "cliente desconhecido"
 SALDO_INSUFICIENTE = "saldo insuficiente"
 CEP_FORA_DA_AREA = "CEP fora da área de entrega"
 
-MAIOR_LINHA = 64 * 1024  # bytes; o maior pedido possível ocupa um décimo disso
+MAIOR_LINHA = 64 * 1024  # bytes; o maior pedido possível cabe nisso
 MAIS_PEDIDOS = 1_000_000  # cabem na memória de uma máquina comum
 MAIOR_ARQUIVO = 512 * 1024 ** 2  # bytes lidos de --arquivo, que pode ser um pipe sem fim
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)

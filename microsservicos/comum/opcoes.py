@@ -143,6 +143,8 @@ def pedidos_escolhidos(opcoes: argparse.Namespace) -> list[dict]:
     ditas = nenhum + _ditas(opcoes, ("cenario", "pedidos", "arquivo")) + proprio[:1]
     if nenhum or opcoes.arquivo:  # num arquivo, cada linha diz o seu
         ditas += _ditas(opcoes, ("id",))
+    if {*nenhum} & {"em_duvida", "rastro", "forcar"}:  # do que se apagou, nada haveria a ver
+        ditas += _ditas(opcoes, ("limpar",))
     if len(ditas) > 1:
         juntas = ", ".join(f"--{nome.replace('_', '-')}" for nome in ditas)
         raise Falha(f"use só uma destas: {juntas}", 2)

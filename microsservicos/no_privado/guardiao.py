@@ -44,7 +44,7 @@ def main() -> None:
         epmd = subprocess.Popen(["epmd"], **herdam)  # o endereço e a porta estão no ambiente
         while not responde(int(os.environ["ERL_EPMD_PORT"])):
             if epmd.poll() is not None or travar(uso, fcntl.LOCK_EX):
-                sys.exit("epmd: eaddrinuse")
+                sys.exit("epmd: eaddrinuse")  # no.py o lê
             time.sleep(0.02)
         no = subprocess.Popen([servidor], **herdam)
         while no.poll() is None and not travar(uso, fcntl.LOCK_EX):

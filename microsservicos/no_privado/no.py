@@ -87,7 +87,7 @@ class NoPrivado:
         return False
 
     def responde(self) -> bool:
-        """Se já se entra no broker da porta dele, seja de quem for."""
+        """Se já se entra em algum endereço de RABBITMQ_URL, seja de quem for o broker."""
         with suppress(BrokerFora):
             quem_responde()
             return True
@@ -241,6 +241,6 @@ def garantir(pasta: Path) -> NoPrivado | None:
 
 
 def quem_responde() -> str:
-    """O nome do broker: o de um nó privado, desta pasta ou de outra, é o da pasta dele."""
+    """O nome do broker: o de um nó privado, seja de que pasta for, é loja-PORTA."""
     with Conexao("orquestracao") as conexao:
         return conexao.nome_do_broker.split("@")[0]

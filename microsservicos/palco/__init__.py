@@ -1,1 +1,1 @@
-"""O que existe para a turma ver: os processos como terminais, a plateia, o desenho."""
+"""Para ver uma saga: os processos como terminais, a plateia, o desenho, a história de um pedido."""

@@ -198,7 +198,7 @@ class Lancador:
                 self.no = None  # nessa porta já responde um broker que não é nosso
 
     def esperar_finais(self, paciencia: float = float("inf")) -> None:
-        """Até todos terem resultado, e ele ter sido visto; ou nada se mover por tantos segundos."""
+        """Até todos terem resultado, já anunciado; ou nada se mover por tantos segundos."""
         barra, antes = Progresso(len(self.ids), "pedidos"), None
         while True:
             faltam, por_anunciar, tratados = self.olhar()
@@ -215,7 +215,7 @@ class Lancador:
                 break
 
     def olhar(self) -> tuple[set[str], list, list]:
-        """(os de `ids` sem resultado, se há um por anunciar, quanto cada serviço já tratou).
+        """(os de `ids` sem resultado, se Pedidos tem o que enviar, quanto cada serviço já tratou).
 
         Abre os bancos e os larga: quem só olha não segura um que o serviço dele precise refazer.
         """

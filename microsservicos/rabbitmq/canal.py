@@ -165,9 +165,9 @@ def envelope(tipo: str, pedido: str, causa: str | None, agora: int):
 
 
 def refazer(propriedades: dict, motivo: str | None):
-    """As propriedades para republicar uma mensagem, com o motivo da morte (None: não morreu).
+    """As propriedades para republicar uma mensagem.
 
-    propriedades: as que simplificar() devolveu.
+    propriedades: as que simplificar() devolveu. motivo: o da morte; None, volta à fila do serviço.
     """
     eram = propriedades.get("headers") or {}
     cabecalhos = {"causa": eram.get("causa"), "versao": eram.get("versao"), "motivo": motivo}

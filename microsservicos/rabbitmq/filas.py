@@ -34,9 +34,9 @@ def declarar(conexao: Conexao) -> None:
     """Cria as filas, o exchange e as ligações de todos; repetir não muda nada.
 
     De que loja é o vhost se confere antes de tudo. Qualquer serviço declara tudo: assim o primeiro
-    a subir já guarda os eventos dos que ainda não subiram. O exchange vem por último: só se publica
-    em filas que já sobreviveriam a um kill -9 no broker. Nada aqui espera resposta, menos a última:
-    o broker executa na ordem, e encerra o canal no que recusar.
+    a subir já guarda os eventos dos que ainda não subiram. O exchange vem depois das filas: só se
+    publica nas que já sobreviveriam a um kill -9 no broker. Depois das duas perguntas do começo, só
+    a última espera resposta: o broker executa na ordem, e encerra o canal no que recusar.
     """
     canal = conexao.canal
     conferir_identidade(conexao)
@@ -97,7 +97,7 @@ def existentes(conexao: Conexao) -> dict:
 
 
 def conferir_limpeza(lojas: list[str], tomar: bool = False) -> None:
-    """Antes de --limpar: Falha (código 2) se não se pode esvaziar as filas, e nada muda.
+    """Antes de --limpar: Falha (código 2) se não se pode esvaziar as filas, e nada se perde.
 
     lojas: as da pasta; o vhost tem de ser de uma delas. tomar: ou de outra loja qualquer. Nem assim
     se apagam as filas de que alguém recebe: os pedidos dele ficariam pendentes para sempre.

@@ -1,4 +1,4 @@
-"""Ler uma mensagem que pode ter sido escrita por qualquer um, e republicá-la sem perigo.
+"""Ler uma mensagem que qualquer um pode ter escrito, e guardar dela só o que se pode republicar.
 
 Das propriedades AMQP só fica o que o contrato conhece. O resto não se guarda nem se repete: nem
 CC e BCC, com que uma mensagem morta ressuscitaria na fila de onde saiu (manual do RabbitMQ,

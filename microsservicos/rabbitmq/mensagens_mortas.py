@@ -32,7 +32,7 @@ class Morta(NamedTuple):
 
 def ler(servicos: Iterable[str], ids: list[str], loja: str | None,
         reenviar: bool = False) -> list[Morta]:
-    """As mensagens mortas destes serviços; ficam onde estão, ou voltam todas à fila dele.
+    """As mensagens mortas destes serviços; ficam onde estão, ou voltam à fila de cada um.
 
     ids: se há algum, só estas. loja: de quem o vhost tem de ser. reenviar: se voltam; morrer no
     meio repete uma, e a caixa de entrada do serviço a reconhece. Levanta o mesmo que Conexao(), e

@@ -62,6 +62,7 @@ class Reconexao:
 
     def pronto(self) -> None:
         self.tropecos.pop(CONEXAO, None)
+        # palco/lancador.py espera por esta linha.
         dizer(f"{self.nome}: pronto, ouvindo a fila «{self.nome}» em {onde()}")
 
     # --- dizer uma vez ---

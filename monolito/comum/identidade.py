@@ -39,7 +39,7 @@ def ler_carimbo(banco: sqlite3.Connection, anexado: str = "main") -> tuple[int, 
 
 
 def carimbo_do_arquivo(arquivo: Path) -> tuple[int, str | None]:
-    """O mesmo; -1 e None se o arquivo não existe, ou não é um banco.
+    """(versão, loja) de um arquivo fechado; -1 e None se não existe, ou não é um banco.
 
     Com immutable=1 o SQLite não pega trava, não cria arquivo nenhum e não olha o WAL; mas, se um
     disco cheio interrompeu a ida do WAL para o arquivo, só com ele o arquivo faz sentido.

@@ -1,7 +1,7 @@
 """O estado final e o veredito, lidos dos bancos de dados e de nenhum outro lugar.
 
 As duas arquiteturas prometem o mesmo, e é a mesma conta que confere. Só lê as tabelas do
-negócio. Nenhuma conta usa o que o programa lembra ter feito.
+negócio. Do programa vêm só os ids desta execução, e quantos estão em dúvida.
 """
 
 import json

@@ -1,1 +1,1 @@
-"""O que existe para a turma ver e quebrar: o desenho e os pontos de queda."""
+"""O que existe para a turma ver e quebrar: o desenho, o rastro, os pontos de queda."""

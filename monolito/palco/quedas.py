@@ -10,7 +10,7 @@ from comum.tela import dizer
 
 PONTOS = {
     "antes-de-preparar": "o coordenador tem o pedido e ainda não falou com ninguém",
-    "entre-votos": "Pedidos e Estoque votaram SIM; os outros não sabem de nada",
+    "entre-votos": "Estoque acaba de votar; os seguintes não sabem de nada",
     "antes-da-decisao": "todos votaram SIM; a decisão não está no log",
     "depois-da-decisao": "CONFIRMAR está no log; ninguém foi avisado",
     "entre-confirmacoes": "Estoque e Pagamentos confirmaram; Envio e Pedidos não",

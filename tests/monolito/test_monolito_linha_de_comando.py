@@ -53,7 +53,7 @@ def test_ids_repetidos_num_arquivo_poucos_ou_muitos(quantos, diz, diz_do_outro, 
 def test_depois_de_recuperar_muitas_sem_desenho_nenhuma_raia_fica_grossa(dados):
     app(dados, "--pedidos", "6", "--paralelos", "6", "--cair-em", "antes-da-decisao")
     fim = app(dados, "--id", "p-7")
-    assert "6 sem decisão no log: abortadas" in fim.tela and "┃" not in next(
+    assert "6 sem decisão no log: aborto presumido" in fim.tela and "┃" not in next(
         linha for linha in fim.tela.splitlines() if "● trava p-7" in linha)
 
 
