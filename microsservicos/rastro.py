@@ -64,13 +64,13 @@ def esperas(historia: Historia, broker: Broker | None) -> list[tuple[str, ...]]:
     return [_espera(historia, tipo, ouvinte, broker) for tipo, ouvinte in historia.por_tratar()]
 
 
-def _espera(historia: Historia, tipo: str, ouvinte: str | None,
-            broker: Broker | None) -> tuple[str, ...]:
+def _espera(historia: Historia, tipo: str, ouvinte: str | None, broker: Broker | None) -> tuple:
     """Onde está este evento, e o que o faz andar. ouvinte: None, um resultado por anunciar."""
     dono, tratar, mensagem = quem_publica(tipo), ligar(ouvinte), f"{historia.pedido}:{tipo}"
-    (restam, motivo), quem = historia.falhas.get((ouvinte, tipo), (-1, "")), f"{ouvinte}.db"
+    restam, motivo = historia.falhas.get((ouvinte, tipo), (-1, ""))
+    quem = f"{ouvinte}.db" if motivo else "na mensagem"
     if broker and restam < 0:  # do que já foi para as mortas, ele sabe mais
-        motivo, quem = broker.mortas.get((ouvinte, mensagem), ""), "o broker"
+        motivo = broker.mortas.get((ouvinte, mensagem), "")
     if motivo and restam > 0:
         return (f"{tipo}, outra tentativa em {ouvinte} ({ouvinte}.db: {motivo}); restam {restam}, "
                 f"e com {ouvinte} no ar a próxima vem em até {em_segundos(pausa(restam))}; "

@@ -404,7 +404,7 @@ def test_dados_mudados_depois_do_voto_so_seguram_a_transacao_deles(pasta):
         banco.execute("UPDATE produtos SET inicial = 0, quantidade = 0 WHERE produto = 'livro'")
     for n in range(2):
         [aviso] = no_filho(inicio, pasta, f"outro-{n}").saida.splitlines()
-        assert aviso.startswith(f"FICA EM DÚVIDA: transação {transacao}, pedido p-1, em Estoque. estoque.db já não aceita")
+        assert aviso.startswith(f"FICA EM DÚVIDA: transação {transacao}, pedido p-1, em Pedidos, Estoque. estoque.db já não aceita")
         assert Retrato(pasta).pedidos[f"outro-{n}"] == "concluido"
     assert Retrato(pasta).esperando("p-1") == {"estoque", "pedidos"}, "o resultado só aparece depois dos efeitos"
     with closing(sqlite3.connect(pasta / "estoque.db")) as banco, banco:

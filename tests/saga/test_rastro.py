@@ -245,7 +245,7 @@ LUGARES = {  # (quem está fora do ar, como se chega ao lugar, o que se lê, qua
                                  "neste broker: 1 em «estoque», 0 em «estoque.mortas»", 1),
     "perdido-pelo-broker": ("estoque", perdido, "neste broker: 0 em «estoque», 0 em «estoque.mortas»; se não é de outro", 2),
     "estragado": ("estoque", estragado, "0 em «estoque», 1 em «estoque.mortas»", 2),
-    "morto-pelo-broker": ("estoque", morto_pelo_broker, "em «estoque.mortas», ou a caminho de lá quando estoque estiver no ar (estoque.db: o broker desistiu de "
+    "morto-pelo-broker": ("estoque", morto_pelo_broker, "em «estoque.mortas», ou a caminho de lá quando estoque estiver no ar (na mensagem: o broker desistiu de "
                                                         "entregá-la: «expired»)", 2),
     "outra-tentativa": ("estoque", falhando, f"pedido.criado, outra tentativa em estoque {QUEBRADO}; restam", 1),
     "a-caminho-das-mortas": ("estoque", a_caminho, f"em «estoque.mortas», ou a caminho de lá quando estoque estiver no ar {QUEBRADO}", 2),
