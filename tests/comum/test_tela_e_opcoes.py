@@ -114,7 +114,7 @@ def test_o_mesmo_id_duas_vezes_no_arquivo(script, tmp_path):
 # --- o que falta à máquina ---
 
 @pytest.mark.parametrize("modulo", ["_sqlite3", "_ssl"])
-@pytest.mark.parametrize("script", ["monolito/app.py", "orquestracao.py", "microsservicos/servico_envio.py"])
+@pytest.mark.parametrize("script", ["monolito/app.py", "orquestracao.py", "microsservicos/servico_envio.py", "microsservicos/servico_pedidos.py"])
 def test_um_python_incompleto_e_uma_linha(script, modulo, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nclass Sem:\n    def find_spec(self, nome, *_):\n"

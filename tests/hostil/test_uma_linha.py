@@ -241,6 +241,7 @@ SITUACOES = {  # situação: (preparação, programas, a frase)
     "outro programa conduz pedidos": (outro_conduz(), (APP,), "outro programa conduz pedidos em"),
     "o mesmo, e uma pessoa decide": (outro_conduz("--forcar", "x=abortar"), (APP,), "outro programa conduz pedidos em"),
     "duas coisas de uma vez": (com("--estado", "--forcar", "x=confirmar"), (APP,), "use só uma destas"),
+    "limpar, e olhar o que havia": (com("--limpar", "--sim", "--rastro", "p-0", bancos=True), (APP,), "use só uma destas"),
     "rastro de um pedido que não existe": (com("--rastro", "p-9", bancos=True), (APP,), "não há nenhum pedido"),
     "o pika não está instalado": (sem_o_pika, DA_SAGA[:-1], "pip install -r requirements.txt"),
     "falta a pasta dos serviços": (sem_os_servicos, (LANCADOR,), "baixe o projeto inteiro"),
