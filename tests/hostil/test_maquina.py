@@ -156,6 +156,7 @@ def test_arquivo_corrompido_nao_e_culpa_do_evento(tmp_path):
     with pytest.raises(sqlite3.DatabaseError, match="malformed"):
         servico.tratar([M.canal.Recebida(1, json.dumps(dados).encode(), propriedades("pedido.criado", dados))])
     assert not any(servico.banco.execute(f"SELECT 1 FROM {tabela}").fetchone() for tabela in ("tentativas", "caixa_entrada"))
+    assert servico.banco.forcada, "o ack vem depois: o lote tem de estar no disco"
 
 
 # --- o relógio ---

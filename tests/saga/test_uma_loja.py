@@ -6,8 +6,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 from conftest import esperar
-from verbos import (MICROSSERVICOS, SERVICOS, M, Programa, cenario, loja, rodar,  # noqa: F401
-                    vhost_novo)
+from verbos import MICROSSERVICOS, SERVICOS, M, Programa, cenario, loja, rodar, vhost_novo  # noqa: F401
 
 PROGRAMAS = ["orquestracao.py", "microsservicos/mortas.py", *(f"microsservicos/servico_{nome}.py" for nome in SERVICOS)]
 LIMPAR = "--limpar", "--sim", "--estado"
