@@ -103,9 +103,9 @@ def executar_tudo(escolha, pedidos: list[dict], ids: list[str], diagrama, fim: E
         veredito.imprimir_estado(pasta, recem_criados())
     if so_limpar:
         return 0
+    if not escolha.so_assistir:  # quem só assiste espera pelo broker
+        Plateia("plateia", identidade(pasta)).fechar()  # antes dos serviços: o vhost é desta loja?
     lancador = Lancador(pasta, no, ids, Espectador(identidade(pasta), diagrama))
-    if escolha.so_broker or not lancador.poucos:  # o vhost é desta loja? Com poucos, a plateia dirá
-        Plateia("plateia", identidade(pasta)).fechar()
     fim.callback(lancador.parar)
     if no:
         fim.callback(dizer, "encerrando os serviços e, se ninguém mais o usa, o nó privado…")

@@ -4,8 +4,7 @@
     cd ../resolvido
     EXERCICIO=3 python -m pytest tests/exercicios
 
-Em cada exercicio-N/ há o que muda nos arquivos do projeto (mudancas.patch, que também serve
-ao `git apply`) e os arquivos novos, inteiros, com o caminho que têm no projeto.
+Em cada exercicio-N/ há o que muda nos arquivos do projeto (mudancas.patch) e os arquivos novos, inteiros, com o caminho que têm no projeto.
 """
 
 from __future__ import annotations

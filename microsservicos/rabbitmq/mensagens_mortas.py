@@ -36,7 +36,7 @@ def ler(servicos: Iterable[str], ids: list[str], loja: str | None,
 
     ids: se há algum, só estas. loja: de quem o vhost tem de ser. reenviar: se voltam; morrer no
     meio repete uma, e a caixa de entrada do serviço a reconhece. Levanta o mesmo que Conexao(), e
-    BrokerFora se o broker recusou alguma.
+    BrokerFora se o broker recusou alguma, ou se saiu outra enquanto se lia.
     """
     lidas: list[Morta] = []
     with Publicador("mensagens mortas", loja) as leitor:
@@ -91,8 +91,8 @@ def _receber(leitor: Publicador, fila: str) -> Iterator[tuple[int, bytes, dict]]
     for _ in range(_quantas(leitor, fila)):
         leitor.canal.basic_get(fila, ouvir)
         leitor.esperar(lambda: chegou)
-        if len(chegou) == 1:  # a fila diz que está vazia: o prazo de uma política, outro programa
-            return
+        if len(chegou) == 1:  # a fila já está vazia: o prazo de uma política, ou outro programa
+            raise BrokerFora(f"mensagens saíram de {fila} enquanto eu as lia: rode de novo")
         _, metodo, propriedades, corpo = chegou
         chegou.clear()
         yield metodo.delivery_tag, corpo, simplificar(propriedades)

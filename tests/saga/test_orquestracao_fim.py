@@ -17,8 +17,7 @@ import pytest
 from cluster import No
 from conftest import PRAZO, carregar, esperar, processos_do_no
 from test_orquestracao import ORQUESTRACAO, concluir, dados, estado, orquestrar  # noqa: F401
-from verbos import (M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, filhos, processos,
-                    processos_dos_dados)
+from verbos import M, SEM_BROKER, SERVICOS, Loja, Programa, cenario, filhos, mistura, processos, processos_dos_dados
 
 # Um emulador de terminal: quem o mata fecha a janela, e o sistema manda SIGHUP a quem está nela.
 JANELA = "import pty, sys; pty.spawn(sys.argv[1:])"
@@ -251,11 +250,13 @@ def test_so_assistir_desenha_a_saga_dos_servicos_de_outros_terminais(url, dados)
 
 
 def test_so_assistir_espera_pelo_broker_e_recusa_o_de_outra_loja(url, dados, tmp_path):
+    loja = Loja(dados, url)
+    loja.enviar(*mistura(5))  # mais do que se desenha: nem assim ele desiste
     sem = orquestrar(SEM_BROKER, dados, "--so-assistir").esperar_dizer("continuo tentando")
     sem.interromper()
     assert sem.fim() == 0
     sem.limpo()
-    Loja(dados, url).profundidade()  # o vhost passa a ser desta loja
+    loja.profundidade()  # o vhost passa a ser desta loja
     outra = orquestrar(url, tmp_path / "outra", "--so-assistir")
     assert outra.fim() == 2 and outra.disse("e esta pasta de dados é"), outra.texto
 

@@ -14,8 +14,7 @@ from pika import BasicProperties
 from conftest import esperar
 from test_mortas import mortas
 from test_saga import fazer, novo_id
-from verbos import (SERVICOS, M, cenario, loja_aberta, loja_do_arquivo, pedido,  # noqa: F401
-                    propriedades, rodar)
+from verbos import SERVICOS, M, cenario, loja_aberta, loja_do_arquivo, pedido, propriedades, rodar  # noqa: F401
 
 OUVE = {"pedidos": "envio.despachado", "estoque": "pedido.criado", "pagamentos": "estoque.reservado", "envio": "pagamento.aprovado"}
 BOM = {**pedido("x"), "total": 10000}
